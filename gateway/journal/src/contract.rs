@@ -1,0 +1,307 @@
+//! The journal's contract: what must survive, and what every engine promises about it.
+//!
+//! The journal is the only thing that accept and dispatch share. Nothing in these signatures is a connection, a
+//! transaction or a file, so that one engine can be a file on this machine and another a database that many nodes
+//! share. The suite in [`crate::conformance`] holds every engine to the words below.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookweir_model::{
+    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
+    Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
+};
+use thiserror::Error;
+
+/// Where an event stands in the journal: later events have higher numbers. It is a key between the journal and its
+/// callers, never shown to a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+/// An event to keep, with the endpoints that it matched.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub event: Event,
+    /// The digest of the bytes that the sender sent; tells a repetition from another event under the same id or key.
+    pub fingerprint: Digest,
+    pub idempotency_key: Option<String>,
+    /// One delivery each. None at all is fine: the event is kept for history.
+    pub endpoints: Vec<EndpointId>,
+}
+
+/// What became of one [`NewEvent`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It is kept, durably, with its deliveries.
+    Stored { seq: Seq },
+    /// It is there already, under this id, with the same fingerprint: nothing was changed.
+    Duplicate { id: EventId, deliveries: usize },
+    /// Its id or its idempotency key is taken by an event with another fingerprint: nothing was changed.
+    Conflict { id: EventId },
+}
+
+/// The right to deliver for a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub shard: Shard,
+    pub epoch: Epoch,
+}
+
+/// An endpoint with pending deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneHead {
+    pub endpoint: EndpointKey,
+    /// When the first of them is due; `None`: at once, since one was never tried.
+    pub due: Option<Timestamp>,
+}
+
+/// A pending delivery whose time has come, with all that an attempt needs.
+#[derive(Debug, Clone)]
+pub struct DueDelivery {
+    pub seq: Seq,
+    pub event: Event,
+    /// Attempts made so far, over all rounds.
+    pub attempts: u32,
+    /// Of these, the attempts made before an operator last sent the delivery again: its schedule starts after them.
+    pub earlier_rounds: u32,
+    /// What the first failed attempt sent; every retry sends the same.
+    pub shaped: Option<Shaped>,
+}
+
+/// The result of handling a delivery once.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    pub endpoint: EndpointKey,
+    pub seq: Seq,
+    /// The epoch under which the delivery was read.
+    pub epoch: Epoch,
+    /// The attempt that was made. `None` where a plugin dropped the event or the endpoint is gone.
+    pub attempt: Option<Attempt>,
+    pub next: Next,
+}
+
+/// The state that a settlement leaves a delivery in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// A final status, with the reason where there is more to say.
+    Final { status: Status, reason: Option<String> },
+    /// Another attempt is due then. `shaped` is given with the first failure and kept for all retries.
+    RetryAt { due: Timestamp, shaped: Option<Shaped>, reason: Option<String> },
+}
+
+/// What became of one [`Settlement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Applied,
+    /// This attempt was settled before, or the delivery is final or gone: nothing was changed.
+    Repeated,
+    /// Another owner has the shard now: nothing was changed.
+    Stale,
+}
+
+/// Which deliveries to send again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// One delivery now, whatever its status. It keeps its shaped bytes, if it has them.
+    Retry(DeliveryKey),
+    /// All `exhausted` and `failed` deliveries of an endpoint whose events were received at `since` or later. Those
+    /// that have shaped bytes keep them.
+    Recover { endpoint: EndpointKey, since: Timestamp },
+    /// One event anew to these endpoints, whether or not it went to them before: plugins run again.
+    Replay { tenant: TenantId, event: EventId, endpoints: Vec<EndpointId> },
+}
+
+/// A place in a list that stays right while new rows arrive: the list goes on with rows older than it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub seq: Seq,
+    /// Among deliveries of one event, the endpoint last shown; lists of events have none.
+    pub endpoint: Option<EndpointId>,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Which events to list. Bounds are on the time of receipt: `since <= received < until`.
+#[derive(Debug, Clone)]
+pub struct EventFilter {
+    pub tenant: TenantId,
+    pub event_type: Option<TypePattern>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// Which deliveries to list.
+#[derive(Debug, Clone)]
+pub struct DeliveryFilter {
+    pub tenant: TenantId,
+    pub endpoint: Option<EndpointId>,
+    pub status: Option<Status>,
+    pub event_type: Option<TypePattern>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// How many deliveries of an endpoint have which status, in the order of [`Status::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts(pub [u64; Status::ALL.len()]);
+
+impl Counts {
+    pub fn of(&self, status: Status) -> u64 {
+        self.0[usize::from(status.code())]
+    }
+}
+
+/// How the journal fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whether appends are taken; where not, why.
+    pub writable: Result<(), String>,
+    /// Whether an acknowledged event survives a power cut.
+    pub power_safe: bool,
+    /// What the journal takes on disk.
+    pub bytes: u64,
+    /// What is left for it, where that is known.
+    pub free_bytes: Option<u64>,
+    pub epoch: Epoch,
+    pub pending: u64,
+    /// When the oldest event with a pending delivery was received.
+    pub oldest_pending: Option<Timestamp>,
+}
+
+/// What one call of [`Journal::expire`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expired {
+    pub events: u64,
+    /// Whether it stopped at its budget: there is more to remove.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, Error)]
+pub enum Error {
+    /// There is no room. Nothing of the call was kept; it can be repeated when there is room again.
+    #[error("the journal has no room left")]
+    Full,
+    /// The journal is busy beyond its bounds. Nothing of the call was kept; it can be repeated later.
+    #[error("the journal has more waiting than it takes")]
+    Busy,
+    /// What was asked for is not there.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Stored bytes are not the bytes that were written.
+    #[error("the journal is damaged: {0}")]
+    Corrupt(String),
+    /// A write may or may not have reached the disk. The engine takes no more writes; the process should end and
+    /// start again, which reads what is really there.
+    #[error("the journal can't say whether a write is on disk: {0}")]
+    Unknown(String),
+    /// The journal can't be opened or read.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What must survive. See the module for who may rely on what.
+///
+/// *Durable* means: it is there after kill -9 and after a power cut. All calls may be made at the same time from many
+/// tasks; engines gather writes that wait so that one sync serves them all.
+#[async_trait]
+pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
+    /// Keeps events with their idempotency keys and one pending delivery for each endpoint: all or nothing for each
+    /// event, **durable when it returns**. The answers stand in the order of the batch.
+    ///
+    /// An event whose (tenant, id) or (tenant, idempotency key) is taken is answered [`Appended::Duplicate`] or
+    /// [`Appended::Conflict`]; that holds between the events of one batch too. So it is safe to repeat a call.
+    /// Each new delivery is due at once, whatever the clock says.
+    async fn append(&self, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Error>;
+
+    /// Takes every shard that nobody holds, and answers all that this node then holds. A lease ends `ttl` after it
+    /// was taken or renewed; one epoch of a shard has one owner. An engine that one process alone can open gives all
+    /// shards at once, under an epoch that is higher than in any run before, and its leases do not end.
+    async fn acquire_shards(&self, node: &str, ttl: Duration) -> Result<Vec<Lease>, Error>;
+
+    /// Prolongs the leases of this node and answers those that it still holds.
+    async fn renew(&self, node: &str, ttl: Duration) -> Result<Vec<Lease>, Error>;
+
+    /// Gives up all leases of this node.
+    async fn release(&self, node: &str) -> Result<(), Error>;
+
+    /// The endpoints of a shard that have pending deliveries. Its cost grows with the number of such endpoints, not
+    /// of deliveries.
+    async fn lanes(&self, shard: Shard) -> Result<Vec<LaneHead>, Error>;
+
+    /// Up to `limit` pending deliveries of an endpoint that can be tried: first the retries with `due <= now`, by
+    /// (due, seq), then those never tried, by seq. Those in `skip` are left out and do not count: the caller has them
+    /// in its hands. A read: it changes nothing, so what is in flight exists in the caller's memory alone.
+    async fn due(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        skip: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<DueDelivery>, Error>;
+
+    /// When the next delivery of this endpoint is due; see [`LaneHead::due`]. `None` if it has none pending.
+    async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error>;
+
+    /// Records attempts and next states: atomic for each settlement, idempotent by (delivery, attempt number), and
+    /// refused as [`Settled::Stale`] under an epoch that is not the shard's present one. The answers stand in the
+    /// order of the batch. When it returns, the settlements are written but a power cut may still undo them: that
+    /// means one more delivery, never a lost one. A full disk does not lose settlements: they wait for room.
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error>;
+
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error>;
+
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Event>, Error>;
+
+    async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error>;
+
+    /// The deliveries of one event, by endpoint.
+    async fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Result<Vec<Delivery>, Error>;
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Delivery>, Error>;
+
+    /// The attempts of a delivery, by number.
+    async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error>;
+
+    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error>;
+
+    /// Makes deliveries pending and due at once, and answers how many. Attempts go on counting; the retry schedule
+    /// starts anew. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
+    async fn requeue(&self, selection: Selection) -> Result<u64, Error>;
+
+    /// The kept states of all endpoints that have one.
+    async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error>;
+
+    /// Keeps an endpoint's state. Durable.
+    async fn put_endpoint_state(&self, endpoint: &EndpointKey, state: &EndpointState) -> Result<(), Error>;
+
+    /// Keeps bytes under their digest. Durable.
+    async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error>;
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, Error>;
+
+    /// Removes events received before `before` whose deliveries are all final, the oldest first, with all that hangs
+    /// on them; at most `budget` events in one call. An event with a pending delivery stays.
+    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error>;
+
+    async fn health(&self) -> Result<Health, Error>;
+
+    /// Finishes the writes that wait and closes. Calls after it fail.
+    async fn close(&self);
+}

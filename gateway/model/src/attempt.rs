@@ -1,0 +1,92 @@
+//! An attempt: one try of one delivery.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, PluginId, Timestamp};
+
+/// How one try ended. The delivery's next state follows from it, the endpoint's policy and the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The receiver said that it has the event.
+    Delivered,
+    /// Another try may mend it.
+    Retry,
+    /// No further try can mend it.
+    Rejected,
+    /// The egress policy forbids the address. Retried by the schedule, since the policy or the name may change.
+    Blocked,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retry, Self::Rejected, Self::Blocked];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry => "retry",
+            Self::Rejected => "rejected",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// One try of one delivery, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1, over all rounds of the delivery.
+    pub number: u32,
+    pub started: Timestamp,
+    pub duration_ms: u64,
+    pub outcome: Outcome,
+    /// What went wrong, in a sentence fit for the tenant: no address of the inside, no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// The plugins that ran in this attempt; empty on a retry, which sends the kept bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginCall>,
+}
+
+/// What the receiver answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub status: u16,
+    /// The first bytes of the body, as text; at most 16 KiB. It never decides the outcome.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+/// One call of a plugin in an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginCall {
+    pub plugin: PluginId,
+    pub digest: Digest,
+    pub role: PluginRole,
+    pub micros: u64,
+    /// The lines it logged, cut at the log limit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
+}
+
+/// What a plugin was called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginRole {
+    Filter,
+    Transformer,
+}
+
+impl PluginRole {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Transformer => "transformer",
+        }
+    }
+}

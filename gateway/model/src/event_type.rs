@@ -1,0 +1,179 @@
+//! Event types and the patterns that endpoints subscribe with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A dotted name such as `order.created`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EventType(Arc<str>);
+
+/// An event type can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("an event type is 1 to 255 characters: segments of a-z, A-Z, 0-9, '_' and '-', joined by '.'")]
+pub struct InvalidEventType;
+
+fn is_segment(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+impl EventType {
+    pub fn new(text: &str) -> Result<Self, InvalidEventType> {
+        if text.len() <= 255 && text.split('.').all(is_segment) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidEventType)
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EventType {
+    type Error = InvalidEventType;
+
+    fn try_from(text: String) -> Result<Self, InvalidEventType> {
+        Self::new(&text)
+    }
+}
+
+impl From<EventType> for String {
+    fn from(event_type: EventType) -> String {
+        event_type.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an endpoint subscribes to. Whole segments match: `order.*` any one segment after `order`, `order.**` one
+/// or more, `*` or `**` alone every type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypePattern {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Exact(String),
+    One,
+    Rest,
+}
+
+/// A pattern can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidPattern {
+    #[error("'**' stands for the rest of the name, so it can only be the last segment")]
+    RestNotLast,
+    #[error("'*' stands for a whole segment: write \"order.*\", not \"order.cre*\"")]
+    PartOfSegment,
+    #[error("a pattern is an event type in which a whole segment may be '*' and the last one '**'")]
+    NotAType,
+}
+
+impl TypePattern {
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        // A lone star would, by the rule for segments, leave out every dotted name: nobody who writes it wants that.
+        let wanted = if text == "*" { "**" } else { text };
+        let parts: Vec<&str> = wanted.split('.').collect();
+        let mut segments = Vec::with_capacity(parts.len());
+        for (index, part) in parts.iter().enumerate() {
+            segments.push(match *part {
+                "*" => Segment::One,
+                "**" if index + 1 == parts.len() => Segment::Rest,
+                "**" => return Err(InvalidPattern::RestNotLast),
+                part if is_segment(part) => Segment::Exact(part.to_owned()),
+                part if part.contains('*') => return Err(InvalidPattern::PartOfSegment),
+                _ => return Err(InvalidPattern::NotAType),
+            });
+        }
+        if text.len() > 255 {
+            Err(InvalidPattern::NotAType)
+        } else {
+            Ok(Self { text: text.to_owned(), segments })
+        }
+    }
+
+    pub fn matches(&self, event_type: &EventType) -> bool {
+        let mut names = event_type.as_str().split('.');
+        for segment in &self.segments {
+            match (segment, names.next()) {
+                (Segment::Rest, Some(_)) => return true,
+                (Segment::One, Some(_)) => {}
+                (Segment::Exact(wanted), Some(name)) if wanted == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_keep_their_rule() {
+        for good in ["a", "order.created", "FileUploadComplete", "com.github.pull_request", "a-b.c_d", "v1.0"]
+        {
+            assert!(EventType::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a.*", "é", &"a".repeat(256)] {
+            assert!(EventType::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_segments() {
+        for (pattern, name, wanted) in [
+            ("order.created", "order.created", true),
+            ("order.created", "order.created.eu", false),
+            ("order.created", "order", false),
+            ("order.*", "order.created", true),
+            ("order.*", "order", false),
+            ("order.*", "order.item.added", false),
+            ("order.*", "orders.created", false),
+            ("order.**", "order.created", true),
+            ("order.**", "order.item.added", true),
+            ("order.**", "order", false),
+            ("*.created", "order.created", true),
+            ("*.created", "created", false),
+            ("*.*", "order.created", true),
+            ("*.*", "order", false),
+            ("*", "order", true),
+            ("*", "order.item.added", true),
+            ("**", "order.item.added", true),
+        ] {
+            let matched = TypePattern::parse(pattern).unwrap().matches(&EventType::new(name).unwrap());
+            assert_eq!(matched, wanted, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn bad_patterns_say_why() {
+        for (pattern, wanted) in [
+            ("a.**.b", InvalidPattern::RestNotLast),
+            ("order.cre*", InvalidPattern::PartOfSegment),
+            ("***", InvalidPattern::PartOfSegment),
+            ("", InvalidPattern::NotAType),
+            ("a..b", InvalidPattern::NotAType),
+            ("a b", InvalidPattern::NotAType),
+        ] {
+            assert_eq!(TypePattern::parse(pattern), Err(wanted), "{pattern}");
+        }
+    }
+}

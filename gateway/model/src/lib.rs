@@ -1,0 +1,29 @@
+//! The vocabulary of hookweir, in the field's standard terms: events, endpoints, deliveries, attempts and what may
+//! become of them.
+//!
+//! Every other crate stands on this one. It holds values and pure functions only: it opens no file and no socket,
+//! and knows neither tokio nor wasmtime.
+
+mod attempt;
+mod delivery;
+mod digest;
+mod endpoint;
+mod event;
+mod event_type;
+mod id;
+mod retry;
+mod shaped;
+mod shard;
+mod time;
+
+pub use attempt::{Answer, Attempt, Outcome, PluginCall, PluginRole};
+pub use delivery::{Delivery, DeliveryKey, Status};
+pub use digest::Digest;
+pub use endpoint::{Disabled, EndpointKey, EndpointState};
+pub use event::{Event, InvalidTime, check_time};
+pub use event_type::{EventType, InvalidEventType, InvalidPattern, TypePattern};
+pub use id::{EndpointId, EventId, InvalidEventId, InvalidName, PluginId, SourceId, TenantId};
+pub use retry::{RetryPolicy, Success};
+pub use shaped::Shaped;
+pub use shard::{Epoch, SHARDS, Shard};
+pub use time::Timestamp;
