@@ -1,1 +1,6 @@
-//! delivery
+//! The way out.
+
+pub mod sign;
+mod target;
+
+pub use target::{EgressPolicy, HttpTarget, Report, Request, Signing};

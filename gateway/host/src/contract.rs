@@ -1,0 +1,115 @@
+//! What the gateway asks of the plugin host and what it hears back. No word here is wasmtime's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookweir_model::{Digest, Event, PluginCall, PluginId, PluginRole, TenantId};
+
+use crate::Plugin;
+
+/// The bounds of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Processor time of the guest, instantiation included. Wall time is bounded too, at ten times this.
+    pub deadline: Duration,
+    /// Bytes of linear memory over all memories of the component.
+    pub memory: usize,
+    /// Bytes that a call may hand back.
+    pub output: usize,
+    /// Bytes of log lines that are kept.
+    pub log: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { deadline: Duration::from_millis(10), memory: 16 << 20, output: 2 << 20, log: 1 << 10 }
+    }
+}
+
+/// One plugin in an endpoint's chain.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub id: PluginId,
+    pub role: PluginRole,
+    pub plugin: Arc<Plugin>,
+    /// JSON text.
+    pub config: Arc<str>,
+    pub limits: Limits,
+}
+
+/// One event to be put through an endpoint's chain: its filters, then its transformers.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub tenant: TenantId,
+    pub event: Arc<Event>,
+    pub steps: Arc<[Step]>,
+}
+
+/// What came of a [`Job`].
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub verdict: Verdict,
+    /// The calls that were made, in order, the failed one included.
+    pub calls: Vec<PluginCall>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every filter kept it. `None` where no transformer ran: the event goes out as it came.
+    Keep(Option<Outgoing>),
+    Drop { plugin: PluginId, digest: Digest, reason: String },
+    Fault(Fault),
+}
+
+/// What the last transformer made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub content_type: String,
+    pub headers: Vec<(String, String)>,
+    pub data: Bytes,
+}
+
+/// A call that gave no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub plugin: PluginId,
+    pub digest: Digest,
+    pub kind: FaultKind,
+    /// A sentence for the tenant, naming the limit where one was hit.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The guest said that it can never handle this event.
+    Invalid,
+    /// The guest said that it may handle the event later: the one fault that is retried.
+    Unavailable,
+    Trap,
+    Stack,
+    Deadline,
+    Memory,
+    Output,
+    /// What it returned is not what the contract allows.
+    InvalidOutput,
+    /// The host itself failed; the message is for the log.
+    Host,
+}
+
+impl FaultKind {
+    /// The value of the metric label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Trap => "trap",
+            Self::Stack => "stack",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::InvalidOutput => "invalid-output",
+            Self::Host => "host",
+        }
+    }
+}
