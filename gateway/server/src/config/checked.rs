@@ -1,0 +1,83 @@
+//! What the program may assume: the configuration after every check has passed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookweir_delivery::{EgressPolicy, HttpTarget};
+use hookweir_host::Limits;
+use hookweir_model::{Digest, EndpointId, PluginId, RetryPolicy, TenantId, TypePattern};
+use secrecy::SecretString;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub accept: Accept,
+    pub admin: Admin,
+    pub journal: Journal,
+    pub egress: EgressPolicy,
+    pub tenants: BTreeMap<TenantId, Tenant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept {
+    pub listen: SocketAddr,
+    pub max_body: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// Always set where `listen` is not a loopback address.
+    pub token: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    pub path: PathBuf,
+    pub retention: Duration,
+    pub max_size: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Tenant {
+    pub keys: Vec<SecretString>,
+    pub plugins: BTreeMap<PluginId, PluginFile>,
+    pub endpoints: BTreeMap<EndpointId, Endpoint>,
+}
+
+/// A plugin as it lies on disk: read, and its pin compared, but not yet compiled.
+#[derive(Debug, Clone)]
+pub struct PluginFile {
+    pub file: PathBuf,
+    pub wasm: Bytes,
+    pub digest: Digest,
+    /// JSON text, `{}` where none is configured.
+    pub config: Arc<str>,
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub target: HttpTarget,
+    pub event_types: Vec<TypePattern>,
+    pub filters: Vec<PluginId>,
+    pub transformers: Vec<PluginId>,
+    pub format: Format,
+    pub retry: RetryPolicy,
+    pub concurrency: usize,
+    pub enabled: bool,
+}
+
+/// What the body of a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The event's exact bytes, or the last transformer's.
+    Data,
+    /// `{"type": ..., "timestamp": ..., "data": ...}` of Standard Webhooks.
+    Envelope,
+    /// `{"EventType", "UserId", "EventTime", "MessageBody"}` of Alibaba's IMS callbacks.
+    Ims { user_id: u64 },
+}
