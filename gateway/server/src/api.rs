@@ -1,0 +1,216 @@
+//! The JSON of the HTTP interface: what the listeners answer and the command line reads.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hookweir_model::{Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The answer to an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    pub id: EventId,
+    /// Whether the event was there already: nothing new is delivered then.
+    pub duplicate: bool,
+    /// How many endpoints it matched.
+    pub deliveries: usize,
+}
+
+/// An error, as RFC 9457 has it: `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// A stable name for the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every problem of the kind.
+    pub title: String,
+    pub status: u16,
+    /// What happened here and what to do about it.
+    pub detail: String,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct List<T> {
+    pub data: Vec<T>,
+    /// Give it as `cursor` to read on; null at the end.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TenantView {
+    pub id: TenantId,
+    pub endpoints: usize,
+    pub plugins: usize,
+}
+
+/// An event in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventView {
+    pub id: EventId,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    pub source: String,
+    pub subject: Option<String>,
+    /// The sender's own time.
+    pub time: String,
+    /// RFC 3339: when the gateway took it in.
+    pub received: String,
+    pub content_type: String,
+    /// Bytes of data.
+    pub size: usize,
+}
+
+/// One event, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventDetail {
+    pub event: EventView,
+    pub attributes: Vec<(String, String)>,
+    pub ordering_key: Option<String>,
+    /// The exact data where it is UTF-8 text.
+    pub data: Option<String>,
+    /// The exact data where it is not text.
+    pub data_base64: Option<String>,
+    pub deliveries: Vec<DeliveryView>,
+}
+
+/// A delivery in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeliveryView {
+    pub event: EventId,
+    pub endpoint: EndpointId,
+    pub event_type: EventType,
+    pub received: String,
+    pub status: Status,
+    pub attempts: u32,
+    /// RFC 3339: when the next attempt is due; null unless pending, and where it is due at once.
+    pub due: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// One delivery with all its attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeliveryDetail {
+    pub delivery: DeliveryView,
+    pub attempts: Vec<AttemptView>,
+}
+
+/// An attempt, with its times as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AttemptView {
+    pub number: u32,
+    pub started: String,
+    pub duration_ms: u64,
+    pub outcome: hookweir_model::Outcome,
+    pub reason: Option<String>,
+    pub answer: Option<hookweir_model::Answer>,
+    pub plugins: Vec<hookweir_model::PluginCall>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndpointView {
+    pub id: EndpointId,
+    pub kind: String,
+    pub url: String,
+    pub event_types: Vec<String>,
+    pub filters: Vec<String>,
+    pub transformers: Vec<String>,
+    /// Whether it is sent events: the configuration and the state both say so.
+    pub enabled: bool,
+    /// Why it is not, where the state says so.
+    pub disabled: Option<DisabledView>,
+    /// RFC 3339: the first failure since the last success.
+    pub failing_since: Option<String>,
+    /// Deliveries by status.
+    pub deliveries: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DisabledView {
+    pub reason: String,
+    pub at: String,
+}
+
+/// Asks for a recovery: `since` is RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecoverRequest {
+    pub since: String,
+}
+
+/// How many deliveries a retry, recovery or replay sends again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Requeued {
+    pub deliveries: u64,
+}
+
+impl From<&Event> for EventView {
+    fn from(event: &Event) -> Self {
+        Self {
+            id: event.id.clone(),
+            event_type: event.event_type.clone(),
+            source: event.source.clone(),
+            subject: event.subject.clone(),
+            time: event.time.clone(),
+            received: event.received.to_string(),
+            content_type: event.content_type.clone(),
+            size: event.data.len(),
+        }
+    }
+}
+
+impl EventDetail {
+    pub(crate) fn new(event: &Event, deliveries: Vec<DeliveryView>) -> Self {
+        let text = std::str::from_utf8(&event.data).ok().map(str::to_owned);
+        let base64 = text.is_none().then(|| BASE64.encode(&event.data));
+        Self {
+            event: event.into(),
+            attributes: event.attributes.clone(),
+            ordering_key: event.ordering_key.clone(),
+            data: text,
+            data_base64: base64,
+            deliveries,
+        }
+    }
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            event: delivery.key.event,
+            endpoint: delivery.key.endpoint,
+            event_type: delivery.event_type,
+            received: delivery.received.to_string(),
+            status: delivery.status,
+            attempts: delivery.attempts,
+            due: delivery.due.map(|due| due.to_string()),
+            reason: delivery.reason,
+        }
+    }
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            started: attempt.started.to_string(),
+            duration_ms: attempt.duration_ms,
+            outcome: attempt.outcome,
+            reason: attempt.reason,
+            answer: attempt.answer,
+            plugins: attempt.plugins,
+        }
+    }
+}
+
+impl From<&Disabled> for DisabledView {
+    fn from(disabled: &Disabled) -> Self {
+        Self { reason: disabled.reason.clone(), at: disabled.at.to_string() }
+    }
+}
+
+/// RFC 3339 text of an optional time.
+pub(crate) fn time_text(time: Option<Timestamp>) -> Option<String> {
+    time.map(|time| time.to_string())
+}
