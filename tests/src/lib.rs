@@ -1,1 +1,27 @@
-//! The harness.
+//! The harness: drives the real binary from outside, through real sockets and signals.
+//!
+//! Nothing here knows how the gateway works inside. Waits are on conditions (a request has arrived, a status is
+//! reached), each with a generous deadline and a message that says what was awaited and what was seen instead.
+
+mod admin;
+mod config;
+mod dns;
+mod eventually;
+mod gateway;
+mod http;
+mod places;
+pub mod raw;
+mod receiver;
+mod script;
+mod sender;
+
+pub use admin::Admin;
+pub use config::Config;
+pub use dns::NameServer;
+pub use eventually::{DEADLINE, eventually, within};
+pub use gateway::{Gateway, NotStarted};
+pub use http::Answer;
+pub use places::{binary, plugin, repository, target};
+pub use receiver::{Receiver, Reply, Request};
+pub use script::{Output, peer, peers, run};
+pub use sender::{KEY, Sender};

@@ -1,0 +1,85 @@
+//! The admin listener, as an operator's script sees it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use hyper::Method;
+use serde_json::Value;
+
+use crate::eventually::{eventually, within};
+use crate::http::{Answer, Client};
+
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: Client,
+    token: Option<String>,
+}
+
+impl Admin {
+    pub fn new(admin: SocketAddr) -> Self {
+        Self { client: Client::new(admin), token: None }
+    }
+
+    /// The same listener, asked with a bearer token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { client: self.client.clone(), token: Some(token.to_owned()) }
+    }
+
+    pub async fn try_get(&self, path: &str) -> Result<Answer, String> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        within(path, self.try_get(path)).await.unwrap_or_else(|error| panic!("GET {path} failed: {error}"))
+    }
+
+    /// The JSON at `path`, which must be there.
+    pub async fn json(&self, path: &str) -> Value {
+        self.get(path).await.expect(200).json()
+    }
+
+    /// The entries of the list at `path`, which must fit one page.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let page = self.json(path).await;
+        assert_eq!(page["next"], Value::Null, "{path} has a second page");
+        page["data"].as_array().unwrap_or_else(|| panic!("no list in {page}")).clone()
+    }
+
+    /// Posts a JSON text; an empty one sends no body.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        let answer = self.call(Method::POST, path, Bytes::copy_from_slice(body.as_bytes()));
+        within(path, answer).await.unwrap_or_else(|error| panic!("POST {path} failed: {error}"))
+    }
+
+    /// One delivery with its attempts, once it has `status`.
+    pub async fn delivery(&self, tenant: &str, event: &str, endpoint: &str, status: &str) -> Value {
+        let path = format!("/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}");
+        eventually(&format!("{event} for {endpoint} to be {status}"), async || {
+            let detail = self.try_get(&path).await?;
+            if detail.status != 200 {
+                return Err(detail.to_string());
+            }
+            let detail = detail.json();
+            if detail["delivery"]["status"] == status { Ok(detail) } else { Err(detail.to_string()) }
+        })
+        .await
+    }
+
+    /// How many deliveries of an endpoint have `status`.
+    pub async fn count(&self, tenant: &str, endpoint: &str, status: &str) -> u64 {
+        let endpoint = self.json(&format!("/v1/tenants/{tenant}/endpoints/{endpoint}")).await;
+        endpoint["deliveries"][status].as_u64().unwrap_or(0)
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let mut headers = Vec::new();
+        if let Some(bearer) = &bearer {
+            headers.push(("authorization", bearer.as_str()));
+        }
+        if !body.is_empty() {
+            headers.push(("content-type", "application/json"));
+        }
+        self.client.call(method, path, &headers, body).await
+    }
+}

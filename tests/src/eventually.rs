@@ -1,0 +1,35 @@
+//! Waiting for a condition.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a condition may take to come true. Nothing is ever expected to take nearly that long; it only ends a test
+/// that would hang.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long to let the gateway get on before the condition is looked at again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks `probe` until it answers, and gives back its answer. An error of the probe says what it saw instead; the last
+/// one is part of the panic's message.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        match probe().await {
+            Ok(value) => return value,
+            Err(seen) if start.elapsed() > DEADLINE => {
+                panic!("waited {DEADLINE:?} for {what}; last seen: {seen}")
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Awaits `future`, which must end within the deadline.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}

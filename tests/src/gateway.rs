@@ -1,0 +1,249 @@
+//! A gateway: the real binary in a process of its own, with its own folder for configuration and journal.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+
+use crate::eventually::{eventually, within};
+use crate::{Admin, Config, KEY, Sender, binary};
+
+/// How many of the last lines of the log are kept for a failed test.
+const LOG_LINES: usize = 400;
+
+pub struct Gateway {
+    folder: TempDir,
+    child: Child,
+    accept: SocketAddr,
+    admin: SocketAddr,
+    log: Log,
+}
+
+/// A gateway ended before it was ready.
+#[derive(Debug)]
+pub struct NotStarted {
+    pub code: Option<i32>,
+    pub stderr: String,
+}
+
+impl Gateway {
+    /// Starts a gateway and waits until it is ready.
+    pub async fn start(config: impl Into<Config>) -> Self {
+        match Self::try_start(config).await {
+            Ok(gateway) => gateway,
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
+    /// Starts a gateway that may refuse to.
+    pub async fn try_start(config: impl Into<Config>) -> Result<Self, NotStarted> {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
+            .expect("the configuration to be written");
+        let log = Log::default();
+        let (child, accept, admin) = spawn(folder.path(), &log).await?;
+        let gateway = Self { folder, child, accept, admin, log };
+        gateway.ready().await;
+        Ok(gateway)
+    }
+
+    /// Starts the gateway anew on the same journal, after it was killed or has ended. Its ports are new ones.
+    pub async fn start_again(&mut self) {
+        let (child, accept, admin) = spawn(self.folder.path(), &self.log).await.unwrap_or_else(|ended| {
+            panic!("the gateway did not start again, it ended with {:?}:\n{}", ended.code, ended.stderr)
+        });
+        (self.child, self.accept, self.admin) = (child, accept, admin);
+        self.ready().await;
+    }
+
+    async fn ready(&self) {
+        let admin = self.admin();
+        eventually("/readyz to answer 200", async || match admin.try_get("/readyz").await? {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(answer.to_string()),
+        })
+        .await;
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub async fn kill9(&mut self) {
+        self.signal(Signal::KILL);
+        self.exited().await;
+    }
+
+    /// Asks it to end and waits until it has.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.exited().await
+    }
+
+    pub async fn exited(&mut self) -> ExitStatus {
+        within("the gateway to end", self.child.wait()).await.expect("its exit status")
+    }
+
+    /// Writes another configuration; nothing happens before [`Self::reload`].
+    pub fn reconfigure(&self, config: impl Into<Config>) {
+        std::fs::write(self.folder.path().join("hookweir.toml"), config.into().text())
+            .expect("the configuration to be written");
+    }
+
+    /// Asks it to read its configuration anew.
+    pub fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the gateway to take a signal");
+    }
+
+    /// The first tenant's sender.
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.accept, "acme", KEY)
+    }
+
+    pub fn sender_of(&self, tenant: &str, key: &str) -> Sender {
+        Sender::new(self.accept, tenant, key)
+    }
+
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.admin)
+    }
+
+    /// The address of the accept listener.
+    pub fn accept_address(&self) -> SocketAddr {
+        self.accept
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The folder that holds `hookweir.toml` and the journal.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Bytes of memory that the process has resident.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
+            .expect("the state of the gateway's process");
+        let kib: Option<u64> = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")?.trim().parse().ok());
+        1024 * kib.unwrap_or_else(|| panic!("no VmRSS in\n{status}"))
+    }
+
+    /// Waits until the log has a line with all of `words`, and answers it.
+    pub async fn logged(&self, words: &[&str]) -> String {
+        eventually(&format!("a line with {words:?} in the log"), async || {
+            let lines = self.log.lines();
+            let found = lines.iter().find(|line| words.iter().all(|word| line.contains(word)));
+            found.cloned().ok_or_else(|| self.log.text())
+        })
+        .await
+    }
+
+    /// The last lines that it wrote to standard error.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        id.expect("the gateway to run")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log ---\n{}\n---", self.log.text());
+        }
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("accept", &self.accept)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The process, and the addresses that it prints once it listens.
+async fn spawn(folder: &Path, log: &Log) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
+    let mut child = Command::new(binary())
+        .args(["serve", "--config", "hookweir.toml"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the gateway to be run");
+    let stderr = child.stderr.take().expect("a piped standard error");
+    let stdout = child.stdout.take().expect("a piped standard output");
+    let logging = tokio::spawn(log.clone().follow(stderr));
+    let (found, addresses) = oneshot::channel();
+    tokio::spawn(follow_stdout(stdout, found));
+    match within("the gateway to print its addresses", addresses).await {
+        Ok((accept, admin)) => Ok((child, accept, admin)),
+        Err(_) => {
+            let status = within("the gateway to end", child.wait()).await.expect("its exit status");
+            within("the end of its log", logging).await.expect("the log to be read");
+            Err(NotStarted { code: status.code(), stderr: log.text() })
+        }
+    }
+}
+
+/// Reads standard output to its end, so that the gateway never blocks on it, and picks the addresses.
+async fn follow_stdout(stdout: impl AsyncRead + Unpin, found: oneshot::Sender<(SocketAddr, SocketAddr)>) {
+    let mut lines = BufReader::new(stdout).lines();
+    let (mut accept, mut admin, mut found) = (None, None, Some(found));
+    while let Ok(Some(line)) = lines.next_line().await {
+        let address = |prefix| line.strip_prefix(prefix).and_then(|rest: &str| rest.trim().parse().ok());
+        accept = accept.or_else(|| address("accept listening on "));
+        admin = admin.or_else(|| address("admin listening on "));
+        if let (Some(accept), Some(admin)) = (accept, admin)
+            && let Some(found) = found.take()
+        {
+            // Nobody waits any more: the test is over.
+            let _ = found.send((accept, admin));
+        }
+    }
+}
+
+/// The last lines of standard error.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    async fn follow(self, stderr: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == LOG_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+}

@@ -1,0 +1,36 @@
+//! Where things lie: the binary under test, the repository, the prebuilt plugins.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// The folder for everything that tests make and keep between runs.
+pub fn target() -> PathBuf {
+    repository().join("target")
+}
+
+/// The binary `hookweir`: `HOOKWEIR_BIN`, or the release build of this repository.
+pub fn binary() -> PathBuf {
+    let path =
+        env::var_os("HOOKWEIR_BIN").map_or_else(|| target().join("release").join("hookweir"), PathBuf::from);
+    assert!(
+        path.is_file(),
+        "there is no gateway at {}: run `cargo build --release` first, or set HOOKWEIR_BIN to the binary",
+        path.display()
+    );
+    path
+}
+
+/// A shipped plugin by name: from `HOOKWEIR_PLUGINS`, or the prebuilt one of this repository.
+pub fn plugin(name: &str) -> PathBuf {
+    let folder = env::var_os("HOOKWEIR_PLUGINS")
+        .map_or_else(|| repository().join("plugins").join("dist"), PathBuf::from);
+    let path = folder.join(format!("{name}.wasm"));
+    assert!(path.is_file(), "there is no plugin at {}: run `plugins/build --dist`", path.display());
+    path
+}
