@@ -1,0 +1,205 @@
+//! `hookweir endpoint`: how the endpoints fare, and switching one off and on.
+
+use std::fmt::Write as _;
+
+use hookweir_model::{EndpointId, Status};
+use reqwest::header::HeaderMap;
+
+use super::client::{AdminArgs, Client};
+use super::{Exit, TenantArg, show};
+use crate::api::{EndpointView, List};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// List a tenant's endpoints with what waits for them
+    List(ListArgs),
+    /// Show one endpoint
+    Get(One),
+    /// Switch an endpoint on again; what waited for it is delivered
+    Enable(One),
+    /// Switch an endpoint off; its deliveries wait until it is on again
+    Disable(One),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    tenant: TenantArg,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct One {
+    #[command(flatten)]
+    tenant: TenantArg,
+    /// The endpoint's name
+    endpoint: EndpointId,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::List(args) => list(args).await,
+        Command::Get(args) => get(args).await,
+        Command::Enable(args) => switch(args, "enable", "enabled").await,
+        Command::Disable(args) => switch(args, "disable", "disabled").await,
+    }
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<Exit> {
+    let client = Client::admin(&args.admin)?;
+    let answer = client.get(&["v1", "tenants", args.tenant.as_str(), "endpoints"], &[]).await?;
+    if args.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else {
+        let list: List<EndpointView> = answer.read()?;
+        show::page(&table(&list.data), list.next.as_deref(), "endpoints")?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn get(args: One) -> anyhow::Result<Exit> {
+    let path = ["v1", "tenants", args.tenant.as_str(), "endpoints", args.endpoint.as_str()];
+    let answer = Client::admin(&args.admin)?.get(&path, &[]).await?;
+    if args.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else {
+        show::print(&whole(&answer.read()?))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn switch(args: One, verb: &str, done: &str) -> anyhow::Result<Exit> {
+    let path = ["v1", "tenants", args.tenant.as_str(), "endpoints", args.endpoint.as_str(), verb];
+    let answer = Client::admin(&args.admin)?.post(&path, HeaderMap::new(), None).await?;
+    if args.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else {
+        show::print(&format!("{} is {done}\n", args.endpoint))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What a person looks for first: whether it is sent events, and if not, why.
+fn state(endpoint: &EndpointView) -> String {
+    match (&endpoint.disabled, &endpoint.failing_since) {
+        (Some(disabled), _) => format!("disabled since {}: {}", disabled.at, disabled.reason),
+        (None, _) if !endpoint.enabled => "disabled by the configuration".to_owned(),
+        (None, Some(since)) => format!("failing since {since}"),
+        (None, None) => "enabled".to_owned(),
+    }
+}
+
+fn count(endpoint: &EndpointView, status: Status) -> u64 {
+    endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0)
+}
+
+fn table(endpoints: &[EndpointView]) -> show::Rows {
+    let mut rows = show::Rows::new(&["ENDPOINT", "KIND", "URL", "PENDING", "DELIVERED", "EXHAUSTED", "FAILED", "STATE"]);
+    for endpoint in endpoints {
+        let count = |status| count(endpoint, status).to_string();
+        rows.push([
+            endpoint.id.as_str(),
+            &endpoint.kind,
+            &endpoint.url,
+            &count(Status::Pending),
+            &count(Status::Delivered),
+            &count(Status::Exhausted),
+            &count(Status::Failed),
+            &state(endpoint),
+        ]);
+    }
+    rows
+}
+
+fn whole(endpoint: &EndpointView) -> String {
+    let mut text = format!("{}\n", endpoint.id);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<12}  {}", show::escaped(value));
+    };
+    line("state", &state(endpoint));
+    line("kind", &endpoint.kind);
+    line("url", &endpoint.url);
+    line("event types", &endpoint.event_types.join(", "));
+    if !endpoint.filters.is_empty() {
+        line("filters", &endpoint.filters.join(", then "));
+    }
+    if !endpoint.transformers.is_empty() {
+        line("transformers", &endpoint.transformers.join(", then "));
+    }
+    text.push_str("deliveries\n");
+    for status in Status::ALL {
+        let _ = writeln!(text, "  {:<12}  {}", status.as_str(), count(endpoint, status));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::DisabledView;
+
+    fn endpoint() -> EndpointView {
+        EndpointView {
+            id: EndpointId::new("billing").unwrap(),
+            kind: "http".to_owned(),
+            url: "https://billing.example.com/\u{1b}hooks".to_owned(),
+            event_types: vec!["invoice.*".to_owned(), "order.paid".to_owned()],
+            filters: vec!["large-only".to_owned(), "eu-only".to_owned()],
+            transformers: Vec::new(),
+            enabled: true,
+            disabled: None,
+            failing_since: None,
+            deliveries: BTreeMap::from([("pending".to_owned(), 3), ("delivered".to_owned(), 40)]),
+        }
+    }
+
+    #[test]
+    fn the_state_says_why_nothing_is_sent() {
+        let gone = || Some(DisabledView { reason: "answered 410".to_owned(), at: "2026-01-31T12:00:00Z".to_owned() });
+        let failing = || Some("2026-01-30T12:00:00Z".to_owned());
+        for (enabled, disabled, failing_since, wanted) in [
+            (true, None, None, "enabled"),
+            (true, None, failing(), "failing since 2026-01-30T12:00:00Z"),
+            (false, None, failing(), "disabled by the configuration"),
+            (false, gone(), None, "disabled since 2026-01-31T12:00:00Z: answered 410"),
+        ] {
+            assert_eq!(state(&EndpointView { enabled, disabled, failing_since, ..endpoint() }), wanted);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_shown_whole() {
+        let wanted = "\
+billing
+  state         enabled
+  kind          http
+  url           https://billing.example.com/\\u{1b}hooks
+  event types   invoice.*, order.paid
+  filters       large-only, then eu-only
+deliveries
+  pending       3
+  delivered     40
+  filtered      0
+  exhausted     0
+  failed        0
+  cancelled     0
+  expired       0
+";
+        assert_eq!(whole(&endpoint()), wanted);
+    }
+
+    #[test]
+    fn the_table_counts_what_matters() {
+        let text = table(&[endpoint()]).render(show::Look::Plain);
+        let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            row,
+            ["billing", "http", "https://billing.example.com/\\u{1b}hooks", "3", "40", "0", "0", "enabled"]
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! What the commands print: tables, JSON, and text that came from outside.
+//!
+//! Everything that a sender, a receiver or a plugin has written passes through [`escaped`], [`block`] or
+//! [`json_line`], so that none of them can steer the terminal of whoever looks at it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use serde_json::value::RawValue;
+
+/// Writes text to standard output in one piece. Unlike `print!` it survives a reader that has gone away.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Characters that act on a terminal, or that make text read other than it is.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text for one line: control characters and the like are spelt out.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+    }
+    Cow::Owned(safe)
+}
+
+/// Text of several lines, each escaped and set in by `indent`.
+pub(crate) fn block(text: &str, indent: &str) -> String {
+    text.lines().fold(String::new(), |mut block, line| {
+        let _ = writeln!(block, "{indent}{}", escaped(line));
+        block
+    })
+}
+
+/// JSON text as a line of output, otherwise as it is. In JSON an unsafe character can only stand inside a string or
+/// be space between values: there it becomes an escape sequence, here it goes.
+pub(crate) fn json_line(json: &str) -> String {
+    let mut line = String::with_capacity(json.len() + 1);
+    for c in json.trim().chars() {
+        match c {
+            '\n' | '\r' | '\t' => {}
+            c if is_unsafe(c) => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// Deeper JSON is shown as it came: set in by its depth it would be mostly blanks.
+const DEEPEST: usize = 32;
+
+/// JSON text with line breaks and indentation, or `None` where it isn't JSON or nests too deep. It works on the text,
+/// so that numbers, the order of keys and duplicate keys are shown as they were sent.
+pub(crate) fn indented(json: &str) -> Option<String> {
+    let json = serde_json::from_str::<&RawValue>(json).ok()?.get();
+    let mut text = String::with_capacity(json.len() * 2);
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut after_backslash = false;
+    let mut chars = json.chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).peekable();
+    while let Some(c) = chars.next() {
+        if in_string {
+            text.push(c);
+            in_string = after_backslash || c != '"';
+            after_backslash = !after_backslash && c == '\\';
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                text.push(c);
+            }
+            '{' | '[' => {
+                while chars.next_if_eq(&' ').is_some() {}
+                text.push(c);
+                if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
+                    text.push(close);
+                } else {
+                    depth += 1;
+                    if depth > DEEPEST {
+                        return None;
+                    }
+                    new_line(&mut text, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut text, depth);
+                text.push(c);
+            }
+            ',' => {
+                text.push(c);
+                new_line(&mut text, depth);
+            }
+            ':' => text.push_str(": "),
+            ' ' => {}
+            c => text.push(c),
+        }
+    }
+    Some(text)
+}
+
+fn new_line(text: &mut String, depth: usize) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", depth));
+}
+
+/// The longest data that is shown whole.
+const WHOLE: usize = 4096;
+/// How much is shown of longer data.
+const START: usize = 1024;
+
+/// Data for a person: JSON is set out over lines, long data is cut, bytes that are no text are only counted.
+pub(crate) fn data(bytes: &[u8], indent: &str) -> String {
+    let size = bytes.len();
+    if size == 0 {
+        return format!("{indent}(empty)\n");
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return format!("{indent}({size} bytes that are no text)\n");
+    };
+    if size <= WHOLE {
+        return block(&indented(text).map_or(Cow::Borrowed(text), Cow::Owned), indent);
+    }
+    let start = block(&text[..text.floor_char_boundary(START)], indent);
+    format!("{start}{indent}... ({size} bytes in all)\n")
+}
+
+/// The start of a text, cut at `most` characters, on one line.
+pub(crate) fn excerpt(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", escaped(&text[..end])),
+        None => escaped(text).into_owned(),
+    }
+}
+
+/// For whom a table is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A person at a terminal: lines, and cells that wrap to its width.
+    Terminal,
+    /// A pipe or file: a line a row, columns two blanks apart.
+    Plain,
+}
+
+impl Look {
+    pub(crate) fn of_stdout() -> Self {
+        if io::stdout().is_terminal() { Self::Terminal } else { Self::Plain }
+    }
+}
+
+/// A list with a header. The first column names the row and is never broken over lines.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Rows {
+    pub(crate) fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; its cells are escaped here.
+    pub(crate) fn push<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(|cell| escaped(cell).into_owned()).to_vec());
+    }
+
+    pub(crate) fn render(&self, look: Look) -> String {
+        let mut table = Table::new();
+        table.set_header(&self.header).add_rows(&self.rows);
+        match look {
+            Look::Terminal => {
+                table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+                if let Some(first) = table.column_mut(0) {
+                    first.set_constraint(ColumnConstraint::ContentWidth);
+                }
+            }
+            Look::Plain => {
+                table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+                for column in table.column_iter_mut() {
+                    column.set_padding((0, 2));
+                }
+            }
+        }
+        let mut text: String = table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect();
+        if text.is_empty() {
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Prints a page of a list. What is said about it goes to standard error, out of the way of pipes.
+pub(crate) fn page(rows: &Rows, next: Option<&str>, things: &str) -> io::Result<()> {
+    print(&rows.render(Look::of_stdout()))?;
+    match advice(rows.rows.is_empty(), next, things) {
+        Some(advice) => writeln!(io::stderr(), "{advice}"),
+        None => Ok(()),
+    }
+}
+
+fn advice(is_empty: bool, next: Option<&str>, things: &str) -> Option<String> {
+    match next {
+        Some(next) => Some(format!("there are more {things}: add --cursor {}", escaped(next))),
+        None if is_empty => Some(format!("no {things} match")),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_can_not_steer_a_terminal() {
+        for (text, wanted) in [
+            ("plain é 漢", "plain é 漢"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("\u{7f}", "\\u{7f}"),
+            ("abc\u{202e}def", "abc\\u{202e}def"),
+            ("\u{feff}x\u{200b}", "\\u{feff}x\\u{200b}"),
+        ] {
+            assert_eq!(escaped(text), wanted);
+        }
+        assert_eq!(block("a\r\nb\u{1b}c", "  "), "  a\n  b\\u{1b}c\n");
+    }
+
+    #[test]
+    fn json_stays_json_on_one_line() {
+        let json = "{\n\t\"a\": \"x\u{9b}y\u{202e}\u{7f}\",\r\n \"n\": 1.0e400 }\n";
+        let line = json_line(json);
+        assert_eq!(line, "{\"a\": \"x\\u009by\\u202e\\u007f\", \"n\": 1.0e400 }\n");
+        assert!(serde_json::from_str::<&RawValue>(&line).is_ok());
+    }
+
+    #[test]
+    fn json_is_set_out_without_a_change() {
+        let json = r#"{"b":1.50,"b":[ ],"a":{"q\"{,:":[true,"\\"]},"e":{}}"#;
+        let wanted = "{\n  \"b\": 1.50,\n  \"b\": [],\n  \"a\": {\n    \"q\\\"{,:\": [\n      true,\n      \"\\\\\"\n    ]\n  },\n  \"e\": {}\n}";
+        assert_eq!(indented(json).as_deref(), Some(wanted));
+        assert_eq!(indented("{\"a\":\n\n\t1}").as_deref(), Some("{\n  \"a\": 1\n}"));
+        assert_eq!(indented("12"), Some("12".to_owned()));
+        for not_json in ["", "{", "hello", "{} {}", &format!("{}{}", "[".repeat(40), "]".repeat(40))] {
+            assert_eq!(indented(not_json), None, "{not_json}");
+        }
+    }
+
+    #[test]
+    fn data_is_shown_by_its_kind_and_length() {
+        assert_eq!(data(b"", "  "), "  (empty)\n");
+        assert_eq!(data(b"\xff\xfe", "  "), "  (2 bytes that are no text)\n");
+        assert_eq!(data(b"hello\nyou", "  "), "  hello\n  you\n");
+        assert_eq!(data(b"[1]", ""), "[\n  1\n]\n");
+        let long = data("é".repeat(4000).as_bytes(), "");
+        assert!(long.ends_with("\n... (8000 bytes in all)\n"), "{long}");
+        assert_eq!(long.matches('é').count(), 512);
+    }
+
+    #[test]
+    fn excerpts_count_characters() {
+        assert_eq!(excerpt("éàü", 3), "éàü");
+        assert_eq!(excerpt("éàü\n", 3), "éàü...");
+        assert_eq!(excerpt("a\nb", 3), "a\\nb");
+    }
+
+    #[test]
+    fn a_plain_table_is_a_line_a_row() {
+        let mut rows = Rows::new(&["ID", "TYPE", "REASON"]);
+        rows.push(["evt_1", "order.created", ""]);
+        rows.push(["evt_22", "a", "two\nlines"]);
+        assert_eq!(
+            rows.render(Look::Plain),
+            "ID      TYPE           REASON\nevt_1   order.created\nevt_22  a              two\\nlines\n"
+        );
+        assert!(rows.render(Look::Terminal).contains("order.created"));
+    }
+
+    #[test]
+    fn a_page_says_how_to_read_on() {
+        assert_eq!(advice(true, None, "events").as_deref(), Some("no events match"));
+        assert_eq!(advice(false, None, "events"), None);
+        let more = advice(false, Some("c1"), "events");
+        assert_eq!(more.as_deref(), Some("there are more events: add --cursor c1"));
+    }
+}
