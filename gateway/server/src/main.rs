@@ -1,1 +1,26 @@
-fn main() {}
+//! The binary `hookweir`: a webhook gateway that its tenants can program.
+//!
+//! The modules tell an event's way in this order: `accept`, then the journal (a crate of its own), then `dispatch`,
+//! which uses `live` (the endpoint as it is configured now), `shape`, the delivery crate, `settle` and `retry`.
+//! ARCHITECTURE.md is the map.
+
+mod accept;
+mod admin;
+mod api;
+mod app;
+mod cli;
+mod config;
+mod dispatch;
+mod format;
+mod live;
+mod log;
+mod metrics;
+mod problem;
+mod retry;
+mod settle;
+mod shape;
+mod upkeep;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

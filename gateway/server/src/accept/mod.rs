@@ -1,0 +1,243 @@
+//! The way in: from a connection to an event on disk and a 202.
+//!
+//! A permit comes before the connection, the key before the body, the sync before the answer. It never waits for a
+//! delivery: dispatch is handed the event after the journal has it, and the two meet nowhere else.
+
+mod hygiene;
+mod native;
+mod serve;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hookweir_journal::{Appended, Journal, NewEvent};
+use hookweir_model::{Digest, Timestamp};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use crate::api;
+use crate::dispatch::Dispatcher;
+use crate::live::{Caller, Live, Tenant};
+use crate::metrics::{Metrics, Stage};
+use crate::problem::{Problem, json};
+
+pub(crate) use serve::serve;
+
+/// A body must be whole by then.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// The longest idempotency key.
+const MAX_KEY: usize = 255;
+
+/// What a request to send an event needs.
+#[derive(Debug)]
+pub(crate) struct Accept {
+    pub live: Arc<ArcSwap<Live>>,
+    pub journal: Arc<dyn Journal>,
+    pub dispatcher: Dispatcher,
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the journal can't be relied on any more.
+    pub broken: tokio_util::sync::CancellationToken,
+}
+
+impl Accept {
+    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match self.answer(request).await {
+            Ok(accepted) => json(StatusCode::ACCEPTED, &accepted),
+            Err(problem) => {
+                self.metrics.rejected(problem.name());
+                let close = matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
+                let mut response = problem.into_response();
+                if close {
+                    // Part of the request may be unread: what follows on this connection can't be trusted.
+                    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                }
+                response
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<api::Accepted, Problem> {
+        let clock = Instant::now();
+        hygiene::check(&request)?;
+        let (head, body) = request.into_parts();
+        let live = self.live.load();
+        let tenant = Self::tenant(&live, head.uri.path(), &head.headers)?;
+        if head.method != Method::POST {
+            return Err(Problem::Method("POST"));
+        }
+        media_type(&head.headers)?;
+        let idempotency_key = idempotency_key(&head.headers)?;
+        let body = read(&head.headers, body, live.config.accept.max_body).await?;
+
+        let received = Timestamp::now();
+        let event = native::parse(&body, &tenant.id, trace_context(&head.headers), received)?;
+        let endpoints = tenant.matching(&event.event_type);
+        drop(live);
+        self.metrics.stage(Stage::Accept, clock.elapsed());
+
+        let clock = Instant::now();
+        let event = Arc::new(event);
+        let new = NewEvent {
+            event: event.as_ref().clone(),
+            fingerprint: Digest::of(&body),
+            idempotency_key,
+            endpoints: endpoints.clone(),
+        };
+        let appended = self.journal.append(vec![new]).await.inspect_err(|error| {
+            if matches!(error, hookweir_journal::Error::Unknown(_)) {
+                self.broken.cancel();
+            }
+        })?;
+        self.metrics.stage(Stage::Journal, clock.elapsed());
+        match appended.into_iter().next() {
+            Some(Appended::Stored { seq }) => {
+                self.metrics.accepted();
+                self.dispatcher.offer(&event, seq, &endpoints);
+                Ok(api::Accepted { id: event.id.clone(), duplicate: false, deliveries: endpoints.len() })
+            }
+            Some(Appended::Duplicate { id, deliveries }) => Ok(api::Accepted { id, duplicate: true, deliveries }),
+            Some(Appended::Conflict { id }) => Err(Problem::Conflict(format!(
+                "the id or the idempotency key belongs to event {id}, which was sent with other bytes"
+            ))),
+            None => Err(Problem::Internal),
+        }
+    }
+
+    /// Finds whose events these are. Without a known key nothing is said about which tenants there are; with a key,
+    /// every other tenant looks as one that is not there.
+    fn tenant(live: &Live, path: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Problem> {
+        let id = path
+            .strip_prefix("/v1/tenants/")
+            .and_then(|rest| rest.strip_suffix("/events"))
+            .ok_or(Problem::NotFound("resource"))?;
+        let token = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(bearer)
+            .ok_or(Problem::Unauthorized)?;
+        match live.caller(token) {
+            Some(Caller::Tenant(caller)) if caller.as_str() == id => {
+                live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
+            }
+            Some(Caller::Tenant(_)) => Err(Problem::NotFound("tenant")),
+            // The admin token is for the admin listener: it does not send events.
+            Some(Caller::Admin) | None => Err(Problem::Unauthorized),
+        }
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter.
+pub(crate) fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    const WANTED: &str = "send the event as application/json: {\"type\": ..., \"data\": ...}";
+    const CLOUDEVENTS: &str = "CloudEvents are not taken by this version; send the event as application/json: {\"type\": ..., \"data\": ...}";
+    if headers.keys().any(|name| name.as_str().starts_with("ce-")) {
+        return Err(Problem::MediaType(CLOUDEVENTS));
+    }
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else if essence.to_ascii_lowercase().starts_with("application/cloudevents") {
+        Err(Problem::MediaType(CLOUDEVENTS))
+    } else {
+        Err(Problem::MediaType(WANTED))
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()) && values.next().is_none());
+    let wrong = || Problem::Malformed(format!("send one Idempotency-Key of 1 to {MAX_KEY} visible ASCII characters"));
+    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
+}
+
+/// The sender's trace context, if it is well-formed; it is kept with the event and passed on.
+fn trace_context(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = value.split('-');
+    let well_formed = [2, 32, 16, 2].into_iter().all(|length| parts.next().is_some_and(|part| hex(part, length)));
+    (well_formed && parts.next().is_none()).then_some(value)
+}
+
+/// The whole body, refused before it is read where its length tells that it is too large.
+async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes, Problem> {
+    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    if told.is_some_and(|length| length > limit) {
+        return Err(Problem::TooLarge(limit));
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(limit)),
+        Ok(Err(_)) => Err(Problem::Malformed("the request's body broke off or is not framed as HTTP asks".to_owned())),
+        Err(_) => Err(Problem::TooSlow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn bearer_tokens() {
+        for (value, wanted) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer abc", Some("abc")),
+            ("Bearer  abc ", Some("abc")),
+            ("Basic abc", None),
+            ("Bearer", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(value), wanted, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn media_types() {
+        for (value, taken) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/cloudevents+json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            assert_eq!(media_type(&headers(&[("content-type", value)])).is_ok(), taken, "{value:?}");
+        }
+        assert!(media_type(&headers(&[("content-type", "application/json"), ("ce-id", "1")])).is_err());
+        assert!(media_type(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn trace_contexts() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_context(&headers(&[("traceparent", good)])), Some(good));
+        for bad in ["", "00-0af7", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", &format!("{good}-x")] {
+            assert_eq!(trace_context(&headers(&[("traceparent", bad)])), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn idempotency_keys() {
+        assert_eq!(idempotency_key(&HeaderMap::new()), Ok(None));
+        assert_eq!(idempotency_key(&headers(&[("idempotency-key", "k1")])), Ok(Some("k1".to_owned())));
+        assert!(idempotency_key(&headers(&[("idempotency-key", "")])).is_err());
+        assert!(idempotency_key(&headers(&[("idempotency-key", &"k".repeat(256))])).is_err());
+        let mut two = headers(&[("idempotency-key", "a")]);
+        two.append("idempotency-key", "b".parse().unwrap());
+        assert!(idempotency_key(&two).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! Events: list, get, replay.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use hookweir_journal::{EventFilter, Selection};
+use hookweir_model::{EndpointId, EndpointKey, EventId};
+use serde::Deserialize;
+
+use super::access::Tenant;
+use super::query::{self, ListQuery};
+use super::{Admin, ok};
+use crate::api;
+use crate::problem::Problem;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct EventPath {
+    event: String,
+}
+
+impl EventPath {
+    fn id(&self) -> Result<EventId, Problem> {
+        EventId::new(&self.event).map_err(|_| Problem::NotFound("event"))
+    }
+}
+
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    query: ListQuery,
+) -> Result<Response, Problem> {
+    if query.endpoint.is_some() || query.status.is_some() {
+        return Err(Problem::Malformed("endpoint and status are filters of deliveries, not of events".to_owned()));
+    }
+    let filter = EventFilter { tenant, event_type: query.event_type, since: query.since, until: query.until };
+    let page = admin.journal.events(&filter, query.cursor.as_ref(), query.limit).await?;
+    Ok(ok(&query::list(page, |event| api::EventView::from(&event))))
+}
+
+pub(super) async fn get(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    Path(path): Path<EventPath>,
+) -> Result<Response, Problem> {
+    let id = path.id()?;
+    let event = admin.journal.event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    let deliveries = admin.journal.deliveries_of(&tenant, &id).await?;
+    Ok(ok(&api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect())))
+}
+
+/// Sends an event anew: to every endpoint it went to, and to those that would match it today.
+pub(super) async fn replay(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    Path(path): Path<EventPath>,
+) -> Result<Response, Problem> {
+    let id = path.id()?;
+    let event = admin.journal.event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    let live = admin.live.load_full();
+    let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
+    let mut endpoints = configured.matching(&event.event_type);
+    for delivery in admin.journal.deliveries_of(&tenant, &id).await? {
+        let endpoint: EndpointId = delivery.key.endpoint;
+        if configured.endpoints.contains_key(&endpoint) && !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    }
+    let selection = Selection::Replay { tenant: tenant.clone(), event: id, endpoints: endpoints.clone() };
+    let deliveries = admin.journal.requeue(selection).await?;
+    for endpoint in endpoints {
+        admin.dispatcher.wake(&EndpointKey::new(tenant.clone(), endpoint));
+    }
+    Ok(ok(&api::Requeued { deliveries }))
+}

@@ -1,0 +1,80 @@
+//! The admin listener: what operators and tenants read and steer with.
+//!
+//! It takes no events and is on nobody's hot path. Whoever has the admin token sees all; a tenant's key sees its own
+//! tenant, and anything else looks as if it were not there.
+
+mod access;
+mod deliveries;
+mod endpoints;
+mod events;
+mod health;
+mod query;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hookweir_journal::Journal;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::dispatch::Dispatcher;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::problem::{Problem, json};
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin {
+    pub live: Arc<ArcSwap<Live>>,
+    pub journal: Arc<dyn Journal>,
+    pub dispatcher: Dispatcher,
+    pub metrics: Arc<Metrics>,
+}
+
+pub(crate) fn router(admin: Admin) -> Router {
+    let tenant = Router::new()
+        .route("/events", get(events::list))
+        .route("/events/{event}", get(events::get))
+        .route("/events/{event}/replay", post(events::replay))
+        .route("/events/{event}/deliveries/{endpoint}", get(deliveries::get))
+        .route("/events/{event}/deliveries/{endpoint}/retry", post(deliveries::retry))
+        .route("/deliveries", get(deliveries::list))
+        .route("/endpoints", get(endpoints::list))
+        .route("/endpoints/{endpoint}", get(endpoints::get))
+        .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
+        .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
+        .route("/endpoints/{endpoint}/recover", post(endpoints::recover));
+    Router::new()
+        .route("/healthz", get(health::process))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/v1/tenants", get(endpoints::tenants))
+        .nest("/v1/tenants/{tenant}", tenant)
+        .fallback(|| async { Problem::NotFound("resource") })
+        .method_not_allowed_fallback(|| async { Problem::Method("another method") })
+        .with_state(admin)
+}
+
+/// Serves until `stop`, then finishes the requests that are under way.
+pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = served {
+        error!(%error, "the admin listener failed");
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        Self::into_response(self).map(Body::new)
+    }
+}
+
+/// A 200 with JSON.
+fn ok(body: &impl serde::Serialize) -> Response {
+    json(http::StatusCode::OK, body).map(Body::new)
+}

@@ -1,0 +1,193 @@
+//! The composition root: from a checked configuration to a running gateway, and back to an orderly end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
+use hookweir_host::Host;
+use hookweir_journal::Journal;
+use hookweir_journal::embedded::{Embedded, Options};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::accept::{self, Accept};
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::upkeep;
+
+/// The name under which the one node of the embedded engine holds its shards.
+const NODE: &str = "local";
+/// Leases of the embedded engine do not end; the number is for engines where they do.
+const LEASE: Duration = Duration::from_secs(15);
+/// What attempts in flight get when the gateway stops. With what is left of ten seconds the journal is closed.
+const GRACE: Duration = Duration::from_secs(7);
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub accept_addr: SocketAddr,
+    pub admin_addr: SocketAddr,
+    live: Arc<ArcSwap<Live>>,
+    host: Arc<Host>,
+    journal: Arc<dyn Journal>,
+    dispatcher: Dispatcher,
+    stop: CancellationToken,
+    broken: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why a gateway did not start, or a new configuration was not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The configuration asks for what can't be had: every problem that was found.
+    Configuration(Vec<anyhow::Error>),
+    /// The machine does not give what is needed.
+    Machine(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Machine(error)
+    }
+}
+
+/// The plugin host of a gateway whose data lies in `data`.
+pub(crate) fn host(data: &std::path::Path) -> Result<Host> {
+    let program = std::env::current_exe().context("failed to find the path of this program")?;
+    let config = hookweir_host::Config {
+        cache_dir: data.join("plugins"),
+        compiler: hookweir_host::Compiler { program, args: vec!["compile-plugin".into()] },
+        threads: std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get),
+        max_upload: crate::config::MAX_PLUGIN_SIZE,
+    };
+    Host::new(config).context("failed to start the plugin host")
+}
+
+impl App {
+    /// Binds both listeners before any slow work, then opens the journal, loads the plugins and starts the lanes.
+    pub(crate) async fn start(mut config: Config) -> Result<Self, Refused> {
+        raise_file_limit();
+        let accept_listener = bind(config.accept.listen, "accept").await?;
+        let admin_listener = bind(config.admin.listen, "admin").await?;
+        let accept_addr = accept_listener.local_addr().context("failed to read the accept listener's address")?;
+        let admin_addr = admin_listener.local_addr().context("failed to read the admin listener's address")?;
+        config.egress.own_addresses = vec![accept_addr, admin_addr];
+
+        let metrics = Arc::new(Metrics::new());
+        let journal = open_journal(&config, &metrics).await?;
+        let host = Arc::new(host(&config.journal.path)?);
+        let max_age = config.journal.retention;
+        let live = Live::build(config, &host, None).await.map_err(Refused::Configuration)?;
+        let live = Arc::new(ArcSwap::from_pointee(live));
+
+        let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
+        let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
+        let dispatcher = Dispatcher::start(
+            Arc::clone(&journal),
+            Arc::clone(&live),
+            Arc::clone(&host),
+            Arc::clone(&metrics),
+            &leases,
+            broken.clone(),
+        )
+        .await?;
+
+        let accept = Arc::new(Accept {
+            live: Arc::clone(&live),
+            journal: Arc::clone(&journal),
+            dispatcher: dispatcher.clone(),
+            metrics: Arc::clone(&metrics),
+            broken: broken.clone(),
+        });
+        let admin =
+            Admin { live: Arc::clone(&live), journal: Arc::clone(&journal), dispatcher: dispatcher.clone(), metrics };
+        let tasks = vec![
+            tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),
+            tokio::spawn(admin::serve(admin_listener, admin, stop.clone())),
+            tokio::spawn(upkeep::run(Arc::clone(&journal), max_age, stop.clone())),
+        ];
+        info!(addr = %accept_addr, "accept listening");
+        info!(addr = %admin_addr, "admin listening");
+        Ok(Self { accept_addr, admin_addr, live, host, journal, dispatcher, stop, broken, tasks })
+    }
+
+    /// Puts a new configuration in force, whole, or leaves the old one as it is.
+    pub(crate) async fn reload(&self, mut config: Config) -> Result<(), Refused> {
+        let before = self.live.load_full();
+        config.egress.own_addresses.clone_from(&before.config.egress.own_addresses);
+        let fixed = [
+            ("accept.listen", config.accept.listen != before.config.accept.listen),
+            ("admin.listen", config.admin.listen != before.config.admin.listen),
+            ("[journal]", config.journal != before.config.journal),
+        ];
+        for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
+            warn!(key, "a change of this takes a restart; the rest of the new configuration is in force");
+        }
+        let live = Live::build(config, &self.host, Some(&before)).await.map_err(Refused::Configuration)?;
+        self.live.store(Arc::new(live));
+        self.dispatcher.reloaded();
+        Ok(())
+    }
+
+    /// Completes when the journal can't be relied on any more.
+    pub(crate) async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
+    /// Takes no more events, ends or gives up what is in flight, and closes the journal: within ten seconds.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let listeners = async {
+            for task in self.tasks {
+                // A task that panicked has logged it; the others must still end.
+                let _ = task.await;
+            }
+        };
+        tokio::join!(
+            async {
+                if tokio::time::timeout(GRACE, listeners).await.is_err() {
+                    warn!("requests under way were cut");
+                }
+            },
+            self.dispatcher.drain(GRACE)
+        );
+        self.journal.close().await;
+        self.host.close();
+    }
+}
+
+async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("failed to listen on {address}: change {which}.listen, or stop what uses that port"))
+}
+
+async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>> {
+    let path: PathBuf = config.journal.path.clone();
+    let metrics = Arc::clone(metrics);
+    let options = Options {
+        max_size: Some(config.journal.max_size),
+        on_sync: Some(Arc::new(move |took| metrics.journal_sync(took))),
+        ..Options::default()
+    };
+    let open = move || Embedded::open(&path, options);
+    let opened = tokio::task::spawn_blocking(open).await.context("opening the journal was broken off")?;
+    let journal = opened.with_context(|| format!("failed to open the journal in {}", config.journal.path.display()))?;
+    Ok(Arc::new(journal))
+}
+
+/// Each connection takes a descriptor, and the usual soft limit of 1,024 is soon reached.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        warn!(%error, "failed to raise the limit of open files");
+    }
+}

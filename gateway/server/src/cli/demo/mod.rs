@@ -1,0 +1,127 @@
+//! `hookweir demo`: a gateway, a receiver and a sample tenant in one process. It shows the real thing: the events go
+//! through the listeners, the journal, the plugins and the signatures, and what is printed was asked from the admin
+//! listener or seen by the receiver.
+
+mod receiver;
+mod tour;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::receiver::Receiver;
+use super::Exit;
+use crate::app::{App, Refused};
+use crate::config::{self, StdEnv};
+use crate::log;
+
+/// The shipped plugins, built from `plugins/`, so that the demo needs no guest toolchain.
+const KEEP_ABOVE: &[u8] = include_bytes!("../../../../../plugins/dist/keep-above.wasm");
+const TO_SLACK: &[u8] = include_bytes!("../../../../../plugins/dist/to-slack.wasm");
+
+/// A key and a secret for this machine's loopback alone; they guard nothing.
+const KEY: &str = "demo-key-demo-key";
+const SECRET: &str = "whsec_aG9va3dlaXItZGVtby1zZWNyZXQtaG9va3dlaXI=";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// End after the tour instead of waiting for more events
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) fn run(args: Args) -> Result<Exit> {
+    log::start("error");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    let shown = runtime.block_on(show(&args));
+    runtime.shutdown_background();
+    shown.map(|()| Exit::Done)
+}
+
+async fn show(args: &Args) -> Result<()> {
+    let receiver = Receiver::start(SECRET).await?;
+    let folder = tempfile::tempdir().context("failed to make a folder for the demo")?;
+    let file = write_sample(folder.path(), &receiver)?;
+    let config = match config::load(&file, &StdEnv) {
+        Ok(config) => config,
+        Err(problems) => bail!("the sample configuration has problems: {}", problems.render(false)),
+    };
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(Refused::Machine(error)) => return Err(error),
+        Err(Refused::Configuration(mut problems)) => match problems.pop() {
+            Some(problem) => return Err(problem.context("the sample configuration can't be used")),
+            None => bail!("the sample configuration can't be used"),
+        },
+    };
+    println!("gateway   accept {}, admin {}", app.accept_addr, app.admin_addr);
+    println!("receiver  {} (verifies each signature)", receiver.url());
+    println!("tenant    demo: endpoint 'chat' with filter keep-above and transformer to-slack, endpoint 'archive' as it comes");
+    let toured = tour::run(&app, &receiver).await;
+    if toured.is_ok() && !args.once {
+        println!("\nThe gateway keeps running; send it more:");
+        println!(
+            "  hookweir event send --to http://{} --key {KEY} --tenant demo --type order.created --data '{{\"amount\": 250}}'",
+            app.accept_addr
+        );
+        println!("  hookweir delivery list --admin http://{} --tenant demo", app.admin_addr);
+        println!("Ctrl-C ends it; its data in {} goes with it.", folder.path().display());
+        tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")?;
+    }
+    app.stop().await;
+    toured
+}
+
+/// Writes what a user would write: a configuration and the plugins that it names.
+fn write_sample(folder: &Path, receiver: &Receiver) -> Result<PathBuf> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).with_context(|| format!("failed to write {}", path.display()))?;
+        Ok::<_, anyhow::Error>(path)
+    };
+    write("keep-above.wasm", KEEP_ABOVE)?;
+    write("to-slack.wasm", TO_SLACK)?;
+    let url = receiver.url();
+    let text = format!(
+        r#"allow_inline_secrets = true
+
+[accept]
+listen = "127.0.0.1:0"
+
+[admin]
+listen = "127.0.0.1:0"
+
+[journal]
+path = "data"
+
+[egress]
+allow_cidrs = ["127.0.0.0/8"]
+allow_ports = []
+
+[tenants.demo]
+keys = ["{KEY}"]
+
+[tenants.demo.plugins.keep-above]
+file = "keep-above.wasm"
+config = {{ field = "amount", minimum = 100 }}
+
+[tenants.demo.plugins.to-slack]
+file = "to-slack.wasm"
+config = {{ title = "New order {{subject}}", fields = ["amount", "customer"] }}
+
+[tenants.demo.endpoints.chat]
+url = "{url}/chat"
+event_types = ["order.*"]
+filters = ["keep-above"]
+transformers = ["to-slack"]
+secret = "{SECRET}"
+retry = {{ waits = ["1s", "2s"], jitter = 0.0 }}
+
+[tenants.demo.endpoints.archive]
+url = "{url}/archive"
+secret = "{SECRET}"
+retry = {{ waits = ["1s", "2s"], jitter = 0.0 }}
+"#
+    );
+    write("hookweir.toml", text.as_bytes())
+}

@@ -1,0 +1,124 @@
+//! `hookweir serve`: the life of the gateway's process.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::Exit;
+use crate::app::{App, Refused};
+use crate::config::{self, StdEnv};
+use crate::log;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "hookweir.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: Args) -> Result<Exit> {
+    log::start("info");
+    let loaded = match config::load(&args.config, &StdEnv) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprint!("{}", problems.render(std::io::stderr().is_terminal()));
+            return Ok(Exit::WrongConfiguration);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    let code = runtime.block_on(live(&args, loaded));
+    // What hangs in a blocking call after an orderly stop is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+/// Start, run until a signal or a broken journal, drain.
+async fn live(args: &Args, config: config::Config) -> Result<Exit> {
+    let mut signals = Signals::new().context("failed to listen for signals")?;
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(Refused::Configuration(problems)) => {
+            report(&problems);
+            return Ok(Exit::WrongConfiguration);
+        }
+        Err(Refused::Machine(error)) => return Err(error),
+    };
+    println!("accept listening on {}", app.accept_addr);
+    println!("admin listening on {}", app.admin_addr);
+    let code = loop {
+        tokio::select! {
+            () = signals.stop() => {
+                info!("stopping: what is in flight has ten seconds; a second signal ends at once");
+                break Exit::Done;
+            }
+            () = app.broken() => {
+                error!("stopping: the journal can't be relied on; start again to read what is really there");
+                break Exit::Failed;
+            }
+            _ = signals.hangup.recv() => reload(&app, args).await,
+        }
+    };
+    tokio::select! {
+        () = app.stop() => {}
+        () = signals.stop() => {
+            error!("ended at once by a second signal; deliveries in flight stay pending");
+            return Ok(Exit::Failed);
+        }
+    }
+    info!("stopped");
+    Ok(code)
+}
+
+async fn reload(app: &App, args: &Args) {
+    let loaded = match config::load(&args.config, &StdEnv) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            error!(problems = problems.render(false), "the new configuration has problems; the old one stays in force");
+            return;
+        }
+    };
+    match app.reload(loaded).await {
+        Ok(()) => info!("the new configuration is in force"),
+        Err(Refused::Configuration(problems)) => {
+            for problem in &problems {
+                error!(problem = format!("{problem:#}"), "the new configuration has problems; the old one stays in force");
+            }
+        }
+        Err(Refused::Machine(problem)) => {
+            error!(problem = format!("{problem:#}"), "the new configuration can't be used; the old one stays in force");
+        }
+    }
+}
+
+fn report(problems: &[anyhow::Error]) {
+    for problem in problems {
+        eprintln!("error: {problem:#}");
+    }
+    eprintln!("{} in the configuration", if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) });
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

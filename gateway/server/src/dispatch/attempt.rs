@@ -1,0 +1,138 @@
+//! One delivery handled once: route, shape, send, decide. It reads no journal and writes none: what it answers is
+//! settled by the caller.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hookweir_delivery::Request;
+use hookweir_host::Host;
+use hookweir_journal::{Next, Settlement};
+use hookweir_model::{Attempt, EndpointKey, Epoch, Event, Outcome, PluginCall, Shaped, Status, Timestamp};
+
+use super::lane::Ready;
+use crate::live::{Endpoint, Live};
+use crate::metrics::{Metrics, Stage};
+use crate::settle::{self, Tried};
+use crate::shape::{self, Shape, Shaping};
+
+/// What handling a delivery came to.
+#[derive(Debug)]
+pub(super) struct Handled {
+    pub settlement: Settlement,
+    /// The outcome of a request to the receiver, if one was made.
+    pub sent: Option<Sent>,
+}
+
+/// What a request to the receiver says of the endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub outcome: Outcome,
+    pub gone: bool,
+}
+
+/// The end of an attempt, before the policy is asked what follows.
+struct Ended {
+    outcome: Outcome,
+    reason: Option<String>,
+    answer: Option<hookweir_model::Answer>,
+    retry_after: Option<std::time::Duration>,
+    calls: Vec<PluginCall>,
+    /// What was made for the first request, to be kept for its retries.
+    shaped: Option<Shaped>,
+}
+
+pub(super) async fn handle(
+    live: &Live,
+    host: &Host,
+    metrics: &Metrics,
+    key: &EndpointKey,
+    epoch: Epoch,
+    ready: Ready,
+) -> Handled {
+    metrics.stage(Stage::Queue, ready.since.elapsed());
+    let settlement = |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
+    let Some(endpoint) = live.endpoint(key) else {
+        let reason = Some("the endpoint was removed from the configuration".to_owned());
+        return Handled { settlement: settlement(None, Next::Final { status: Status::Cancelled, reason }), sent: None };
+    };
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let number = ready.attempts.saturating_add(1);
+    let (ended, sent) = match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
+        Ok(pair) => pair,
+        Err(filtered) => {
+            let next = Next::Final { status: Status::Filtered, reason: Some(filtered) };
+            return Handled { settlement: settlement(None, next), sent: None };
+        }
+    };
+    let attempt = Attempt {
+        number,
+        started,
+        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        outcome: ended.outcome,
+        reason: ended.reason.clone(),
+        answer: ended.answer,
+        plugins: ended.calls,
+    };
+    let tried = Tried {
+        outcome: ended.outcome,
+        reason: ended.reason,
+        retry_after: ended.retry_after,
+        round_attempt: number.saturating_sub(ready.earlier_rounds),
+        shaped: ended.shaped,
+    };
+    let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
+    Handled { settlement: settlement(Some(attempt), next), sent }
+}
+
+/// Shapes, if that was not done in an earlier attempt, and sends. The error is the reason for which a filter dropped
+/// the event.
+async fn run(
+    live: &Live,
+    host: &Host,
+    metrics: &Metrics,
+    endpoint: &Endpoint,
+    event: &Arc<Event>,
+    kept: Option<&Shaped>,
+    number: u32,
+) -> Result<(Ended, Option<Sent>), String> {
+    let unsent = |outcome, reason, calls| Ended {
+        outcome,
+        reason: Some(reason),
+        answer: None,
+        retry_after: None,
+        calls,
+        shaped: None,
+    };
+    let mut made = None;
+    let (shaped, calls) = match kept {
+        Some(kept) => (kept, Vec::new()),
+        None => {
+            let clock = Instant::now();
+            let Shaping { result, calls } = shape::shape(host, metrics, endpoint, event).await;
+            if !endpoint.chain.is_empty() {
+                metrics.stage(Stage::Plugins, clock.elapsed());
+            }
+            match result {
+                Shape::Ready(shaped) => (&*made.insert(shaped), calls),
+                Shape::Filtered(reason) => return Err(reason),
+                Shape::Failed(reason) => return Ok((unsent(Outcome::Rejected, reason, calls), None)),
+                Shape::Unavailable(reason) => return Ok((unsent(Outcome::Retry, reason, calls), None)),
+            }
+        }
+    };
+    let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
+    let request = Request { event: &event.id, attempt: number, shaped, traceparent };
+    let report = live.client.send(&endpoint.settings.target, request, Timestamp::now()).await;
+    metrics.attempt(report.duration);
+    let sent = Sent { outcome: report.outcome, gone: report.gone };
+    let ended = Ended {
+        outcome: report.outcome,
+        reason: report.reason,
+        answer: report.answer,
+        retry_after: report.retry_after,
+        calls,
+        shaped: made,
+    };
+    Ok((ended, Some(sent)))
+}

@@ -1,0 +1,122 @@
+//! A lane: one endpoint's deliveries on their way out. Lanes share nothing but the machine, so that an endpoint that
+//! answers slowly, or never, holds up itself alone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use hookweir_journal::{DueDelivery, Seq};
+use hookweir_model::{EndpointKey, EndpointState, Epoch, Event, Shaped};
+
+use super::queue::{Entry, Queue};
+use crate::metrics::EndpointCounters;
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub key: EndpointKey,
+    /// The epoch under which this node owns the endpoint's shard.
+    pub epoch: Epoch,
+    pub counters: EndpointCounters,
+    queue: Mutex<Queue<Ready>>,
+    state: Mutex<EndpointState>,
+}
+
+/// A delivery that can be tried now.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub seq: Seq,
+    pub event: Arc<Event>,
+    pub attempts: u32,
+    pub earlier_rounds: u32,
+    pub shaped: Option<Shaped>,
+    pub since: Instant,
+    /// Given back when the delivery leaves memory.
+    _room: Room,
+}
+
+impl Entry for Ready {
+    fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    fn never_tried(&self) -> bool {
+        self.attempts == 0
+    }
+}
+
+impl Ready {
+    pub(super) fn fresh(seq: Seq, event: &Arc<Event>, room: Room) -> Self {
+        Self {
+            seq,
+            event: Arc::clone(event),
+            attempts: 0,
+            earlier_rounds: 0,
+            shaped: None,
+            since: Instant::now(),
+            _room: room,
+        }
+    }
+
+    pub(super) fn read(due: DueDelivery, memory: &Memory) -> Self {
+        let size = due.event.data.len() + due.shaped.as_ref().map_or(0, |shaped| shaped.body.len());
+        Self {
+            seq: due.seq,
+            event: Arc::new(due.event),
+            attempts: due.attempts,
+            earlier_rounds: due.earlier_rounds,
+            shaped: due.shaped,
+            since: Instant::now(),
+            _room: memory.take(size),
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn new(key: EndpointKey, epoch: Epoch, state: EndpointState, counters: EndpointCounters) -> Self {
+        Self { key, epoch, counters, queue: Mutex::default(), state: Mutex::new(state) }
+    }
+
+    /// Never held over an await; the queue's own invariants hold after every call, so a panic elsewhere spoils nothing.
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Ready>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, EndpointState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory that waiting deliveries may take, over all lanes. What has no room waits on disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory(Arc<AtomicUsize>);
+
+/// A part of [`Memory`], given back on drop.
+#[derive(Debug)]
+pub(super) struct Room {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Memory {
+    /// Beyond this, fresh deliveries are not kept in memory but read from disk when their turn comes.
+    const LIMIT: usize = 64 << 20;
+    /// What a waiting delivery costs beside its data, about.
+    const OVERHEAD: usize = 512;
+
+    pub(super) fn try_take(&self, size: usize) -> Option<Room> {
+        (self.0.load(Ordering::Relaxed) < Self::LIMIT).then(|| self.take(size))
+    }
+
+    /// Takes the room whether or not there is any: for what was read since its turn has come.
+    pub(super) fn take(&self, size: usize) -> Room {
+        let bytes = size + Self::OVERHEAD;
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Room { memory: self.clone(), bytes }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.memory.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

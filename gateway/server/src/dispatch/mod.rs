@@ -1,0 +1,370 @@
+//! The way out: a lane for each endpoint, from the journal's pending deliveries to settled ones.
+//!
+//! Fresh events are handed over in memory by `accept`; whatever has no room, and every retry, is read back from the
+//! journal when its turn comes. What is in flight exists in this process alone: after a crash the journal still says
+//! pending, and that is all there is to recover.
+//!
+//! It never answers a sender and never decides what an outcome means: `settle` does.
+
+mod attempt;
+mod lane;
+mod queue;
+mod settler;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
+use hookweir_host::Host;
+use hookweir_journal::{Journal, Lease, Seq};
+use hookweir_model::{
+    Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, Shard, Timestamp,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use self::attempt::Sent;
+use self::lane::{Lane, Memory, Ready};
+use self::settler::Item;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::settle;
+
+/// How many lanes' journal reads run at once; more would only wait for each other.
+const READS: usize = 4;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    journal: Arc<dyn Journal>,
+    live: Arc<ArcSwap<Live>>,
+    host: Arc<Host>,
+    metrics: Arc<Metrics>,
+    lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
+    epochs: HashMap<Shard, Epoch>,
+    memory: Memory,
+    results: mpsc::Sender<Item>,
+    /// Serialises the writes of endpoint states, so that the last state wins in the journal too.
+    state_writes: tokio::sync::Mutex<()>,
+    reads: tokio::sync::Semaphore,
+    /// Everything spawned here; `drain` waits for it.
+    tasks: TaskTracker,
+    /// No new attempts.
+    stopping: CancellationToken,
+    /// Attempts in flight are given up too; their deliveries stay pending.
+    aborting: CancellationToken,
+    /// The journal can't be relied on any more: the process must end.
+    broken: CancellationToken,
+}
+
+impl Dispatcher {
+    /// Starts the lanes of all endpoints that are configured or have pending deliveries.
+    pub(crate) async fn start(
+        journal: Arc<dyn Journal>,
+        live: Arc<ArcSwap<Live>>,
+        host: Arc<Host>,
+        metrics: Arc<Metrics>,
+        leases: &[Lease],
+        broken: CancellationToken,
+    ) -> Result<Self> {
+        let (results, settle) = settler::channel();
+        let shared = Arc::new(Shared {
+            journal,
+            live,
+            host,
+            metrics,
+            lanes: RwLock::default(),
+            epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
+            memory: Memory::default(),
+            results,
+            state_writes: tokio::sync::Mutex::default(),
+            reads: tokio::sync::Semaphore::new(READS),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            aborting: CancellationToken::new(),
+            broken,
+        });
+        let dispatcher = Self { shared: Arc::clone(&shared) };
+        let states = shared.journal.endpoint_states().await.context("failed to read the endpoints' states")?;
+        for (key, state) in states {
+            shared.add_lane(&key, state);
+        }
+        tokio::spawn(settler::run(Arc::clone(&shared), settle));
+        dispatcher.reloaded();
+        for lease in leases {
+            let heads = shared.journal.lanes(lease.shard).await.context("failed to read what is pending")?;
+            for head in heads {
+                let Some(lane) = shared.lane(&head.endpoint) else { continue };
+                match head.due {
+                    None => {
+                        lane.queue().miss();
+                        shared.pump(&lane);
+                    }
+                    Some(due) => shared.arm(&lane, due),
+                }
+            }
+        }
+        Ok(dispatcher)
+    }
+
+    /// Hands over an event that was just kept in the journal.
+    pub(crate) fn offer(&self, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
+        for endpoint in endpoints {
+            let key = EndpointKey::new(event.tenant.clone(), endpoint.clone());
+            let Some(lane) = self.shared.lane(&key) else { continue };
+            match self.shared.memory.try_take(event.data.len()) {
+                Some(room) => lane.queue().offer(Ready::fresh(seq, event, room)),
+                None => lane.queue().miss(),
+            }
+            self.shared.pump(&lane);
+        }
+    }
+
+    /// Deliveries of this endpoint were made due by the journal: they are read and tried.
+    pub(crate) fn wake(&self, key: &EndpointKey) {
+        if let Some(lane) = self.shared.lane(key) {
+            let mut queue = lane.queue();
+            queue.miss();
+            queue.retry_due();
+            drop(queue);
+            self.shared.pump(&lane);
+        }
+    }
+
+    /// A new configuration is in force. Deliveries of endpoints that are gone are read once more, to be cancelled.
+    pub(crate) fn reloaded(&self) {
+        let live = self.shared.live.load();
+        for tenant in live.tenants() {
+            for endpoint in tenant.endpoints.values() {
+                self.shared.lane(&endpoint.key);
+            }
+        }
+        for lane in self.shared.all_lanes() {
+            if live.endpoint(&lane.key).is_none() {
+                let mut queue = lane.queue();
+                queue.miss();
+                queue.retry_due();
+            }
+            self.shared.pump(&lane);
+        }
+    }
+
+    /// What is known of an endpoint beyond its configuration.
+    pub(crate) fn state(&self, key: &EndpointKey) -> EndpointState {
+        self.shared.lane(key).map(|lane| lane.state().clone()).unwrap_or_default()
+    }
+
+    /// Switches an endpoint on or off; its deliveries wait meanwhile. Durable when it returns.
+    pub(crate) async fn set_enabled(&self, key: &EndpointKey, enabled: bool) -> Result<(), hookweir_journal::Error> {
+        let Some(lane) = self.shared.lane(key) else { return Ok(()) };
+        {
+            let mut state = lane.state();
+            // Switching on starts the counting of failures anew, else a long failing endpoint would go off at once.
+            *state = if enabled {
+                EndpointState::default()
+            } else {
+                let disabled = Disabled { reason: "switched off by an operator".to_owned(), at: Timestamp::now() };
+                EndpointState { disabled: Some(disabled), ..state.clone() }
+            };
+        }
+        self.shared.keep_state(&lane).await?;
+        if enabled {
+            self.wake(key);
+        } else {
+            self.shared.pump(&lane);
+        }
+        Ok(())
+    }
+
+    /// Starts no further attempt, lets those in flight end until `grace` is over, and settles what they came to.
+    /// What is given up stays pending in the journal.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        let shared = &self.shared;
+        shared.stopping.cancel();
+        shared.tasks.close();
+        if tokio::time::timeout(grace, shared.tasks.wait()).await.is_err() {
+            info!(in_flight = shared.tasks.len(), "attempts were given up; their deliveries stay pending");
+            shared.aborting.cancel();
+            shared.tasks.wait().await;
+        }
+        let (done, settled) = tokio::sync::oneshot::channel();
+        if shared.results.send(Item::Flush(done)).await.is_ok() {
+            // An error means that the settler ended with the journal: then there is nothing left to settle.
+            let _ = settled.await;
+        }
+    }
+}
+
+impl Shared {
+    /// The lane of an endpoint, made where there is none yet. `None` for shards that this node does not own.
+    fn lane(&self, key: &EndpointKey) -> Option<Arc<Lane>> {
+        let found = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        found.or_else(|| self.add_lane(key, EndpointState::default()))
+    }
+
+    fn add_lane(&self, key: &EndpointKey, state: EndpointState) -> Option<Arc<Lane>> {
+        let epoch = *self.epochs.get(&Shard::of(key))?;
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Lane::new(key.clone(), epoch, state, self.metrics.endpoint(key)));
+        Some(Arc::clone(lanes.entry(key.clone()).or_insert_with(new)))
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// How many attempts of this lane may be in flight: none while it is switched off. Deliveries of an endpoint that
+    /// is gone flow, to be cancelled.
+    fn concurrency(&self, lane: &Lane) -> usize {
+        if self.stopping.is_cancelled() {
+            return 0;
+        }
+        match self.live.load().endpoint(&lane.key) {
+            Some(endpoint) if !endpoint.settings.enabled || lane.state().disabled.is_some() => 0,
+            Some(endpoint) => endpoint.settings.concurrency,
+            None => 16,
+        }
+    }
+
+    /// Starts what can be started now: attempts up to the lane's concurrency, and a read if it is behind.
+    fn pump(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let concurrency = self.concurrency(lane);
+        if concurrency == 0 {
+            // Dropped outside the lock: the entries give their memory back.
+            drop(lane.queue().park());
+            return;
+        }
+        let mut queue = lane.queue();
+        while let Some(ready) = queue.take(concurrency) {
+            self.tasks.spawn(work(Arc::clone(self), Arc::clone(lane), ready));
+        }
+        if let Some(skip) = queue.begin_read() {
+            drop(queue);
+            self.tasks.spawn(read(Arc::clone(self), Arc::clone(lane), skip));
+        }
+    }
+
+    /// Sees to it that the lane reads the journal when a retry is due.
+    fn arm(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
+        if !lane.queue().arm(due) {
+            return;
+        }
+        let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(due.since(Timestamp::now())) => {}
+                () = shared.stopping.cancelled() => return,
+            }
+            let counts = lane.queue().fire(due);
+            if counts {
+                shared.pump(&lane);
+            }
+        });
+    }
+
+    async fn keep_state(&self, lane: &Lane) -> Result<(), hookweir_journal::Error> {
+        let _order = self.state_writes.lock().await;
+        let state = lane.state().clone();
+        self.journal.put_endpoint_state(&lane.key, &state).await
+    }
+
+    /// Learns from a request how the endpoint fares.
+    async fn note(self: &Arc<Self>, lane: &Arc<Lane>, sent: Sent) {
+        let changed = {
+            let mut state = lane.state();
+            let next = settle::endpoint_state(&state, sent.outcome, sent.gone, Timestamp::now());
+            let switched_off = next.as_ref().and_then(|next| next.disabled.clone()).filter(|_| state.disabled.is_none());
+            next.map(|next| {
+                *state = next;
+                switched_off
+            })
+        };
+        let Some(switched_off) = changed else { return };
+        if let Some(disabled) = switched_off {
+            warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
+            drop(lane.queue().park());
+        }
+        if let Err(error) = self.keep_state(lane).await {
+            // The state is right in memory; it is written again with its next change.
+            warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
+        }
+    }
+}
+
+/// Handles deliveries of a lane one after the other until there is none to take. Ends without a trace when attempts
+/// are aborted: what it had is still pending.
+async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
+    let mut next = Some(first);
+    while let Some(ready) = next {
+        let live = shared.live.load_full();
+        let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
+        let handled = tokio::select! {
+            handled = handling => handled,
+            () = shared.aborting.cancelled() => return,
+        };
+        if let Some(sent) = handled.sent {
+            shared.note(&lane, sent).await;
+        }
+        let result = settler::Item::settle(Arc::clone(&lane), handled.settlement);
+        if shared.results.send(result).await.is_err() {
+            return;
+        }
+        let concurrency = shared.concurrency(&lane);
+        let mut queue = lane.queue();
+        queue.attempted();
+        next = queue.take(concurrency);
+        let wants_read = next.is_none() || queue.in_flight() == concurrency;
+        drop(queue);
+        if wants_read {
+            shared.pump(&lane);
+        }
+    }
+}
+
+/// Brings what is due from the journal, and sets the timer for what is due next.
+async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>) {
+    let Ok(_permit) = shared.reads.acquire().await else { return };
+    let read = shared.journal.due(&lane.key, Timestamp::now(), &skip, queue::READ).await;
+    let due = match read {
+        Ok(due) => due,
+        Err(error) => {
+            error!(endpoint = %lane.key, %error, "failed to read pending deliveries; trying again");
+            lane.queue().abandon_read();
+            shared.arm(&lane, Timestamp::now().after(Duration::from_secs(1)));
+            return;
+        }
+    };
+    let full = due.len() >= queue::READ;
+    let entries = due.into_iter().map(|due| Ready::read(due, &shared.memory)).collect();
+    let held = {
+        let mut queue = lane.queue();
+        queue.end_read(entries, full);
+        queue.held()
+    };
+    shared.pump(&lane);
+    if full {
+        return;
+    }
+    match shared.journal.next_due(&lane.key, &held).await {
+        Ok(Some(head)) => match head.due {
+            Some(due) => shared.arm(&lane, due),
+            None => {
+                lane.queue().miss();
+                shared.pump(&lane);
+            }
+        },
+        Ok(None) => {}
+        Err(error) => {
+            error!(endpoint = %lane.key, %error, "failed to read when the next retry is due; trying again");
+            shared.arm(&lane, Timestamp::now().after(Duration::from_secs(1)));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Carries results to the journal, in groups: while one group is being written the next one gathers, so that workers
+//! never wait for a sync.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hookweir_journal::{Error, Next, Seq, Settled, Settlement};
+use hookweir_model::{Status, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use super::Shared;
+use super::lane::Lane;
+use crate::metrics::Stage;
+
+/// How many results may wait; beyond it workers wait too, which bounds memory when the journal stalls.
+const WAITING: usize = 4096;
+/// The largest group of one write.
+const GROUP: usize = 1024;
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Settle { lane: Arc<Lane>, settlement: Box<Settlement>, since: Instant },
+    /// Answered when all that was sent before is in the journal.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Item {
+    pub(super) fn settle(lane: Arc<Lane>, settlement: Settlement) -> Self {
+        Self::Settle { lane, settlement: Box::new(settlement), since: Instant::now() }
+    }
+}
+
+/// What must be done once a settlement is in the journal.
+struct Pending {
+    lane: Arc<Lane>,
+    seq: Seq,
+    since: Instant,
+    then: Then,
+}
+
+enum Then {
+    Count(Status),
+    Arm(Timestamp),
+}
+
+pub(super) fn channel() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
+    mpsc::channel(WAITING)
+}
+
+/// Runs until the journal breaks or every sender is gone.
+pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while results.recv_many(&mut group, GROUP).await > 0 {
+        let mut settlements = Vec::with_capacity(group.len());
+        let mut pending = Vec::with_capacity(group.len());
+        let mut flushes = Vec::new();
+        for result in group.drain(..) {
+            match result {
+                Item::Flush(done) => flushes.push(done),
+                Item::Settle { lane, settlement, since } => {
+                    let then = match &settlement.next {
+                        Next::Final { status, .. } => Then::Count(*status),
+                        Next::RetryAt { due, .. } => Then::Arm(*due),
+                    };
+                    pending.push(Pending { lane, seq: settlement.seq, since, then });
+                    settlements.push(*settlement);
+                }
+            }
+        }
+        match write(&shared, settlements).await {
+            Ok(answers) => pending.into_iter().zip(answers).for_each(|(pending, settled)| finish(&shared, pending, settled)),
+            Err(error) => {
+                error!(%error, "failed to settle deliveries; stopping, they are tried again after a restart");
+                shared.broken.cancel();
+                return;
+            }
+        }
+        for done in flushes {
+            // A drain that no longer waits needs no answer.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Writes a group, again and again while the journal is only too busy.
+async fn write(shared: &Shared, settlements: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+    if settlements.is_empty() {
+        return Ok(Vec::new());
+    }
+    loop {
+        match shared.journal.settle(settlements.clone()).await {
+            Err(Error::Busy | Error::Full) => {
+                warn!("the journal takes no results at the moment; trying again");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn finish(shared: &Arc<Shared>, pending: Pending, settled: Settled) {
+    let Pending { lane, seq, since, then } = pending;
+    shared.metrics.stage(Stage::Settle, since.elapsed());
+    lane.queue().settled(seq);
+    match (settled, then) {
+        (Settled::Applied, Then::Count(status)) => {
+            lane.counters.count(status);
+            if status != Status::Delivered {
+                info!(endpoint = %lane.key, %status, "delivery ended");
+            }
+        }
+        (Settled::Applied | Settled::Repeated, Then::Arm(due)) => shared.arm(&lane, due),
+        (Settled::Repeated, Then::Count(_)) => {}
+        (Settled::Stale, _) => warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused"),
+    }
+}

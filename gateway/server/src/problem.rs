@@ -1,0 +1,152 @@
+//! Errors as senders and tenants see them: `application/problem+json` of RFC 9457.
+//!
+//! Two audiences, two texts: what stands here goes outside and holds no address of the inside and no secret; the cause
+//! chain goes to the log where the problem is made.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use crate::api;
+
+/// Everything that a request can be refused for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// 400: what is wrong with it and what to send instead.
+    Malformed(String),
+    /// 401: there is no key, or it is not known.
+    Unauthorized,
+    /// 404: it is not there, or it is another tenant's: the two can't be told apart from outside.
+    NotFound(&'static str),
+    /// 405, with the methods that are allowed.
+    Method(&'static str),
+    /// 408: the body came too slowly.
+    TooSlow,
+    /// 409: the id or key is taken by another event.
+    Conflict(String),
+    /// 413, with the limit in bytes.
+    TooLarge(usize),
+    /// 415: what can be sent instead.
+    MediaType(&'static str),
+    /// 503, with the seconds after which to try again.
+    Unavailable { detail: &'static str, retry_after: u32 },
+    /// 500: a fault of the gateway; the log has the cause.
+    Internal,
+}
+
+impl Problem {
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A stable name, used as the problem's type and as a metric's label.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound(_) => "not-found",
+            Self::Method(_) => "method-not-allowed",
+            Self::TooSlow => "too-slow",
+            Self::Conflict(_) => "conflict",
+            Self::TooLarge(_) => "too-large",
+            Self::MediaType(_) => "unsupported-media-type",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Malformed(detail) | Self::Conflict(detail) => detail.clone(),
+            Self::Unauthorized => "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned(),
+            Self::NotFound(what) => format!("there is no such {what}"),
+            Self::Method(allowed) => format!("this resource takes {allowed}"),
+            Self::TooSlow => "the request's body did not arrive in time".to_owned(),
+            Self::TooLarge(limit) => format!("the body is larger than the limit of {limit} bytes"),
+            Self::MediaType(detail) | Self::Unavailable { detail, .. } => (*detail).to_owned(),
+            Self::Internal => "the gateway failed to handle the request; its log has the cause".to_owned(),
+        }
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let status = self.status();
+        let body = api::Problem {
+            kind: format!("urn:hookweir:problem:{}", self.name()),
+            title: status.canonical_reason().unwrap_or("error").to_owned(),
+            status: status.as_u16(),
+            detail: self.detail(),
+        };
+        let mut response = json(status, &body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self {
+            Self::Unavailable { retry_after, .. } => {
+                headers.insert(RETRY_AFTER, retry_after.into());
+            }
+            Self::Method(allowed) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<hookweir_journal::Error> for Problem {
+    fn from(error: hookweir_journal::Error) -> Self {
+        use hookweir_journal::Error;
+        match error {
+            Error::Full => Self::Unavailable { detail: "the gateway's disk has no room; try again later", retry_after: 10 },
+            Error::Busy => Self::Unavailable { detail: "the gateway is busy; try again", retry_after: 1 },
+            Error::NotFound(what) => Self::NotFound(what),
+            Error::Unknown(cause) => {
+                tracing::error!(cause, "the journal can't say whether a write is on disk");
+                Self::Unavailable { detail: "the event may or may not have been kept; send it again", retry_after: 5 }
+            }
+            Error::Corrupt(cause) | Error::Failed(cause) => {
+                tracing::error!(cause, "the journal failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    // Our own types hold no map with other keys than text and no type that fails to serialize.
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_carry_their_headers() {
+        let busy = Problem::Unavailable { detail: "busy", retry_after: 7 }.into_response();
+        assert_eq!(busy.status(), 503);
+        assert_eq!(busy.headers()["retry-after"], "7");
+        assert_eq!(busy.headers()["content-type"], "application/problem+json");
+        assert_eq!(Problem::Unauthorized.into_response().headers()["www-authenticate"], "Bearer");
+        assert_eq!(Problem::Method("POST").into_response().headers()["allow"], "POST");
+    }
+}

@@ -1,0 +1,136 @@
+//! What becomes of a delivery after it was handled once: pure functions of the outcome, the policy, the history and
+//! the time. Nothing here waits, sends or writes.
+
+use std::time::Duration;
+
+use hookweir_journal::Next;
+use hookweir_model::{Disabled, EndpointState, Outcome, RetryPolicy, Shaped, Status, Timestamp};
+
+use crate::retry;
+
+/// Nothing but failures for this long switches an endpoint off.
+pub(crate) const GIVE_UP_ENDPOINT_AFTER: Duration = Duration::from_secs(120 * 3600);
+
+/// An attempt that was made, as far as the decision needs it.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    pub outcome: Outcome,
+    pub reason: Option<String>,
+    pub retry_after: Option<Duration>,
+    /// Which attempt of the present round it was, from 1.
+    pub round_attempt: u32,
+    /// What was sent, if this was the first attempt that sent it: kept for the retries.
+    pub shaped: Option<Shaped>,
+}
+
+/// The state that an attempt leaves its delivery in.
+pub(crate) fn next(tried: Tried, policy: &RetryPolicy, now: Timestamp, dice: f64) -> Next {
+    let Tried { outcome, reason, retry_after, round_attempt, shaped } = tried;
+    match outcome {
+        Outcome::Delivered => Next::Final { status: Status::Delivered, reason: None },
+        Outcome::Rejected => Next::Final { status: Status::Failed, reason },
+        Outcome::Retry | Outcome::Blocked => match retry::wait(policy, round_attempt, retry_after, dice) {
+            Some(wait) => Next::RetryAt { due: now.after(wait), shaped, reason },
+            None => Next::Final { status: Status::Exhausted, reason },
+        },
+    }
+}
+
+/// What an attempt changes in its endpoint's state; `None` where it changes nothing, which is the common case.
+pub(crate) fn endpoint_state(
+    state: &EndpointState,
+    outcome: Outcome,
+    gone: bool,
+    now: Timestamp,
+) -> Option<EndpointState> {
+    if outcome == Outcome::Delivered {
+        return state.failing_since.map(|_| EndpointState { failing_since: None, ..state.clone() });
+    }
+    let failing_since = state.failing_since.unwrap_or(now);
+    let reason = if gone {
+        Some("the receiver answered 410 Gone".to_owned())
+    } else if now.since(failing_since) >= GIVE_UP_ENDPOINT_AFTER {
+        Some("nothing but failures for 120 hours".to_owned())
+    } else {
+        None
+    };
+    let disabled = match (&state.disabled, reason) {
+        (None, Some(reason)) => Some(Disabled { reason, at: now }),
+        (disabled, _) => disabled.clone(),
+    };
+    let changed = EndpointState { disabled, failing_since: Some(failing_since) };
+    (changed != *state).then_some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn tried(outcome: Outcome, round_attempt: u32) -> Tried {
+        Tried { outcome, reason: Some("why".to_owned()), retry_after: None, round_attempt, shaped: None }
+    }
+
+    fn final_status(next: &Next) -> Option<Status> {
+        match next {
+            Next::Final { status, .. } => Some(*status),
+            Next::RetryAt { .. } => None,
+        }
+    }
+
+    #[test]
+    fn outcomes_lead_to_their_states() {
+        let ims = RetryPolicy::ims();
+        for (outcome, attempt, wanted) in [
+            (Outcome::Delivered, 1, Some(Status::Delivered)),
+            (Outcome::Delivered, 9, Some(Status::Delivered)),
+            (Outcome::Rejected, 1, Some(Status::Failed)),
+            (Outcome::Retry, 1, None),
+            (Outcome::Retry, 2, None),
+            (Outcome::Retry, 3, Some(Status::Exhausted)),
+            (Outcome::Blocked, 1, None),
+            (Outcome::Blocked, 3, Some(Status::Exhausted)),
+        ] {
+            let next = next(tried(outcome, attempt), &ims, NOW, 0.5);
+            assert_eq!(final_status(&next), wanted, "{outcome:?} on attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn a_retry_is_due_after_its_wait_and_keeps_what_was_sent() {
+        let shaped = Shaped { content_type: "a/b".to_owned(), headers: Vec::new(), body: "x".into() };
+        let first = Tried { shaped: Some(shaped.clone()), ..tried(Outcome::Retry, 1) };
+        assert_eq!(
+            next(first, &RetryPolicy::ims(), NOW, 0.0),
+            Next::RetryAt {
+                due: NOW.after(Duration::from_secs(1)),
+                shaped: Some(shaped),
+                reason: Some("why".to_owned())
+            }
+        );
+    }
+
+    #[test]
+    fn success_clears_and_failure_starts_the_failing_time() {
+        let fine = EndpointState::default();
+        assert_eq!(endpoint_state(&fine, Outcome::Delivered, false, NOW), None);
+        let failing = endpoint_state(&fine, Outcome::Retry, false, NOW).unwrap();
+        assert_eq!(failing, EndpointState { disabled: None, failing_since: Some(NOW) });
+        assert_eq!(endpoint_state(&failing, Outcome::Retry, false, NOW.after(Duration::from_secs(60))), None);
+        assert_eq!(endpoint_state(&failing, Outcome::Delivered, false, NOW), Some(fine));
+    }
+
+    #[test]
+    fn gone_and_120_hours_of_failures_disable() {
+        let fine = EndpointState::default();
+        let gone = endpoint_state(&fine, Outcome::Rejected, true, NOW).unwrap();
+        assert_eq!(gone.disabled.as_ref().map(|disabled| disabled.at), Some(NOW));
+
+        let failing = EndpointState { disabled: None, failing_since: Some(NOW) };
+        let just_before = NOW.after(GIVE_UP_ENDPOINT_AFTER).before(Duration::from_millis(1));
+        assert_eq!(endpoint_state(&failing, Outcome::Retry, false, just_before), None);
+        let at_last = endpoint_state(&failing, Outcome::Retry, false, NOW.after(GIVE_UP_ENDPOINT_AFTER)).unwrap();
+        assert!(at_last.disabled.is_some_and(|disabled| disabled.reason.contains("120 hours")));
+    }
+}
