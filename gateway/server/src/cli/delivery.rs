@@ -23,9 +23,9 @@ Examples:
     #[command(after_help = "\
 Example:
   hookweir delivery get --tenant acme evt_0190163d8694739b8e1a1f0c8ab2c1f7 billing")]
-    Get(Get),
+    Get(One),
     /// Try one delivery again now, whatever has become of it
-    Retry(Get),
+    Retry(One),
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Get {
+pub(crate) struct One {
     #[command(flatten)]
     tenant: TenantArg,
     /// The event's id
@@ -120,12 +120,12 @@ fn due(delivery: &DeliveryView) -> Option<&str> {
     }
 }
 
-fn path(args: &Get) -> [&str; 7] {
+fn path(args: &One) -> [&str; 7] {
     let (tenant, event, endpoint) = (args.tenant.as_str(), args.event.as_str(), args.endpoint.as_str());
     ["v1", "tenants", tenant, "events", event, "deliveries", endpoint]
 }
 
-async fn get(args: Get) -> anyhow::Result<Exit> {
+async fn get(args: One) -> anyhow::Result<Exit> {
     let answer = Client::admin(&args.admin)?.get(&path(&args), &[]).await?;
     if args.admin.json {
         show::print(&show::json_line(answer.json()))?;
@@ -135,7 +135,7 @@ async fn get(args: Get) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn retry(args: Get) -> anyhow::Result<Exit> {
+async fn retry(args: One) -> anyhow::Result<Exit> {
     let path = path(&args);
     let answer = Client::admin(&args.admin)?.post(&[&path[..], &["retry"]].concat(), HeaderMap::new(), None).await?;
     if args.admin.json {

@@ -28,7 +28,7 @@ Examples:
   jq .order export.json | hookweir event send --tenant acme --type order.created -
 
 The key is best given as HOOKWEIR_KEY. What --data, the file or standard input holds is sent as it is written.")]
-    Send(Send),
+    Send(SendArgs),
     /// List events, newest first
     #[command(after_help = "\
 Examples:
@@ -36,12 +36,12 @@ Examples:
   hookweir event list --tenant acme --json | jq -r '.data[].id'")]
     List(ListArgs),
     /// Show one event with its data and where it went
-    Get(Get),
+    Get(GetArgs),
 }
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("content").required(true).args(["data", "file", "stdin"]))]
-pub(crate) struct Send {
+pub(crate) struct SendArgs {
     #[command(flatten)]
     tenant: TenantArg,
     /// What kind of event it is, a dotted name such as order.created
@@ -95,7 +95,7 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Get {
+pub(crate) struct GetArgs {
     #[command(flatten)]
     tenant: TenantArg,
     /// The event's id
@@ -135,7 +135,7 @@ struct Native<'a> {
     data: &'a RawValue,
 }
 
-async fn send(args: Send) -> anyhow::Result<Exit> {
+async fn send(args: SendArgs) -> anyhow::Result<Exit> {
     let client = Client::accept(&args.accept)?;
     let data = match args.data {
         Some(data) => data,
@@ -202,7 +202,7 @@ fn table(events: &[EventView]) -> show::Rows {
     rows
 }
 
-async fn get(args: Get) -> anyhow::Result<Exit> {
+async fn get(args: GetArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "events", args.event.as_str()];
     let answer = client.get(&path, &[]).await?;

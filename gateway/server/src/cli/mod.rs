@@ -127,12 +127,8 @@ pub(crate) fn run() -> ExitCode {
             return if refusal.use_stderr() { Exit::WrongUsage } else { Exit::Done }.into();
         }
     };
-    let command = match cli.command {
-        Command::CompilePlugin => return hookweir_host::compile_child(),
-        command => command,
-    };
-    match dispatch(command) {
-        Ok(exit) => exit.into(),
+    match dispatch(cli.command) {
+        Ok(exit) => exit,
         Err(error) if exit::is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             let _ = std::io::stderr().lock().write_all(exit::explained(&error).as_bytes());
@@ -142,8 +138,8 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<Exit> {
-    match command {
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let exit = match command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
@@ -156,7 +152,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(&args),
         Command::Listen(args) => client(listen::run(args)),
         Command::Bench(args) => bench::run(args).map(|()| Exit::Done),
-    }
+        Command::CompilePlugin => return Ok(hookweir_host::compile_child()),
+    };
+    exit.map(ExitCode::from)
 }
 
 /// Runs a command that does little but wait for the network: one thread is enough for it.
