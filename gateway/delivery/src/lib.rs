@@ -1,5 +1,6 @@
 //! The way out.
 
+pub mod guard;
 pub mod sign;
 mod target;
 

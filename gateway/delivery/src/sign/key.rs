@@ -1,0 +1,144 @@
+//! Keys, as their textual forms name them: `whsec_` (HMAC), `whsk_` (Ed25519) and `whpk_` (its public half).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use ed25519_dalek::SigningKey;
+use hmac::{Hmac, KeyInit as _};
+use sha2::Sha256;
+use thiserror::Error;
+
+/// Secrets are copied by hand, and padding gets lost on the way: its absence changes no bit of the key.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const SYMMETRIC: &str = "whsec_";
+const PRIVATE: &str = "whsk_";
+const PUBLIC: &str = "whpk_";
+
+/// A secret can't be used as a key. The texts never repeat it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KeyFault {
+    #[error("a signing secret starts with whsec_ (HMAC-SHA256) or whsk_ (Ed25519)")]
+    Prefix,
+    #[error("a whpk_ key is public and can only verify: sign with the whsk_ key that it belongs to")]
+    PublicCannotSign,
+    #[error("a verifying key starts with whsec_, whpk_ or whsk_")]
+    VerifyingPrefix,
+    #[error("what follows {0} is not base64: copy the secret again, as a whole")]
+    NotBase64(&'static str),
+    #[error("what follows whsec_ holds {0} bytes, and Standard Webhooks wants 24 to 64")]
+    SymmetricLength(usize),
+    #[error("what follows whsk_ holds {0} bytes, and an Ed25519 key pair has 64: 32 private, then 32 public")]
+    PrivateLength(usize),
+    #[error("what follows whpk_ holds {0} bytes, and an Ed25519 public key has 32")]
+    PublicLength(usize),
+    #[error("the two halves of the whsk_ key don't belong together: copy the secret again, as a whole")]
+    Halves,
+    #[error("what follows whpk_ is not an Ed25519 public key: copy it again, as a whole")]
+    NotAPoint,
+}
+
+/// A key that signs.
+#[derive(Clone)]
+pub struct Key(pub(super) Signer);
+
+#[derive(Clone)]
+pub(super) enum Signer {
+    /// Keyed once, so that a signature costs no key schedule.
+    Symmetric(Hmac<Sha256>),
+    /// Boxed: a key pair is far larger than its sibling.
+    Ed25519(Box<SigningKey>),
+}
+
+impl Key {
+    /// Reads `whsec_...` or `whsk_...`.
+    pub fn parse(secret: &str) -> Result<Self, KeyFault> {
+        if let Some(text) = secret.strip_prefix(SYMMETRIC) {
+            Ok(Self(Signer::Symmetric(symmetric(text)?)))
+        } else if let Some(text) = secret.strip_prefix(PRIVATE) {
+            Ok(Self(Signer::Ed25519(Box::new(private(text)?))))
+        } else if secret.starts_with(PUBLIC) {
+            Err(KeyFault::PublicCannotSign)
+        } else {
+            Err(KeyFault::Prefix)
+        }
+    }
+
+    /// The key that a receiver verifies with.
+    pub fn verifying(&self) -> VerifyingKey {
+        VerifyingKey(match &self.0 {
+            Signer::Symmetric(key) => Verifier::Symmetric(key.clone()),
+            Signer::Ed25519(key) => Verifier::Ed25519(key.verifying_key()),
+        })
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Signer::Symmetric(_) => "Key(whsec_***)",
+            Signer::Ed25519(_) => "Key(whsk_***)",
+        })
+    }
+}
+
+/// A key that verifies.
+#[derive(Clone)]
+pub struct VerifyingKey(pub(super) Verifier);
+
+#[derive(Clone)]
+pub(super) enum Verifier {
+    Symmetric(Hmac<Sha256>),
+    Ed25519(ed25519_dalek::VerifyingKey),
+}
+
+impl VerifyingKey {
+    /// Reads `whsec_...`, `whpk_...`, or `whsk_...` for its public half.
+    pub fn parse(text: &str) -> Result<Self, KeyFault> {
+        if let Some(text) = text.strip_prefix(PUBLIC) {
+            let bytes = decode(PUBLIC, text)?;
+            let bytes: [u8; 32] =
+                bytes.as_slice().try_into().map_err(|_| KeyFault::PublicLength(bytes.len()))?;
+            let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(|_| KeyFault::NotAPoint)?;
+            return Ok(Self(Verifier::Ed25519(key)));
+        }
+        match Key::parse(text) {
+            Ok(key) => Ok(key.verifying()),
+            Err(KeyFault::Prefix) => Err(KeyFault::VerifyingPrefix),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Verifier::Symmetric(_) => "VerifyingKey(whsec_***)",
+            Verifier::Ed25519(_) => "VerifyingKey(whpk_***)",
+        })
+    }
+}
+
+fn decode(prefix: &'static str, text: &str) -> Result<Vec<u8>, KeyFault> {
+    BASE64.decode(text).map_err(|_| KeyFault::NotBase64(prefix))
+}
+
+fn symmetric(text: &str) -> Result<Hmac<Sha256>, KeyFault> {
+    let bytes = decode(SYMMETRIC, text)?;
+    let length = KeyFault::SymmetricLength(bytes.len());
+    if !(24..=64).contains(&bytes.len()) {
+        return Err(length);
+    }
+    Hmac::new_from_slice(&bytes).map_err(|_| length)
+}
+
+fn private(text: &str) -> Result<SigningKey, KeyFault> {
+    let bytes = decode(PRIVATE, text)?;
+    let pair: [u8; 64] = bytes.as_slice().try_into().map_err(|_| KeyFault::PrivateLength(bytes.len()))?;
+    SigningKey::from_keypair_bytes(&pair).map_err(|_| KeyFault::Halves)
+}
