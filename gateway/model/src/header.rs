@@ -1,0 +1,209 @@
+//! Which headers a tenant or a plugin may add to a request.
+//!
+//! Everything that HTTP itself or the gateway owns is refused, so that nobody can move a message's end, forge its
+//! signature, or name another receiver.
+
+use thiserror::Error;
+
+/// How many headers a request may be given.
+pub const MAX_HEADERS: usize = 64;
+
+/// How many bytes the names and values of those headers may have together.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
+
+/// The names that are refused, in lower case.
+const OWNED: [&str; 15] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+/// Beginnings of names that are refused, in lower case.
+const OWNED_PREFIXES: [&str; 5] = ["hookweir-", "proxy-", "webhook-", "x-forwarded-", "x-ice-"];
+
+/// A header can't be added to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidHeader {
+    #[error("{name:?} is not a header name: use letters, digits and !#$%&'*+-.^_`|~")]
+    Name { name: String },
+    #[error("the value of header {name:?} may only hold visible ASCII, spaces and tabs")]
+    Value { name: String },
+    #[error("header {name:?} is set by the gateway or by HTTP and can't be given")]
+    Owned { name: String },
+    #[error("header {name:?} is given twice")]
+    Repeated { name: String },
+    #[error("there are {count} headers; at most {MAX_HEADERS} may be given")]
+    TooMany { count: usize },
+    #[error("the headers have {bytes} bytes; at most {MAX_HEADER_BYTES} may be given")]
+    TooLong { bytes: usize },
+}
+
+/// Says whether one header may be added to a request.
+pub fn check_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
+    if name.is_empty() || !name.bytes().all(is_token_byte) {
+        return Err(InvalidHeader::Name { name: shown(name) });
+    }
+    if !value.bytes().all(is_value_byte) {
+        return Err(InvalidHeader::Value { name: shown(name) });
+    }
+    let folded = name.to_ascii_lowercase();
+    if OWNED.contains(&folded.as_str()) || OWNED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
+        return Err(InvalidHeader::Owned { name: shown(name) });
+    }
+    Ok(())
+}
+
+/// Says whether all these headers may be added to one request.
+pub fn check_headers(headers: &[(String, String)]) -> Result<(), InvalidHeader> {
+    if headers.len() > MAX_HEADERS {
+        return Err(InvalidHeader::TooMany { count: headers.len() });
+    }
+    let bytes = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_HEADER_BYTES {
+        return Err(InvalidHeader::TooLong { bytes });
+    }
+    for (index, (name, value)) in headers.iter().enumerate() {
+        check_header(name, value)?;
+        if headers.iter().take(index).any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+            return Err(InvalidHeader::Repeated { name: shown(name) });
+        }
+    }
+    Ok(())
+}
+
+/// A byte of an RFC 9110 token.
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// A byte that may stand in a value: no CR, LF or NUL, and none of the bytes over 127 that readers decode each in
+/// their own way.
+const fn is_value_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte == b' ' || byte == b'\t'
+}
+
+/// As much of a name as an error needs to show.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_headers_pass() {
+        for (name, value) in [
+            ("x-team", "billing"),
+            ("Authorization", "Bearer abc"),
+            ("X-Trace", "a\tb c"),
+            ("a", ""),
+            ("!#$%&'*+-.^_`|~", "~!"),
+            ("hookweir", "not the prefix"),
+            ("forwarded-by", "not the name"),
+        ] {
+            assert_eq!(check_header(name, value), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_must_be_tokens() {
+        for name in ["", "a b", "a:b", "a\r\nb", "a\0", "é", "x(y)", "\"q\"", "a/b", " a"] {
+            assert!(matches!(check_header(name, "v"), Err(InvalidHeader::Name { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn values_must_be_visible_ascii() {
+        for value in ["a\r\nhost: b", "a\n", "a\rb", "a\0b", "\u{7f}", "é", "\u{1b}[31m"] {
+            let refused = check_header("x-a", value);
+            assert_eq!(refused, Err(InvalidHeader::Value { name: "x-a".to_owned() }), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn owned_names_are_refused_in_any_case() {
+        for name in [
+            "Host",
+            "content-length",
+            "Content-Type",
+            "Transfer-Encoding",
+            "CONNECTION",
+            "keep-alive",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "Expect",
+            "Forwarded",
+            "Via",
+            "User-Agent",
+            "traceparent",
+            "Proxy-Authorization",
+            "X-Forwarded-For",
+            "webhook-id",
+            "Webhook-Signature",
+            "hookweir-attempt",
+            "X-ICE-SIGNATURE",
+        ] {
+            let refused = check_header(name, "v");
+            assert_eq!(refused, Err(InvalidHeader::Owned { name: name.to_owned() }), "{name}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded_and_hold_no_name_twice() {
+        let list = |count: usize, value: &str| -> Vec<(String, String)> {
+            (0..count).map(|index| (format!("x-{index}"), value.to_owned())).collect()
+        };
+        assert_eq!(check_headers(&list(MAX_HEADERS, "v")), Ok(()));
+        assert_eq!(
+            check_headers(&list(MAX_HEADERS + 1, "v")),
+            Err(InvalidHeader::TooMany { count: MAX_HEADERS + 1 })
+        );
+        let full = "v".repeat(MAX_HEADER_BYTES - "x-0".len());
+        assert_eq!(check_headers(&list(1, &full)), Ok(()));
+        assert_eq!(
+            check_headers(&list(1, &(full + "v"))),
+            Err(InvalidHeader::TooLong { bytes: MAX_HEADER_BYTES + 1 })
+        );
+        let twice = [("x-a".to_owned(), "1".to_owned()), ("X-A".to_owned(), "2".to_owned())];
+        assert_eq!(check_headers(&twice), Err(InvalidHeader::Repeated { name: "X-A".to_owned() }));
+        let second_bad = [("x-a".to_owned(), "1".to_owned()), ("host".to_owned(), "b".to_owned())];
+        assert_eq!(check_headers(&second_bad), Err(InvalidHeader::Owned { name: "host".to_owned() }));
+    }
+
+    #[test]
+    fn errors_show_no_more_than_the_start_of_a_long_name() {
+        let error = check_header(&"é".repeat(5_000), "v").unwrap_err();
+        assert!(error.to_string().len() < 300);
+    }
+}
