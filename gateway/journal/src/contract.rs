@@ -2,7 +2,7 @@
 //!
 //! The journal is the only thing that accept and dispatch share. Nothing in these signatures is a connection, a
 //! transaction or a file, so that one engine can be a file on this machine and another a database that many nodes
-//! share. The suite in [`crate::conformance`] holds every engine to the words below.
+//! share. The suite in `tests/conformance` holds every engine to the words below.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneHead {
     pub endpoint: EndpointKey,
-    /// When the first of them is due; `None`: at once, since one was never tried.
+    /// When the first of them is due; `None`: at once, since one was never tried or was sent again by an operator.
     pub due: Option<Timestamp>,
 }
 
@@ -121,6 +121,9 @@ pub struct Cursor {
 }
 
 /// A page of a list, newest first.
+///
+/// An engine that has looked at many rows to find few may end a page early, even with none: the list is at its end
+/// when `next` is `None`, and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -236,8 +239,12 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     async fn lanes(&self, shard: Shard) -> Result<Vec<LaneHead>, Error>;
 
     /// Up to `limit` pending deliveries of an endpoint that can be tried: first the retries with `due <= now`, by
-    /// (due, seq), then those never tried, by seq. Those in `skip` are left out and do not count: the caller has them
-    /// in its hands. A read: it changes nothing, so what is in flight exists in the caller's memory alone.
+    /// (due, seq), then those due at once (never tried, or sent again by an operator), by seq. Those in `skip` are
+    /// left out and do not count: the caller has them in its hands. A read: what is in flight exists in the caller's
+    /// memory alone.
+    ///
+    /// A delivery whose stored bytes are damaged is not answered and does not count. The engine ends it as `failed`
+    /// with a reason that says so, and logs it: it blocks nobody behind it, and it does not vanish.
     async fn due(
         &self,
         endpoint: &EndpointKey,
@@ -252,11 +259,18 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     /// Records attempts and next states: atomic for each settlement, idempotent by (delivery, attempt number), and
     /// refused as [`Settled::Stale`] under an epoch that is not the shard's present one. The answers stand in the
     /// order of the batch. When it returns, the settlements are written but a power cut may still undo them: that
-    /// means one more delivery, never a lost one. A full disk does not lose settlements: they wait for room.
+    /// means one more delivery, never a lost one. A full disk does not lose settlements: the call waits for room.
+    ///
+    /// The present epoch of a shard is that of the lease given last, whether or not it has ended: while nobody else
+    /// took the shard, nobody else has delivered. Shaped bytes are kept until the delivery is delivered or replayed;
+    /// those kept first stay.
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error>;
 
+    /// One event with its exact bytes, or [`Error::Corrupt`] where they are no longer those that were written.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error>;
 
+    /// The events of a tenant. One that is damaged is left out and logged, so that it does not close the list to
+    /// all behind it; asking for it by id tells.
     async fn events(
         &self,
         filter: &EventFilter,
@@ -264,6 +278,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
         limit: usize,
     ) -> Result<Page<Event>, Error>;
 
+    /// One delivery. While it is due at once, its `due` is the time of receipt.
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error>;
 
     /// The deliveries of one event, by endpoint.

@@ -1,6 +1,11 @@
-//! What must survive: the journal's contract, its engines, and the suite that holds every engine to the contract.
+//! What must survive: the journal's contract, its engines, and (under `tests/conformance`) the suite that holds every
+//! engine to the contract.
+//!
+//! Accept appends here before it answers, dispatch reads here what is due and settles here what became of it. This
+//! crate never dials out, never reads the configuration and never decides when an attempt is due.
 
 mod contract;
+pub mod engines;
 
 pub use contract::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,

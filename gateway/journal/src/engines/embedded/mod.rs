@@ -1,0 +1,501 @@
+//! The embedded engine: SQLite in a directory of its own, for a gateway on one machine.
+//!
+//! One thread writes ([`writer`]), a few connections read ([`read`]). Every commit is synced before anyone is
+//! answered, and one sync serves all calls that have gathered meanwhile. A second process is kept out by a file lock
+//! ([`lock`]), so this one owns all shards, under an epoch that counts openings.
+//!
+//! Files: `journal.db`, its companions `-wal` and `-shm`, and `lock`. SQLite's own command line can read the journal
+//! while the gateway runs (open it read-only).
+
+mod check;
+mod directory;
+mod door;
+mod fault;
+mod lock;
+mod open;
+mod options;
+mod quarantine;
+mod read;
+mod record;
+mod schema;
+mod stats;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookweir_model::{
+    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
+    Shard, TenantId, Timestamp,
+};
+use tokio::sync::oneshot;
+
+pub use self::options::Options;
+pub use self::stats::{Histogram, Stats};
+
+use self::check::Check;
+use self::directory::{Directory, Entry};
+use self::door::{Door, free_bytes};
+use self::quarantine::Quarantine;
+use self::read::{DeliveryQuery, EventQuery, Readers, read};
+use self::record::EventRecord;
+use self::stats::Counters;
+use self::writer::{EventName, Expire, Inbox, Job, Name, Op, Requeue, SettleRecord, seq_to_sql};
+use crate::{
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
+    LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+};
+
+/// A journal in a directory on this machine.
+#[derive(Debug)]
+pub struct Embedded {
+    shared: Arc<Shared>,
+    owner: tokio::sync::Mutex<Owner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What callers, readers and the writer see together.
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    options: Options,
+    directory: RwLock<Directory>,
+    epoch: AtomicU64,
+    door: Door,
+    inbox: Inbox,
+    readers: Readers,
+    quarantine: Quarantine,
+    counters: Counters,
+    check: Check,
+}
+
+impl Shared {
+    fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    fn learn(&self, entries: &[Entry]) {
+        let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().cloned().for_each(|entry| directory.add(entry));
+    }
+
+    fn names<T>(&self, ask: impl FnOnce(&Directory) -> T) -> T {
+        ask(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        fs::metadata(writer::wal_path(&self.path)).map_or(0, |file| file.len())
+    }
+}
+
+/// Which node name has the shards. There is one process, but the contract allows it to give them up.
+#[derive(Debug, Default)]
+struct Owner {
+    node: Option<String>,
+    /// Whether this opening's epoch was given away already.
+    epoch_was_given: bool,
+}
+
+impl Embedded {
+    /// Opens the journal in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where another process has the journal, a newer version wrote it, or the
+    /// directory can't be used; [`Error::Corrupt`] where it is damaged beyond opening.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        open::open(path, options).map_err(fault::Fault::of_read)
+    }
+
+    /// The engine's counters, for metrics.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.read()
+    }
+
+    async fn ask<I, T>(&self, input: I, op: impl FnOnce(Job<I, T>) -> Op) -> Result<T, Error> {
+        self.shared.door.admit_upkeep()?;
+        let (job, answer) = Job::new(input);
+        self.shared.inbox.push(op(job))?;
+        self.answer(answer).await
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
+        // A sender that is dropped unanswered belongs to a writer that is gone, and may have been written or not.
+        answer.await.unwrap_or_else(|_| Err(Error::Unknown("the journal's writer has stopped".to_owned())))
+    }
+
+    /// Turns events into records. Names that are new are kept first.
+    async fn records(&self, batch: Vec<NewEvent>) -> Result<Vec<EventRecord>, Error> {
+        let unknown: Vec<Name> =
+            self.shared.names(|names| batch.iter().flat_map(|new| unknown(names, new)).collect());
+        if !unknown.is_empty() {
+            self.ask(unknown, Op::Register).await?;
+        }
+        let resolve = |names: &Directory, new: NewEvent| {
+            let mut lanes = Vec::with_capacity(new.endpoints.len());
+            for endpoint in &new.endpoints {
+                let lane = names.lane(&new.event.tenant, endpoint)?;
+                if !lanes.contains(&lane) {
+                    lanes.push(lane);
+                }
+            }
+            Some((names.tenant(&new.event.tenant)?, lanes, new))
+        };
+        let resolved: Option<Vec<_>> =
+            self.shared.names(|names| batch.into_iter().map(|new| resolve(names, new)).collect());
+        let resolved =
+            resolved.ok_or_else(|| Error::Failed("a name was kept but is not known".to_owned()))?;
+        Ok(resolved.into_iter().map(|(tenant, lanes, new)| EventRecord::new(tenant, lanes, new)).collect())
+    }
+
+    /// The number of a lane, which is kept first if it is new.
+    async fn lane(&self, key: &EndpointKey) -> Result<i64, Error> {
+        if let Some(lane) = self.shared.names(|names| names.lane_of(key)) {
+            return Ok(lane);
+        }
+        self.ask(vec![Name::Lane(key.clone())], Op::Register).await?;
+        let lane = self.shared.names(|names| names.lane_of(key));
+        lane.ok_or_else(|| Error::Failed("a name was kept but is not known".to_owned()))
+    }
+
+    /// What readers must pass over, sorted.
+    fn passed_over(&self, lane: i64, skip: &[Seq]) -> Vec<i64> {
+        let mut skip: Vec<i64> = skip.iter().map(|seq| seq_to_sql(*seq)).collect();
+        skip.extend(self.shared.quarantine.of(lane));
+        skip.sort_unstable();
+        skip
+    }
+
+    /// Ends a delivery that can't be made. The call does not wait: while the disk is full, ending it may take long.
+    fn end_damaged(&self, endpoint: &EndpointKey, lane: i64, seq: i64, reason: &str) {
+        if !self.shared.quarantine.hold(lane, seq) {
+            return;
+        }
+        self.shared.counters.damaged();
+        tracing::error!(%endpoint, seq, "a delivery is ended as failed: {reason}");
+        let op = Op::Quarantine { lane, seq, reason: format!("{reason}: it was not sent") };
+        if self.shared.inbox.push(op).is_err() {
+            // The journal is closing. The damage is found again at the next start.
+            self.shared.quarantine.release(lane, seq);
+        }
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        let epoch = self.shared.epoch();
+        Shard::all().map(|shard| Lease { shard, epoch }).collect()
+    }
+}
+
+fn unknown(names: &Directory, new: &NewEvent) -> Vec<Name> {
+    let tenant = &new.event.tenant;
+    let is_new = |endpoint: &&EndpointId| names.lane(tenant, endpoint).is_none();
+    let lanes = new
+        .endpoints
+        .iter()
+        .filter(is_new)
+        .map(|endpoint| Name::Lane(EndpointKey::new(tenant.clone(), endpoint.clone())));
+    let tenant = names.tenant(tenant).is_none().then(|| Name::Tenant(tenant.clone()));
+    tenant.into_iter().chain(lanes).collect()
+}
+
+fn to_timestamp(due: i64) -> Option<Timestamp> {
+    (due != 0).then(|| Timestamp::from_millis(due))
+}
+
+#[async_trait]
+impl Journal for Embedded {
+    async fn append(&self, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Error> {
+        self.shared.door.admit()?;
+        let records = self.records(batch).await?;
+        self.ask(records, Op::Append).await
+    }
+
+    async fn acquire_shards(&self, node: &str, _ttl: Duration) -> Result<Vec<Lease>, Error> {
+        let mut owner = self.owner.lock().await;
+        match &owner.node {
+            Some(other) if other != node => return Ok(Vec::new()),
+            Some(_) => return Ok(self.leases()),
+            None => {}
+        }
+        if owner.epoch_was_given {
+            self.ask((), Op::Epoch).await?;
+        } else {
+            self.shared.door.admit_upkeep()?;
+        }
+        *owner = Owner { node: Some(node.to_owned()), epoch_was_given: true };
+        Ok(self.leases())
+    }
+
+    async fn renew(&self, node: &str, _ttl: Duration) -> Result<Vec<Lease>, Error> {
+        self.shared.door.admit_upkeep()?;
+        let owner = self.owner.lock().await;
+        let is_owner = owner.node.as_deref() == Some(node);
+        Ok(if is_owner { self.leases() } else { Vec::new() })
+    }
+
+    async fn release(&self, node: &str) -> Result<(), Error> {
+        self.shared.door.admit_upkeep()?;
+        let mut owner = self.owner.lock().await;
+        if owner.node.as_deref() == Some(node) {
+            owner.node = None;
+        }
+        Ok(())
+    }
+
+    async fn lanes(&self, shard: Shard) -> Result<Vec<LaneHead>, Error> {
+        let lanes = self.shared.names(|names| names.lanes_in(shard));
+        if lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        read(&self.shared, move |connection| {
+            let mut heads = Vec::new();
+            for (endpoint, lane) in lanes {
+                if let Some(due) = read::head(connection, lane, &[])? {
+                    heads.push(LaneHead { endpoint, due: to_timestamp(due) });
+                }
+            }
+            heads.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+            Ok(heads)
+        })
+        .await
+    }
+
+    async fn due(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        skip: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<DueDelivery>, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(Vec::new()) };
+        let skip = self.passed_over(lane, skip);
+        let tenant = endpoint.tenant.clone();
+        let found =
+            read(&self.shared, move |connection| read::due(connection, &tenant, lane, now, &skip, limit))
+                .await?;
+        for (seq, reason) in found.damaged {
+            self.end_damaged(endpoint, lane, seq, reason);
+        }
+        Ok(found.deliveries)
+    }
+
+    async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(None) };
+        let skip = self.passed_over(lane, skip);
+        let due = read(&self.shared, move |connection| read::head(connection, lane, &skip)).await?;
+        Ok(due.map(|due| LaneHead { endpoint: endpoint.clone(), due: to_timestamp(due) }))
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+        let lanes: Vec<Option<i64>> = self
+            .shared
+            .names(|names| batch.iter().map(|settlement| names.lane_of(&settlement.endpoint)).collect());
+        let records =
+            lanes.into_iter().zip(batch).map(|(lane, settlement)| SettleRecord::new(lane, settlement));
+        self.ask(records.collect::<Result<_, _>>()?, Op::Settle).await
+    }
+
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error> {
+        let Some(number) = self.shared.names(|names| names.tenant(tenant)) else { return Ok(None) };
+        let (tenant, id) = (tenant.clone(), id.clone());
+        read(&self.shared, move |connection| read::event(connection, number, &tenant, &id)).await
+    }
+
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Event>, Error> {
+        let Some(tenant) = self.shared.names(|names| names.tenant(&filter.tenant)) else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
+        let query = EventQuery {
+            tenant,
+            name: filter.tenant.clone(),
+            event_type: filter.event_type.clone(),
+            since: filter.since,
+            until: filter.until,
+            below: after.map(|cursor| seq_to_sql(cursor.seq)),
+            limit: limit.max(1),
+        };
+        read(&self.shared, move |connection| read::events(connection, &query)).await
+    }
+
+    async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {
+        let Some((tenant, lane)) = self.place(key) else { return Ok(None) };
+        let key = key.clone();
+        read(&self.shared, move |connection| read::delivery(connection, tenant, lane, &key)).await
+    }
+
+    async fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Result<Vec<Delivery>, Error> {
+        let place = self.shared.names(|names| Some((names.tenant(tenant)?, names.lanes_of(tenant))));
+        let Some((number, lanes)) = place else { return Ok(Vec::new()) };
+        let (tenant, id) = (tenant.clone(), id.clone());
+        read(&self.shared, move |connection| read::deliveries_of(connection, number, &tenant, &lanes, &id))
+            .await
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Delivery>, Error> {
+        let lanes = self.shared.names(|names| match &filter.endpoint {
+            None => names.lanes_of(&filter.tenant),
+            Some(endpoint) => {
+                let lane = names.lane(&filter.tenant, endpoint);
+                lane.map(|lane| (endpoint.clone(), lane)).into_iter().collect()
+            }
+        });
+        let query = DeliveryQuery {
+            tenant: filter.tenant.clone(),
+            lanes,
+            status: filter.status,
+            event_type: filter.event_type.clone(),
+            since: filter.since,
+            until: filter.until,
+            after: after.map(|cursor| (seq_to_sql(cursor.seq), cursor.endpoint.clone())),
+            limit: limit.max(1),
+        };
+        read(&self.shared, move |connection| read::deliveries(connection, &query)).await
+    }
+
+    async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error> {
+        let Some((tenant, lane)) = self.place(key) else { return Ok(Vec::new()) };
+        let event = key.event.clone();
+        read(&self.shared, move |connection| read::attempts(connection, tenant, lane, &event)).await
+    }
+
+    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else {
+            return Ok(Counts::default());
+        };
+        read(&self.shared, move |connection| read::counts(connection, lane)).await
+    }
+
+    async fn requeue(&self, selection: Selection) -> Result<u64, Error> {
+        let input = match selection {
+            Selection::Retry(key) => {
+                let (tenant, lane) = self.place(&key).ok_or(Error::NotFound("delivery"))?;
+                Requeue::Retry { event: EventName { tenant, id: key.event }, lane }
+            }
+            Selection::Recover { endpoint, since } => {
+                match self.shared.names(|names| names.lane_of(&endpoint)) {
+                    Some(lane) => Requeue::recover(lane, since),
+                    None => return Ok(0),
+                }
+            }
+            Selection::Replay { tenant, event, endpoints } => {
+                let number =
+                    self.shared.names(|names| names.tenant(&tenant)).ok_or(Error::NotFound("event"))?;
+                let mut lanes = Vec::with_capacity(endpoints.len());
+                for endpoint in endpoints {
+                    let lane = self.lane(&EndpointKey::new(tenant.clone(), endpoint)).await?;
+                    if !lanes.contains(&lane) {
+                        lanes.push(lane);
+                    }
+                }
+                Requeue::Replay { event: EventName { tenant: number, id: event }, lanes }
+            }
+        };
+        self.ask(input, Op::Requeue).await
+    }
+
+    async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {
+        let states = read(&self.shared, read::endpoint_states).await?;
+        let mut states: Vec<_> = self.shared.names(|names| {
+            states.into_iter().filter_map(|(lane, state)| Some((names.key(lane)?.clone(), state))).collect()
+        });
+        states.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(states)
+    }
+
+    async fn put_endpoint_state(&self, endpoint: &EndpointKey, state: &EndpointState) -> Result<(), Error> {
+        let text = serde_json::to_string(state).map_err(|error| Error::Failed(error.to_string()))?;
+        let lane = self.lane(endpoint).await?;
+        self.ask((lane, text), Op::State).await
+    }
+
+    async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error> {
+        self.shared.door.admit()?;
+        let digest = Digest::of(&bytes);
+        self.ask((digest, bytes), Op::Blob).await?;
+        Ok(digest)
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
+        read(&self.shared, move |connection| read::blob(connection, digest)).await
+    }
+
+    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error> {
+        self.ask(Expire::new(before, budget), Op::Expire).await
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        let lanes: Vec<i64> = self.shared.names(|names| names.all().collect());
+        let (pending, oldest_pending) =
+            read(&self.shared, move |connection| read::pending(connection, &lanes)).await?;
+        let size = |name| fs::metadata(self.shared.path.join(name)).map_or(0, |file| file.len());
+        Ok(Health {
+            writable: self.shared.door.writable(),
+            power_safe: true,
+            bytes: size("journal.db") + self.shared.wal_bytes(),
+            free_bytes: free_bytes(&self.shared.path),
+            epoch: self.shared.epoch(),
+            pending,
+            oldest_pending,
+        })
+    }
+
+    async fn close(&self) {
+        self.stop();
+        let threads = self.take_threads();
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join)).await;
+        if let Err(error) = joined {
+            tracing::error!("the journal was not closed in order: {error}");
+        }
+    }
+}
+
+impl Embedded {
+    fn place(&self, key: &DeliveryKey) -> Option<(i64, i64)> {
+        self.shared.names(|names| Some((names.tenant(&key.tenant)?, names.lane(&key.tenant, &key.endpoint)?)))
+    }
+
+    /// Lets nothing more in; what waits is still written.
+    fn stop(&self) {
+        self.shared.inbox.close();
+        self.shared.readers.close();
+        self.shared.check.give_up();
+    }
+
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A journal that is dropped instead of closed is closed all the same: what was handed to the writer is written, and
+/// the lock is free when this returns.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.stop();
+        self.take_threads().into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the journal panicked");
+    }
+}

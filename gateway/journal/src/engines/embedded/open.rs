@@ -1,0 +1,129 @@
+//! Opening: lock, file, tables, epoch, threads, in this order.
+
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::check::{self, Check};
+use super::directory::Directory;
+use super::door::Door;
+use super::fault::Fault;
+use super::options::{Options, WAL_LIMIT};
+use super::quarantine::Quarantine;
+use super::read::Readers;
+use super::stats::Counters;
+use super::writer::{self, Inbox, Start};
+use super::{Embedded, Owner, Shared, lock, schema};
+
+/// How long the writer waits for another process that holds SQLite's write lock, such as a shell with an open
+/// transaction, before it answers that it is busy.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The log is moved to the main file when it has this many pages of 4 KiB. SQLite's default of 1000 costs a sixth of
+/// the throughput, 16000 gives commits that take five times as long now and then.
+const CHECKPOINT_PAGES: u32 = 4000;
+
+/// Pages that the writer keeps in memory, in KiB.
+const CACHE_KIB: u32 = 64 * 1024;
+
+pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
+    make_directory(path)?;
+    let lock = lock::take(path)?;
+    let connection = connect(path)?;
+    schema::migrate(&connection)?;
+    let was_clean = raise_epoch(&connection)?;
+    let epoch = meta(&connection, "epoch")?.unwrap_or(0);
+    let start = Start { last: writer::last_given(&connection)?, lock, connection };
+    let shared = Arc::new(Shared {
+        directory: RwLock::new(Directory::load(&start.connection)?),
+        epoch: AtomicU64::new(epoch.unsigned_abs()),
+        door: Door::new(),
+        inbox: Inbox::new(options.waiting_calls, options.waiting_bytes),
+        readers: Readers::open(path, options.readers)?,
+        quarantine: Quarantine::default(),
+        counters: Counters::default(),
+        check: Check::default(),
+        path: path.to_owned(),
+        options,
+    });
+    let of_writer = Arc::clone(&shared);
+    let write = move || writer::run(&of_writer, start);
+    let writer = thread::Builder::new().name("journal-writer".to_owned()).spawn(write);
+    let writer =
+        writer.map_err(|error| Fault::Other(format!("the journal's writer can't be started: {error}")))?;
+    let embedded = Embedded {
+        shared: Arc::clone(&shared),
+        owner: tokio::sync::Mutex::new(Owner::default()),
+        threads: Mutex::new(vec![writer]),
+    };
+    if !was_clean {
+        let check = check::start(&shared)?;
+        embedded.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
+    }
+    Ok(embedded)
+}
+
+/// Makes the directory, for its owner alone: it holds what tenants send.
+fn make_directory(path: &Path) -> Result<(), Fault> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| {
+        Fault::Other(format!("the journal's directory {} can't be made: {error}", path.display()))
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    // The entry of a new directory is as durable as what is kept in it.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
+}
+
+fn connect(path: &Path) -> Result<Connection, Fault> {
+    let connection = Connection::open(path.join("journal.db"))?;
+    connection.busy_timeout(BUSY)?;
+    // Checksums by page are not in SQLite; `cell_size_check` at least refuses pages that can't be right. Memory maps
+    // stay off, since a failing disk would then end the process instead of a read.
+    connection.execute_batch(&format!(
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA journal_size_limit = {WAL_LIMIT};
+         PRAGMA cache_size = -{CACHE_KIB};
+         PRAGMA cell_size_check = ON;
+         PRAGMA foreign_keys = OFF;
+         PRAGMA mmap_size = 0;
+         PRAGMA temp_store = MEMORY;"
+    ))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if mode == "wal" {
+        Ok(connection)
+    } else {
+        Err(Fault::Other(format!(
+            "the journal in {} can't use a write-ahead log (SQLite chose {mode:?}): put it on a local disk",
+            path.display()
+        )))
+    }
+}
+
+/// Takes a new epoch; says whether the last one was closed in order.
+fn raise_epoch(connection: &Connection) -> Result<bool, Fault> {
+    let epoch = meta(connection, "epoch")?.unwrap_or(0);
+    let clean = meta(connection, "clean")?.unwrap_or(0);
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('epoch', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (epoch + 1,),
+    )?;
+    Ok(clean == epoch)
+}
+
+fn meta(connection: &Connection, name: &str) -> Result<Option<i64>, Fault> {
+    Ok(connection
+        .query_row("SELECT value FROM meta WHERE name = ?1", (name,), |row| row.get(0))
+        .optional()?)
+}

@@ -1,0 +1,127 @@
+//! What can be tried now, and when next.
+
+use hookweir_model::{TenantId, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::event::by_seq;
+use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record::{self, shaped_columns};
+use crate::{DueDelivery, Seq};
+
+/// What a lane has to try.
+#[derive(Debug, Default)]
+pub(in crate::engines::embedded) struct Due {
+    pub(in crate::engines::embedded) deliveries: Vec<DueDelivery>,
+    /// Deliveries that can't be made, with what is wrong.
+    pub(in crate::engines::embedded) damaged: Vec<(i64, &'static str)>,
+}
+
+/// `skip` is sorted.
+pub(in crate::engines::embedded) fn due(
+    connection: &Connection,
+    tenant: &TenantId,
+    lane: i64,
+    now: Timestamp,
+    skip: &[i64],
+    limit: usize,
+) -> Result<Due, Fault> {
+    let mut due = Due::default();
+    // Both queries read the index alone, in its order; rows are fetched for those that are wanted.
+    let mut retries = connection.prepare_cached(
+        "SELECT seq FROM delivery INDEXED BY delivery_pending \
+         WHERE lane = ?1 AND status = 0 AND due > 0 AND due <= ?2 ORDER BY due, seq",
+    )?;
+    let mut rows = retries.query((lane, now.as_millis()))?;
+    while due.deliveries.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        due.add(connection, tenant, lane, row.get(0)?, skip)?;
+    }
+    let mut at_once = connection.prepare_cached(
+        "SELECT seq FROM delivery INDEXED BY delivery_pending \
+         WHERE lane = ?1 AND status = 0 AND due = 0 ORDER BY seq",
+    )?;
+    let mut rows = at_once.query((lane,))?;
+    while due.deliveries.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        due.add(connection, tenant, lane, row.get(0)?, skip)?;
+    }
+    Ok(due)
+}
+
+impl Due {
+    fn add(
+        &mut self,
+        connection: &Connection,
+        tenant: &TenantId,
+        lane: i64,
+        seq: i64,
+        skip: &[i64],
+    ) -> Result<(), Fault> {
+        if skip.binary_search(&seq).is_ok() {
+            return Ok(());
+        }
+        let Some(event) = by_seq(connection, tenant, seq)? else {
+            self.damaged.push((seq, "the stored event is damaged"));
+            return Ok(());
+        };
+        let mut row =
+            connection.prepare_cached("SELECT attempts, base FROM delivery WHERE lane = ?1 AND seq = ?2")?;
+        let (attempts, earlier_rounds): (u32, u32) =
+            row.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let shaped = match shaped(connection, lane, seq)? {
+            Shape::None => None,
+            Shape::Whole(shaped) => Some(shaped),
+            Shape::Damaged => {
+                self.damaged.push((seq, "the stored request is damaged"));
+                return Ok(());
+            }
+        };
+        self.deliveries.push(DueDelivery {
+            seq: Seq(seq.unsigned_abs()),
+            event,
+            attempts,
+            earlier_rounds,
+            shaped,
+        });
+        Ok(())
+    }
+}
+
+enum Shape {
+    None,
+    Whole(hookweir_model::Shaped),
+    Damaged,
+}
+
+fn shaped(connection: &Connection, lane: i64, seq: i64) -> Result<Shape, Fault> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        shaped_columns!(),
+        " FROM shaped WHERE lane = ?1 AND seq = ?2"
+    ))?;
+    let shape = statement
+        .query_row((lane, seq), |row| Ok(record::shaped(row).map_or(Shape::Damaged, Shape::Whole)))
+        .optional()?;
+    Ok(shape.unwrap_or(Shape::None))
+}
+
+/// The least due time of a lane, 0 for "at once"; `None` if nothing is pending. `skip` is sorted.
+pub(in crate::engines::embedded) fn head(
+    connection: &Connection,
+    lane: i64,
+    skip: &[i64],
+) -> Result<Option<i64>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT due, seq FROM delivery INDEXED BY delivery_pending \
+         WHERE lane = ?1 AND status = 0 ORDER BY due, seq",
+    )?;
+    let mut rows = statement.query((lane,))?;
+    while let Some(row) = rows.next()? {
+        if skip.binary_search(&row.get(1)?).is_err() {
+            return Ok(Some(row.get(0)?));
+        }
+    }
+    Ok(None)
+}

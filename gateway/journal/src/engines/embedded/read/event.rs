@@ -1,0 +1,133 @@
+//! Events, one and in lists, and blobs.
+
+use bytes::Bytes;
+use hookweir_model::{Digest, Event, EventId, TenantId, Timestamp, TypePattern};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::LOOKED_AT;
+use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record::{self, head_columns};
+use crate::engines::embedded::writer::minute;
+use crate::{Cursor, Page, Seq};
+
+/// A page of events ends early when their data takes this much.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// Events to list, in numbers.
+#[derive(Debug)]
+pub(in crate::engines::embedded) struct EventQuery {
+    pub(in crate::engines::embedded) tenant: i64,
+    pub(in crate::engines::embedded) name: TenantId,
+    pub(in crate::engines::embedded) event_type: Option<TypePattern>,
+    pub(in crate::engines::embedded) since: Option<Timestamp>,
+    pub(in crate::engines::embedded) until: Option<Timestamp>,
+    pub(in crate::engines::embedded) below: Option<i64>,
+    pub(in crate::engines::embedded) limit: usize,
+}
+
+/// An event by its id; damage is an error.
+pub(in crate::engines::embedded) fn by_id(
+    connection: &Connection,
+    tenant: i64,
+    name: &TenantId,
+    id: &EventId,
+) -> Result<Option<Event>, Fault> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", data FROM event WHERE tenant = ?1 AND id = ?2"
+    ))?;
+    let read = |row: &Row<'_>| Ok(record::event(name, row));
+    match statement.query_row((tenant, id.as_str()), read).optional()? {
+        None => Ok(None),
+        Some(Some(event)) => Ok(Some(event)),
+        Some(None) => Err(Fault::damaged(format!("event {id} of tenant {name}"))),
+    }
+}
+
+/// An event by its number; `None` where it is damaged or gone.
+pub(super) fn by_seq(connection: &Connection, name: &TenantId, seq: i64) -> Result<Option<Event>, Fault> {
+    let mut statement =
+        connection.prepare_cached(concat!("SELECT ", head_columns!(), ", data FROM event WHERE seq = ?1"))?;
+    Ok(statement.query_row((seq,), |row| Ok(record::event(name, row))).optional()?.flatten())
+}
+
+pub(in crate::engines::embedded) fn list(
+    connection: &Connection,
+    query: &EventQuery,
+) -> Result<Page<Event>, Fault> {
+    let (from, to) = bounds(connection, query.since, query.until, query.below)?;
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", data, seq FROM event INDEXED BY event_tenant \
+         WHERE tenant = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC"
+    ))?;
+    let mut rows = statement.query((query.tenant, from, to))?;
+    let mut page = Page { items: Vec::new(), next: None };
+    let (mut looked_at, mut bytes, mut last) = (0, 0, None);
+    while let Some(row) = rows.next()? {
+        if page.items.len() == query.limit || looked_at == LOOKED_AT || bytes >= PAGE_BYTES {
+            page.next = last.map(|seq: i64| Cursor { seq: Seq(seq.unsigned_abs()), endpoint: None });
+            break;
+        }
+        looked_at += 1;
+        let seq: i64 = row.get(record::AFTER_HEAD + 1)?;
+        last = Some(seq);
+        let summary = record::summary(row);
+        if summary.as_ref().is_some_and(|summary| !query.wants(&summary.event_type, summary.received)) {
+            continue;
+        }
+        match record::event(&query.name, row) {
+            Some(event) => {
+                bytes += event.data.len();
+                page.items.push(event);
+            }
+            None => tracing::error!(seq, tenant = %query.name, "a damaged event is left out of a list"),
+        }
+    }
+    Ok(page)
+}
+
+impl EventQuery {
+    fn wants(&self, event_type: &hookweir_model::EventType, received: Timestamp) -> bool {
+        self.event_type.as_ref().is_none_or(|pattern| pattern.matches(event_type))
+            && self.since.is_none_or(|since| received >= since)
+            && self.until.is_none_or(|until| received < until)
+    }
+}
+
+/// The first and last number that can hold an event of these times. Events outside the times may lie between them,
+/// where the clock was set back.
+pub(super) fn bounds(
+    connection: &Connection,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    below: Option<i64>,
+) -> Result<(i64, i64), Fault> {
+    let mut from = 1;
+    let mut to = below.unwrap_or(i64::MAX).saturating_sub(1);
+    if let Some(since) = since {
+        let mut first = connection.prepare_cached("SELECT min(first) FROM span WHERE minute >= ?1")?;
+        let first: Option<i64> = first.query_row((minute(since),), |row| row.get(0))?;
+        from = first.unwrap_or(i64::MAX);
+    }
+    if let Some(until) = until {
+        let mut last = connection.prepare_cached("SELECT max(last) FROM span WHERE minute <= ?1")?;
+        let last: Option<i64> = last.query_row((minute(until),), |row| row.get(0))?;
+        to = to.min(last.unwrap_or(0));
+    }
+    Ok((from, to))
+}
+
+pub(in crate::engines::embedded) fn blob(
+    connection: &Connection,
+    digest: Digest,
+) -> Result<Option<Bytes>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT bytes FROM blob WHERE digest = ?1")?;
+    let bytes: Option<Vec<u8>> = statement.query_row((digest.as_bytes(),), |row| row.get(0)).optional()?;
+    match bytes {
+        Some(bytes) if Digest::of(&bytes) != digest => Err(Fault::damaged(format!("blob {digest}"))),
+        bytes => Ok(bytes.map(Bytes::from)),
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading: a few read-only connections, each on a blocking thread while it is used.
+//!
+//! A read sees one snapshot from its start to its end. Reads are kept short, since SQLite can't cut its log while an
+//! old snapshot is in use.
+
+mod delivery;
+mod due;
+mod event;
+mod health;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+pub(super) use self::delivery::{
+    DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries,
+};
+pub(super) use self::due::{due, head};
+pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
+pub(super) use self::health::{endpoint_states, pending};
+
+use super::Shared;
+use super::door::closed;
+use super::fault::Fault;
+use crate::Error;
+
+/// A list looks at this many rows for one page and no more.
+const LOOKED_AT: usize = 10_000;
+
+/// Only another process that has the file open can make a reader wait.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Each statement of the reading side is prepared once in each connection.
+const STATEMENTS: usize = 64;
+
+pub(super) struct Readers {
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readers").finish_non_exhaustive()
+    }
+}
+
+impl Readers {
+    pub(super) fn open(directory: &Path, count: usize) -> Result<Self, Fault> {
+        let count = count.max(1);
+        let idle = (0..count).map(|_| connect(directory)).collect::<Result<_, _>>()?;
+        Ok(Self { permits: Semaphore::new(count), idle: Mutex::new(idle) })
+    }
+
+    /// Reads that run are finished; none starts after this.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        if !self.permits.is_closed() {
+            self.idle().push(connection);
+        }
+    }
+}
+
+/// Runs `work` on a snapshot of the journal.
+pub(super) async fn read<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Error> {
+    let _permit = shared.readers.permits.acquire().await.map_err(|_| closed())?;
+    let pool = Arc::clone(shared);
+    let job = spawn_blocking(move || {
+        // A read that panicked has lost its connection; then there is one fewer than there are permits.
+        let idle = pool.readers.idle().pop();
+        let connection = idle.map_or_else(|| connect(&pool.path), Ok)?;
+        let result = snapshot(&connection, work);
+        pool.readers.give_back(connection);
+        result
+    });
+    match job.await {
+        Ok(result) => result.map_err(Fault::of_read),
+        Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
+    }
+}
+
+fn snapshot<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let transaction = connection.unchecked_transaction()?;
+    let result = work(&transaction);
+    transaction.finish()?;
+    result
+}
+
+pub(super) fn connect(directory: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(directory.join("journal.db"), flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA mmap_size = 0;")?;
+    Ok(connection)
+}

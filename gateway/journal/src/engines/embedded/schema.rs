@@ -1,0 +1,32 @@
+//! The tables, and how an older file becomes a present one.
+//!
+//! Migrations are numbered and only go forward, each in one transaction with its number. None may rewrite `event`,
+//! `delivery` or `attempt`, which can be large: add tables or nullable columns. A file from a newer version is
+//! refused, since what it means is not known here.
+
+use rusqlite::Connection;
+
+use super::fault::Fault;
+
+/// Migration N leads from version N to version N + 1. Never edit one that was released.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// Brings the file to the present version.
+pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {
+    let present = MIGRATIONS.len();
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > present {
+        return Err(Fault::Other(format!(
+            "the journal was written by a newer hookweir (its tables have version {found}, this one knows up to \
+             {present}): run that version, or give this one another journal path"
+        )));
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(found) {
+        let version = index + 1;
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {version}; COMMIT;"
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Keeping events.
+
+use hookweir_model::{EventId, Status};
+use rusqlite::{OptionalExtension as _, Row, Statement};
+
+use super::statements::Statements;
+use super::tally::Tally;
+use crate::Appended;
+use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record::{self, EventRecord};
+
+/// Keeps one event, or says who has its place. `last` is the number given last, and goes up with each event kept.
+pub(super) fn append(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    last: &mut i64,
+    record: &EventRecord,
+) -> Result<Appended, Fault> {
+    let new = &record.new;
+    if let Some(key) = &new.idempotency_key {
+        let by_key = taken(&mut statements.taken_by_key, record.tenant, key)?;
+        if let Some(by_key) = by_key {
+            let by_id = taken(&mut statements.taken_by_id, record.tenant, new.event.id.as_str())?;
+            return Ok(judge(new.fingerprint.as_bytes(), by_key, by_id));
+        }
+    }
+    let seq = *last + 1;
+    let event = &new.event;
+    let inserted = statements.insert_event.execute(rusqlite::params![
+        seq,
+        record.tenant,
+        event.id.as_str(),
+        event.event_type.as_str(),
+        event.source,
+        event.subject,
+        event.time,
+        event.received.as_millis(),
+        event.content_type,
+        record.attributes,
+        event.ordering_key,
+        new.idempotency_key,
+        new.fingerprint.as_bytes(),
+        record.lanes_text,
+        record.crc,
+        &event.data[..],
+    ])?;
+    if inserted == 0 {
+        let by_id = taken(&mut statements.taken_by_id, record.tenant, event.id.as_str())?;
+        let by_id = by_id.ok_or_else(|| Fault::damaged("the index of event ids"))?;
+        return Ok(judge(new.fingerprint.as_bytes(), by_id, None));
+    }
+    if let Some(key) = &new.idempotency_key {
+        statements.insert_key.execute((record.tenant, key, seq))?;
+    }
+    for lane in &record.lanes {
+        statements.insert_delivery.execute((lane, seq))?;
+        tally.add(*lane, Status::Pending);
+    }
+    tally.received(seq, event.received);
+    *last = seq;
+    Ok(Appended::Stored { seq: crate::Seq(seq.unsigned_abs()) })
+}
+
+/// The event that has an id or a key.
+struct Taken {
+    id: EventId,
+    fingerprint: Vec<u8>,
+    deliveries: usize,
+}
+
+fn taken(statement: &mut Statement<'_>, tenant: i64, name: &str) -> Result<Option<Taken>, Fault> {
+    let read = |row: &Row<'_>| {
+        let id: String = row.get(0)?;
+        let lanes: Option<String> = row.get(2)?;
+        Ok((id, row.get(1)?, lanes))
+    };
+    let Some((id, fingerprint, lanes)) = statement.query_row((tenant, name), read).optional()? else {
+        return Ok(None);
+    };
+    let id = EventId::new(&id).map_err(|_| Fault::damaged("an event's id"))?;
+    Ok(Some(Taken { id, fingerprint, deliveries: record::lanes(lanes.as_deref())?.len() }))
+}
+
+/// A place taken by another event is a conflict, even if a second place is taken by the same one.
+fn judge(fingerprint: &[u8], first: Taken, second: Option<Taken>) -> Appended {
+    let is_other = |taken: &Taken| taken.fingerprint != fingerprint;
+    if is_other(&first) {
+        return Appended::Conflict { id: first.id };
+    }
+    match second {
+        Some(second) if is_other(&second) => Appended::Conflict { id: second.id },
+        _ => Appended::Duplicate { id: first.id, deliveries: first.deliveries },
+    }
+}

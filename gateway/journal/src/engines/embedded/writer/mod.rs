@@ -1,0 +1,370 @@
+//! The one thread that writes.
+//!
+//! It waits for a first call, takes all that has gathered up to a bound, writes it in one transaction, commits, and
+//! only then answers. There is no timer: while one commit's sync runs, the next group gathers by itself, so a lone
+//! call waits for one sync and a thousand share one.
+//!
+//! Three kinds of failure are kept apart (see [`Fault`]). Without room, appends are answered with an error, while
+//! settlements are kept and tried again until they fit. A fault of one call must not be its neighbours': the group is
+//! tried again call by call. After an I/O error nobody can say what is on disk: all who wait hear so, and nothing is
+//! written any more.
+
+mod append;
+mod expire;
+mod inbox;
+mod names;
+mod op;
+mod requeue;
+mod settle;
+mod statements;
+mod tally;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hookweir_model::Epoch;
+use rusqlite::Connection;
+
+pub(super) use self::expire::Expire;
+pub(super) use self::inbox::Inbox;
+pub(super) use self::op::{EventName, Job, Name, Op, minute};
+pub(super) use self::requeue::Requeue;
+pub(super) use self::settle::{SettleRecord, outcome_from_code};
+
+use self::inbox::Wait;
+use self::op::After;
+use self::statements::Statements;
+use self::tally::Tally;
+use super::Shared;
+use super::door::{free_bytes, judge_room};
+use super::fault::Fault;
+use super::lock::Lock;
+use super::options::WAL_LIMIT;
+use crate::{Error, Seq};
+
+/// How often room is looked for while there is none.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
+
+/// A check of the file reads one snapshot, and the log can't be cut while it does. It is given up when the log has
+/// grown to this.
+const WAL_DURING_CHECK: u64 = 8 * WAL_LIMIT;
+
+/// What the writer thread starts from.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) connection: Connection,
+    pub(super) lock: Lock,
+    /// The number given last.
+    pub(super) last: i64,
+}
+
+/// Serves the inbox until it is closed and empty, then leaves the file in order.
+pub(super) fn run(shared: &Arc<Shared>, start: Start) {
+    // Whatever ends this thread, nobody may wait for it for ever.
+    let _abandon = Abandon(Arc::clone(shared));
+    let Start { connection, lock, last } = start;
+    match Statements::prepare(&connection) {
+        Ok(statements) => {
+            let mut writer = Writer {
+                shared,
+                connection: &connection,
+                statements,
+                tally: Tally::default(),
+                last,
+                kept: Vec::new(),
+                poisoned: None,
+                may_shrink: false,
+            };
+            writer.serve();
+            if writer.kept.is_empty() && writer.poisoned.is_none() {
+                writer.leave_in_order();
+            }
+        }
+        Err(fault) => shared.door.poison(format!("the journal's writer can't start: {:?}", fault.of_write())),
+    }
+    shared.door.close();
+    // The file is closed before the next process may have it.
+    drop(connection);
+    drop(lock);
+}
+
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.door.close();
+        self.0.inbox.abandon();
+    }
+}
+
+struct Writer<'a> {
+    shared: &'a Arc<Shared>,
+    connection: &'a Connection,
+    statements: Statements<'a>,
+    tally: Tally,
+    last: i64,
+    /// Calls that wait for room, and parts of calls that go on.
+    kept: Vec<Op>,
+    poisoned: Option<String>,
+    /// Events were removed since the file was last looked at for space to give back.
+    may_shrink: bool,
+}
+
+impl Writer<'_> {
+    fn serve(&mut self) {
+        self.look_for_room();
+        let mut is_open = true;
+        while is_open {
+            let mut group = Vec::new();
+            is_open = self.shared.inbox.take(self.wait(), &mut group);
+            let goes_on = self.kept.iter().any(|op| !op.waits_for_room());
+            let is_idle = group.is_empty() && !goes_on;
+            // What was kept came first. A settlement must not overtake another of its delivery.
+            let fresh = std::mem::replace(&mut group, std::mem::take(&mut self.kept));
+            group.extend(fresh);
+            self.write_all(group);
+            if is_idle && self.may_shrink {
+                self.shrink();
+            }
+            self.look_for_room();
+            self.look_at_log();
+            // A call that works in parts is finished before the end; one that waits for room gets a last try.
+            is_open |= self.kept.iter().any(|op| !op.waits_for_room());
+        }
+        let kept = std::mem::take(&mut self.kept);
+        if !kept.is_empty() {
+            self.write_all(kept);
+        }
+        if !self.kept.is_empty() {
+            tracing::error!(calls = self.kept.len(), "the journal closes without room for these settlements");
+        }
+    }
+
+    fn wait(&self) -> Wait {
+        if self.kept.iter().any(|op| !op.waits_for_room()) || self.may_shrink {
+            Wait::No
+        } else if !self.kept.is_empty() || self.shared.door.lacks_room() {
+            Wait::For(LOOK_FOR_ROOM)
+        } else {
+            Wait::Forever
+        }
+    }
+
+    /// Writes a group and answers it; what has to wait is kept.
+    fn write_all(&mut self, mut group: Vec<Op>) {
+        if group.is_empty() {
+            return;
+        }
+        if let Some(why) = &self.poisoned {
+            group.into_iter().for_each(|op| op.fail(Error::Unknown(why.clone())));
+            return;
+        }
+        match self.write(&mut group) {
+            Ok(()) => {
+                for op in group {
+                    self.committed(op);
+                }
+            }
+            Err(fault @ (Fault::Full | Fault::Locked)) => {
+                if fault == Fault::Full {
+                    self.shared.door.room(Err("the disk is full".to_owned()));
+                }
+                let (kept, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(Op::waits_for_room);
+                self.kept.extend(kept);
+                refused.into_iter().for_each(|op| op.fail(fault.clone().of_write()));
+            }
+            Err(Fault::Io(why)) => {
+                let why = format!("a write to the journal failed: {why}");
+                self.shared.door.poison(why.clone());
+                group.into_iter().for_each(|op| op.fail(Error::Unknown(why.clone())));
+                self.poisoned = Some(why);
+            }
+            Err(fault) if group.len() == 1 => {
+                group.into_iter().for_each(|op| op.fail(fault.clone().of_write()))
+            }
+            Err(_) => group.into_iter().for_each(|op| self.write_all(vec![op])),
+        }
+    }
+
+    fn committed(&mut self, op: Op) {
+        match &op {
+            Op::Quarantine { lane, seq, .. } => self.shared.quarantine.release(*lane, *seq),
+            // Names are made known before anyone is told that they are kept.
+            Op::Register(job) => {
+                if let Some(Ok(entries)) = &job.outcome {
+                    self.shared.learn(entries);
+                }
+            }
+            Op::Epoch(job) => {
+                if let Some(Ok(epoch)) = &job.outcome {
+                    self.shared.set_epoch(*epoch);
+                }
+            }
+            Op::Expire(_) => self.may_shrink = true,
+            _ => {}
+        }
+        if let After::Continue(op) = op.committed() {
+            self.kept.push(op);
+        }
+    }
+
+    /// One transaction: all of the group or nothing.
+    fn write(&mut self, group: &mut [Op]) -> Result<(), Fault> {
+        self.statements.begin.execute([])?;
+        let last = self.last;
+        let written = self.apply_all(group).and_then(|()| self.commit(group.len()));
+        if written.is_err() {
+            self.last = last;
+            // SQLite has ended the transaction itself after some errors.
+            if !self.connection.is_autocommit() {
+                // Without it the connection is stuck in a transaction that nobody can tell the state of.
+                self.statements.rollback.execute([]).map_err(|error| Fault::Io(error.to_string()))?;
+            }
+        }
+        written
+    }
+
+    fn apply_all(&mut self, group: &mut [Op]) -> Result<(), Fault> {
+        self.tally.clear();
+        for op in group {
+            self.apply(op)?;
+        }
+        self.tally.write(&mut self.statements)
+    }
+
+    fn commit(&mut self, calls: usize) -> Result<(), Fault> {
+        let started = Instant::now();
+        self.statements.commit.execute([])?;
+        self.shared.counters.committed(calls, started.elapsed());
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &mut Op) -> Result<(), Fault> {
+        let Self { statements, tally, last, .. } = self;
+        match op {
+            Op::Append(job) => {
+                let appended = job.input.iter().map(|record| append::append(statements, tally, last, record));
+                job.outcome = Some(Ok(appended.collect::<Result<_, _>>()?));
+            }
+            Op::Settle(job) => {
+                let present = self.shared.epoch();
+                let settled =
+                    job.input.iter().map(|record| settle::settle(statements, tally, present, record));
+                job.outcome = Some(Ok(settled.collect::<Result<_, _>>()?));
+            }
+            Op::Register(job) => job.outcome = Some(Ok(names::register(statements, &job.input)?)),
+            Op::Requeue(job) => {
+                job.outcome = Some(requeue::requeue(statements, tally, *last, &mut job.input)?);
+            }
+            Op::Expire(job) => {
+                job.outcome = Some(Ok(expire::expire(statements, tally, *last, &mut job.input)?));
+            }
+            Op::State(job) => {
+                let (lane, state) = &job.input;
+                statements.put_state.execute((lane, state))?;
+                job.outcome = Some(Ok(()));
+            }
+            Op::Blob(job) => {
+                let (digest, bytes) = &job.input;
+                statements.put_blob.execute((digest.as_bytes(), &bytes[..]))?;
+                job.outcome = Some(Ok(()));
+            }
+            Op::Epoch(job) => {
+                let epoch = Epoch(self.shared.epoch().0 + 1);
+                statements.put_meta.execute(("epoch", epoch.0.cast_signed()))?;
+                job.outcome = Some(Ok(epoch));
+            }
+            Op::Quarantine { lane, seq, reason } => {
+                settle::quarantine(statements, tally, *lane, *seq, reason)?
+            }
+            #[cfg(test)]
+            Op::Execute(job) => {
+                self.connection.execute_batch(&job.input)?;
+                job.outcome = Some(Ok(()));
+            }
+        }
+        Ok(())
+    }
+
+    fn look_for_room(&mut self) {
+        let options = &self.shared.options;
+        let used = match options.max_size {
+            Some(_) => self.used_bytes().unwrap_or(0),
+            None => 0,
+        };
+        self.shared.door.room(judge_room(options, used, free_bytes(&self.shared.path)));
+    }
+
+    fn used_bytes(&mut self) -> Result<u64, Fault> {
+        let (pages, free) = self.pages()?;
+        Ok(pages.saturating_sub(free) * PAGE)
+    }
+
+    /// The pages of the file, and those of them that hold nothing.
+    fn pages(&mut self) -> Result<(u64, u64), Fault> {
+        let pages: i64 = self.statements.page_count.query_row([], |row| row.get(0))?;
+        let free: i64 = self.statements.free_pages.query_row([], |row| row.get(0))?;
+        Ok((pages.unsigned_abs(), free.unsigned_abs()))
+    }
+
+    /// Gives a slice of unused pages back to the disk while there is nothing else to do, as long as they are more
+    /// than a quarter of the file: fewer are soon used again.
+    fn shrink(&mut self) {
+        self.may_shrink = self.shrink_once().unwrap_or_else(|fault| {
+            tracing::warn!("the journal's file was not made smaller: {}", fault.of_write());
+            false
+        });
+    }
+
+    /// Says whether there is more to give back.
+    fn shrink_once(&mut self) -> Result<bool, Fault> {
+        let (pages, free) = self.pages()?;
+        if free * 4 <= pages {
+            return Ok(false);
+        }
+        let mut rows = self.statements.vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(true)
+    }
+
+    fn look_at_log(&self) {
+        if self.shared.check.is_running() && self.shared.wal_bytes() > WAL_DURING_CHECK {
+            self.shared.check.give_up();
+        }
+    }
+
+    fn leave_in_order(&mut self) {
+        let epoch = self.shared.epoch().0.cast_signed();
+        let left = self
+            .statements
+            .put_meta
+            .execute(("clean", epoch))
+            .and_then(|_| self.statements.put_meta.execute(("seq", self.last)))
+            .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+        if let Err(error) = left {
+            tracing::warn!(
+                "the journal was not closed in order, and will be checked at the next start: {error}"
+            );
+        }
+    }
+}
+
+/// SQLite's page size, which the schema leaves at its default.
+const PAGE: u64 = 4096;
+
+/// The number given last, from what the file holds.
+pub(super) fn last_given(connection: &Connection) -> Result<i64, Fault> {
+    let sql = "SELECT max(coalesce((SELECT max(seq) FROM event), 0), \
+               coalesce((SELECT value FROM meta WHERE name = 'seq'), 0))";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// A number of ours as SQLite keeps it; numbers beyond its range were never given.
+pub(super) fn seq_to_sql(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn wal_path(directory: &Path) -> std::path::PathBuf {
+    directory.join("journal.db-wal")
+}

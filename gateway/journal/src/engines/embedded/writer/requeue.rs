@@ -1,0 +1,165 @@
+//! Sending deliveries again.
+
+use hookweir_model::{Status, Timestamp};
+use rusqlite::OptionalExtension as _;
+
+use super::op::{EventName, minute};
+use super::statements::Statements;
+use super::tally::Tally;
+use crate::Error;
+use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record;
+
+/// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
+const PART: usize = 1000;
+
+/// The statuses that a recovery takes up.
+const LOST: [Status; 2] = [Status::Exhausted, Status::Failed];
+
+/// A [`Selection`](crate::Selection) in numbers.
+#[derive(Debug)]
+pub(in crate::engines::embedded) enum Requeue {
+    Retry { event: EventName, lane: i64 },
+    Replay { event: EventName, lanes: Vec<i64> },
+    Recover(Recover),
+}
+
+#[derive(Debug)]
+pub(in crate::engines::embedded) struct Recover {
+    lane: i64,
+    since: Timestamp,
+    done: Progress,
+    /// Where it stands once the group is committed; dropped if the group is not.
+    next: Option<Progress>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Counts through [`LOST`].
+    status: usize,
+    after: i64,
+    again: u64,
+}
+
+impl Requeue {
+    pub(in crate::engines::embedded) fn recover(lane: i64, since: Timestamp) -> Self {
+        Self::Recover(Recover { lane, since, done: Progress::default(), next: None })
+    }
+
+    /// Takes the committed part as done; says whether all is.
+    pub(super) fn advance(&mut self) -> bool {
+        match self {
+            Self::Retry { .. } | Self::Replay { .. } => true,
+            Self::Recover(recover) => {
+                if let Some(next) = recover.next.take() {
+                    recover.done = next;
+                }
+                recover.done.status >= LOST.len()
+            }
+        }
+    }
+}
+
+/// Does the work, or the next part of it.
+pub(super) fn requeue(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    last: i64,
+    input: &mut Requeue,
+) -> Result<Result<u64, Error>, Fault> {
+    match input {
+        Requeue::Retry { event, lane } => retry(statements, tally, event, *lane),
+        Requeue::Replay { event, lanes } => replay(statements, tally, event, lanes),
+        Requeue::Recover(recover) => recover_part(statements, tally, last, recover).map(Ok),
+    }
+}
+
+fn retry(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    event: &EventName,
+    lane: i64,
+) -> Result<Result<u64, Error>, Fault> {
+    let Some((seq, _)) = find(statements, event)? else { return Ok(Err(Error::NotFound("delivery"))) };
+    let is_there = send_again(statements, tally, lane, seq)?;
+    Ok(if is_there { Ok(1) } else { Err(Error::NotFound("delivery")) })
+}
+
+fn replay(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    event: &EventName,
+    to: &[i64],
+) -> Result<Result<u64, Error>, Fault> {
+    let Some((seq, lanes)) = find(statements, event)? else { return Ok(Err(Error::NotFound("event"))) };
+    let mut lanes = record::lanes(lanes.as_deref())?;
+    let before = lanes.len();
+    for lane in to {
+        if send_again(statements, tally, *lane, seq)? {
+            statements.drop_shaped.execute((lane, seq))?;
+        } else {
+            statements.insert_delivery.execute((lane, seq))?;
+            tally.add(*lane, Status::Pending);
+            lanes.push(*lane);
+        }
+    }
+    if lanes.len() > before {
+        statements.set_lanes.execute((seq, record::lanes_text(&lanes)))?;
+    }
+    Ok(Ok(to.len() as u64))
+}
+
+fn recover_part(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    last: i64,
+    recover: &mut Recover,
+) -> Result<u64, Fault> {
+    let mut progress = recover.done;
+    if let Some(status) = LOST.get(progress.status) {
+        let first: Option<i64> =
+            statements.first_since.query_row((minute(recover.since),), |row| row.get(0))?;
+        let after = progress.after.max(first.unwrap_or(last + 1) - 1);
+        let bounds = (recover.lane, status.code(), after, recover.since.as_millis(), PART as i64);
+        let part: Vec<i64> =
+            statements.lost.query_map(bounds, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for seq in &part {
+            send_again(statements, tally, recover.lane, *seq)?;
+        }
+        progress.again += part.len() as u64;
+        progress = match part.last() {
+            Some(seq) if part.len() == PART => Progress { after: *seq, ..progress },
+            _ => Progress { after: 0, status: progress.status + 1, ..progress },
+        };
+    }
+    recover.next = Some(progress);
+    Ok(progress.again)
+}
+
+fn find(statements: &mut Statements<'_>, event: &EventName) -> Result<Option<(i64, Option<String>)>, Fault> {
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(statements.seq_of_event.query_row((event.tenant, event.id.as_str()), read).optional()?)
+}
+
+/// Makes a delivery pending and due at once; says whether there is one.
+fn send_again(
+    statements: &mut Statements<'_>,
+    tally: &mut Tally,
+    lane: i64,
+    seq: i64,
+) -> Result<bool, Fault> {
+    let Some(status) = status_of(statements, lane, seq)? else { return Ok(false) };
+    statements.send_again.execute((lane, seq))?;
+    tally.remove(lane, status);
+    tally.add(lane, Status::Pending);
+    Ok(true)
+}
+
+pub(super) fn status_of(
+    statements: &mut Statements<'_>,
+    lane: i64,
+    seq: i64,
+) -> Result<Option<Status>, Fault> {
+    let code: Option<u8> = statements.status_of.query_row((lane, seq), |row| row.get(0)).optional()?;
+    code.map(|code| Status::from_code(code).ok_or_else(|| Fault::damaged("a delivery's status"))).transpose()
+}

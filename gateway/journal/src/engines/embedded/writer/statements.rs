@@ -1,0 +1,83 @@
+//! The writer's statements, prepared once.
+
+use rusqlite::{Connection, Statement};
+
+use crate::engines::embedded::fault::Fault;
+
+macro_rules! statements {
+    ($($name:ident: $sql:expr;)*) => {
+        pub(super) struct Statements<'c> {
+            $(pub(super) $name: Statement<'c>,)*
+        }
+
+        impl<'c> Statements<'c> {
+            pub(super) fn prepare(connection: &'c Connection) -> Result<Self, Fault> {
+                Ok(Self { $($name: connection.prepare($sql)?,)* })
+            }
+        }
+    };
+}
+
+statements! {
+    begin: "BEGIN IMMEDIATE";
+    commit: "COMMIT";
+    rollback: "ROLLBACK";
+
+    insert_event: "INSERT INTO event (seq, tenant, id, type, source, subject, time, received, content_type, \
+        attributes, ordering_key, idempotency_key, fingerprint, lanes, crc, data) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+        ON CONFLICT (tenant, id) DO NOTHING";
+    insert_key: "INSERT INTO idempotency (tenant, key, seq) VALUES (?1, ?2, ?3)";
+    taken_by_id: "SELECT id, fingerprint, lanes FROM event WHERE tenant = ?1 AND id = ?2";
+    taken_by_key: "SELECT e.id, e.fingerprint, e.lanes FROM idempotency i JOIN event e ON e.seq = i.seq \
+        WHERE i.tenant = ?1 AND i.key = ?2";
+    seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
+    set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
+    insert_delivery: "INSERT INTO delivery (lane, seq, status, due, attempts, base) VALUES (?1, ?2, 0, 0, 0, 0)";
+
+    settle_attempt: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6 \
+        WHERE lane = ?1 AND seq = ?2 AND status = 0 AND attempts < ?5";
+    settle_without: "UPDATE delivery SET status = ?3, due = ?4, reason = ?5 \
+        WHERE lane = ?1 AND seq = ?2 AND status = 0";
+    insert_attempt: "INSERT INTO attempt (lane, seq, n, started, duration, outcome, reason, answer, body, plugins) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    keep_shaped: "INSERT INTO shaped (lane, seq, content_type, headers, crc, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        ON CONFLICT (lane, seq) DO NOTHING";
+    drop_shaped: "DELETE FROM shaped WHERE lane = ?1 AND seq = ?2";
+
+    status_of: "SELECT status FROM delivery WHERE lane = ?1 AND seq = ?2";
+    send_again: "UPDATE delivery SET status = 0, due = 0, base = attempts, reason = NULL \
+        WHERE lane = ?1 AND seq = ?2";
+    lost: "SELECT d.seq FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
+        WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq > ?3 AND e.received >= ?4 \
+        ORDER BY d.seq LIMIT ?5";
+
+    oldest: "SELECT seq, tenant, received, idempotency_key, lanes FROM event \
+        WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+    first_since: "SELECT min(first) FROM span WHERE minute >= ?1";
+    last_until: "SELECT max(last) FROM span WHERE minute <= ?1";
+    delete_event: "DELETE FROM event WHERE seq = ?1";
+    delete_key: "DELETE FROM idempotency WHERE tenant = ?1 AND key = ?2";
+    delete_delivery: "DELETE FROM delivery WHERE lane = ?1 AND seq = ?2";
+    delete_attempts: "DELETE FROM attempt WHERE lane = ?1 AND seq = ?2";
+    delete_spans: "DELETE FROM span WHERE last < (SELECT coalesce(min(seq), ?1) FROM event)";
+
+    add_tenant: "INSERT INTO tenant (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
+    tenant: "SELECT id FROM tenant WHERE name = ?1";
+    add_lane: "INSERT INTO lane (tenant, endpoint, shard) VALUES (?1, ?2, ?3) ON CONFLICT (tenant, endpoint) DO NOTHING";
+    lane: "SELECT id FROM lane WHERE tenant = ?1 AND endpoint = ?2";
+
+    add_count: "INSERT INTO count (lane, status, n) VALUES (?1, ?2, ?3) \
+        ON CONFLICT (lane, status) DO UPDATE SET n = n + excluded.n";
+    extend_span: "INSERT INTO span (minute, first, last) VALUES (?1, ?2, ?3) \
+        ON CONFLICT (minute) DO UPDATE SET last = excluded.last";
+    put_state: "INSERT INTO endpoint_state (lane, state) VALUES (?1, ?2) \
+        ON CONFLICT (lane) DO UPDATE SET state = excluded.state";
+    put_blob: "INSERT INTO blob (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
+    put_meta: "INSERT INTO meta (name, value) VALUES (?1, ?2) \
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+    page_count: "PRAGMA page_count";
+    free_pages: "PRAGMA freelist_count";
+    vacuum: "PRAGMA incremental_vacuum(512)";
+}

@@ -1,0 +1,59 @@
+//! What a group adds up and writes once: counts of deliveries by lane and status, and spans of receipt.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use hookweir_model::{Status, Timestamp};
+
+use super::op::minute;
+use super::statements::Statements;
+use crate::engines::embedded::fault::Fault;
+
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    counts: BTreeMap<i64, [i64; Status::ALL.len()]>,
+    spans: BTreeMap<i64, (i64, i64)>,
+}
+
+impl Tally {
+    pub(super) fn clear(&mut self) {
+        self.counts.clear();
+        self.spans.clear();
+    }
+
+    pub(super) fn add(&mut self, lane: i64, status: Status) {
+        self.change(lane, status, 1);
+    }
+
+    pub(super) fn remove(&mut self, lane: i64, status: Status) {
+        self.change(lane, status, -1);
+    }
+
+    fn change(&mut self, lane: i64, status: Status, by: i64) {
+        self.counts.entry(lane).or_default()[usize::from(status.code())] += by;
+    }
+
+    /// Notes an event; their numbers come in rising order.
+    pub(super) fn received(&mut self, seq: i64, at: Timestamp) {
+        match self.spans.entry(minute(at)) {
+            Entry::Vacant(entry) => {
+                entry.insert((seq, seq));
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().1 = seq,
+        }
+    }
+
+    pub(super) fn write(&self, statements: &mut Statements<'_>) -> Result<(), Fault> {
+        for (lane, by_status) in &self.counts {
+            for (status, by) in Status::ALL.into_iter().zip(by_status) {
+                if *by != 0 {
+                    statements.add_count.execute((lane, status.code(), by))?;
+                }
+            }
+        }
+        for (minute, (first, last)) in &self.spans {
+            statements.extend_span.execute((minute, first, last))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! The oracle: the contract in plain maps behind one lock, for tests and for comparing other engines with.
+//!
+//! It is written to be obviously right, not fast: lists walk everything. Nothing outlives the value. Several node
+//! names may compete for the shards of one [`Memory`], with leases that end by the clock that it is given.
+
+mod leases;
+mod state;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookweir_model::{
+    Attempt, Delivery, DeliveryKey, Digest, EndpointKey, EndpointState, Event, EventId, Shard, TenantId,
+    Timestamp,
+};
+
+use self::leases::Leases;
+use self::state::State;
+use crate::{
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
+    LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+};
+
+/// Tells the time by which leases end.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A journal in memory.
+pub struct Memory {
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    leases: Leases,
+    closed: bool,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(Timestamp::now))
+    }
+
+    /// A journal whose leases end by this clock.
+    pub fn with_clock(clock: Clock) -> Self {
+        let inner = Inner { state: State::default(), leases: Leases::new(), closed: false };
+        Self { clock, inner: Mutex::new(inner) }
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Inner>, Error> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.closed { Err(Error::Failed("the journal is closed".to_owned())) } else { Ok(inner) }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Journal for Memory {
+    async fn append(&self, batch: Vec<NewEvent>) -> Result<Vec<Appended>, Error> {
+        let mut inner = self.open()?;
+        Ok(batch.into_iter().map(|new| inner.state.append(new)).collect())
+    }
+
+    async fn acquire_shards(&self, node: &str, ttl: Duration) -> Result<Vec<Lease>, Error> {
+        let now = (self.clock)();
+        Ok(self.open()?.leases.acquire(node, now, ttl))
+    }
+
+    async fn renew(&self, node: &str, ttl: Duration) -> Result<Vec<Lease>, Error> {
+        let now = (self.clock)();
+        Ok(self.open()?.leases.renew(node, now, ttl))
+    }
+
+    async fn release(&self, node: &str) -> Result<(), Error> {
+        self.open()?.leases.release(node);
+        Ok(())
+    }
+
+    async fn lanes(&self, shard: Shard) -> Result<Vec<LaneHead>, Error> {
+        Ok(self.open()?.state.lanes(shard))
+    }
+
+    async fn due(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        skip: &[Seq],
+        limit: usize,
+    ) -> Result<Vec<DueDelivery>, Error> {
+        Ok(self.open()?.state.due(endpoint, now, skip, limit))
+    }
+
+    async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error> {
+        Ok(self.open()?.state.next_due(endpoint, skip))
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+        let mut inner = self.open()?;
+        let Inner { state, leases, .. } = &mut *inner;
+        let settle = |settlement: Settlement| {
+            if leases.present(Shard::of(&settlement.endpoint)) == settlement.epoch {
+                state.settle(settlement)
+            } else {
+                Settled::Stale
+            }
+        };
+        Ok(batch.into_iter().map(settle).collect())
+    }
+
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error> {
+        Ok(self.open()?.state.event(tenant, id))
+    }
+
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Event>, Error> {
+        Ok(self.open()?.state.events(filter, after, limit))
+    }
+
+    async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {
+        Ok(self.open()?.state.delivery(key))
+    }
+
+    async fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Result<Vec<Delivery>, Error> {
+        Ok(self.open()?.state.deliveries_of(tenant, id))
+    }
+
+    async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<Delivery>, Error> {
+        Ok(self.open()?.state.deliveries(filter, after, limit))
+    }
+
+    async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error> {
+        Ok(self.open()?.state.attempts(key))
+    }
+
+    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
+        Ok(self.open()?.state.counts(endpoint))
+    }
+
+    async fn requeue(&self, selection: Selection) -> Result<u64, Error> {
+        self.open()?.state.requeue(selection)
+    }
+
+    async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {
+        Ok(self.open()?.state.endpoint_states())
+    }
+
+    async fn put_endpoint_state(&self, endpoint: &EndpointKey, state: &EndpointState) -> Result<(), Error> {
+        self.open()?.state.put_endpoint_state(endpoint, state);
+        Ok(())
+    }
+
+    async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error> {
+        Ok(self.open()?.state.put_blob(bytes))
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
+        Ok(self.open()?.state.blob(digest))
+    }
+
+    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error> {
+        Ok(self.open()?.state.expire(before, budget))
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        let inner = self.open()?;
+        let (pending, oldest_pending) = inner.state.pending();
+        Ok(Health {
+            writable: Ok(()),
+            power_safe: false,
+            bytes: 0,
+            free_bytes: None,
+            epoch: inner.leases.highest(),
+            pending,
+            oldest_pending,
+        })
+    }
+
+    async fn close(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}

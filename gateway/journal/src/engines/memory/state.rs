@@ -1,0 +1,386 @@
+//! Events, deliveries and all that hangs on them, in maps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use hookweir_model::{
+    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId, Shaped,
+    Shard, Status, TenantId, Timestamp, TypePattern,
+};
+
+use crate::{
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneHead, NewEvent,
+    Next, Page, Selection, Seq, Settled, Settlement,
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    last: u64,
+    events: BTreeMap<Seq, Kept>,
+    by_id: HashMap<(TenantId, EventId), Seq>,
+    by_key: HashMap<(TenantId, String), Seq>,
+    states: BTreeMap<EndpointKey, EndpointState>,
+    blobs: HashMap<Digest, Bytes>,
+}
+
+struct Kept {
+    event: Event,
+    fingerprint: Digest,
+    idempotency_key: Option<String>,
+    deliveries: BTreeMap<EndpointId, Row>,
+}
+
+struct Row {
+    status: Status,
+    /// Of a pending delivery; `None`: at once.
+    due: Option<Timestamp>,
+    attempts: u32,
+    earlier_rounds: u32,
+    reason: Option<String>,
+    shaped: Option<Shaped>,
+    log: Vec<Attempt>,
+}
+
+impl Row {
+    fn fresh() -> Self {
+        Self {
+            status: Status::Pending,
+            due: None,
+            attempts: 0,
+            earlier_rounds: 0,
+            reason: None,
+            shaped: None,
+            log: Vec::new(),
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.status == Status::Pending
+    }
+
+    fn send_again(&mut self) {
+        self.status = Status::Pending;
+        self.due = None;
+        self.reason = None;
+        self.earlier_rounds = self.attempts;
+    }
+}
+
+impl Kept {
+    fn delivery(&self, endpoint: &EndpointId, row: &Row) -> Delivery {
+        Delivery {
+            key: DeliveryKey {
+                tenant: self.event.tenant.clone(),
+                endpoint: endpoint.clone(),
+                event: self.event.id.clone(),
+            },
+            event_type: self.event.event_type.clone(),
+            received: self.event.received,
+            status: row.status,
+            attempts: row.attempts,
+            due: row.is_pending().then(|| row.due.unwrap_or(self.event.received)),
+            reason: row.reason.clone(),
+        }
+    }
+
+    fn matches(
+        &self,
+        tenant: &TenantId,
+        event_type: Option<&TypePattern>,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> bool {
+        self.event.tenant == *tenant
+            && event_type.is_none_or(|pattern| pattern.matches(&self.event.event_type))
+            && since.is_none_or(|since| self.event.received >= since)
+            && until.is_none_or(|until| self.event.received < until)
+    }
+}
+
+/// Cuts a list that is one longer than the page, if there is more.
+fn page<T>(mut items: Vec<(Cursor, T)>, limit: usize) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(|(cursor, _)| cursor.clone()) } else { None };
+    Page { items: items.into_iter().map(|(_, item)| item).collect(), next }
+}
+
+impl State {
+    pub(super) fn append(&mut self, new: NewEvent) -> Appended {
+        let NewEvent { event, fingerprint, idempotency_key, endpoints } = new;
+        let by_id = self.by_id.get(&(event.tenant.clone(), event.id.clone()));
+        let by_key =
+            idempotency_key.as_ref().and_then(|key| self.by_key.get(&(event.tenant.clone(), key.clone())));
+        let taken: Vec<&Kept> =
+            [by_key, by_id].into_iter().flatten().filter_map(|seq| self.events.get(seq)).collect();
+        if let Some(other) = taken.iter().find(|kept| kept.fingerprint != fingerprint) {
+            return Appended::Conflict { id: other.event.id.clone() };
+        }
+        if let Some(same) = taken.first() {
+            return Appended::Duplicate { id: same.event.id.clone(), deliveries: same.deliveries.len() };
+        }
+        self.last += 1;
+        let seq = Seq(self.last);
+        self.by_id.insert((event.tenant.clone(), event.id.clone()), seq);
+        if let Some(key) = &idempotency_key {
+            self.by_key.insert((event.tenant.clone(), key.clone()), seq);
+        }
+        let deliveries = endpoints.into_iter().map(|endpoint| (endpoint, Row::fresh())).collect();
+        self.events.insert(seq, Kept { event, fingerprint, idempotency_key, deliveries });
+        Appended::Stored { seq }
+    }
+
+    fn kept(&self, tenant: &TenantId, id: &EventId) -> Option<&Kept> {
+        self.events.get(self.by_id.get(&(tenant.clone(), id.clone()))?)
+    }
+
+    fn row_mut(&mut self, endpoint: &EndpointKey, seq: Seq) -> Option<&mut Row> {
+        let kept = self.events.get_mut(&seq).filter(|kept| kept.event.tenant == endpoint.tenant)?;
+        kept.deliveries.get_mut(&endpoint.endpoint)
+    }
+
+    fn lane<'a>(&'a self, endpoint: &'a EndpointKey) -> impl Iterator<Item = (Seq, &'a Kept, &'a Row)> {
+        self.events.iter().filter_map(|(seq, kept)| {
+            let row = kept.deliveries.get(&endpoint.endpoint)?;
+            (kept.event.tenant == endpoint.tenant).then_some((*seq, kept, row))
+        })
+    }
+
+    pub(super) fn lanes(&self, shard: Shard) -> Vec<LaneHead> {
+        let mut keys = BTreeSet::new();
+        for kept in self.events.values() {
+            for endpoint in kept.deliveries.keys() {
+                keys.insert(EndpointKey::new(kept.event.tenant.clone(), endpoint.clone()));
+            }
+        }
+        keys.into_iter()
+            .filter(|key| Shard::of(key) == shard)
+            .filter_map(|key| self.next_due(&key, &[]))
+            .collect()
+    }
+
+    pub(super) fn due(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        skip: &[Seq],
+        limit: usize,
+    ) -> Vec<DueDelivery> {
+        let mut found: Vec<(Seq, &Kept, &Row)> = self
+            .lane(endpoint)
+            .filter(|(seq, _, row)| row.is_pending() && !skip.contains(seq))
+            .filter(|(_, _, row)| row.due.is_none_or(|due| due <= now))
+            .collect();
+        found.sort_by_key(|(seq, _, row)| (row.due.is_none(), row.due, *seq));
+        found.truncate(limit);
+        found
+            .into_iter()
+            .map(|(seq, kept, row)| DueDelivery {
+                seq,
+                event: kept.event.clone(),
+                attempts: row.attempts,
+                earlier_rounds: row.earlier_rounds,
+                shaped: row.shaped.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Option<LaneHead> {
+        // `None` sorts first, which is what "at once" means.
+        self.lane(endpoint)
+            .filter(|(seq, _, row)| row.is_pending() && !skip.contains(seq))
+            .map(|(_, _, row)| row.due)
+            .min()
+            .map(|due| LaneHead { endpoint: endpoint.clone(), due })
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement) -> Settled {
+        let Some(row) = self.row_mut(&settlement.endpoint, settlement.seq) else { return Settled::Repeated };
+        let known = settlement.attempt.as_ref().is_some_and(|attempt| attempt.number <= row.attempts);
+        if !row.is_pending() || known {
+            return Settled::Repeated;
+        }
+        if let Some(attempt) = settlement.attempt {
+            row.attempts = attempt.number;
+            row.log.push(attempt);
+        }
+        match settlement.next {
+            Next::Final { status, reason } => {
+                row.status = status;
+                row.due = None;
+                row.reason = reason;
+                if status == Status::Delivered {
+                    row.shaped = None;
+                }
+            }
+            Next::RetryAt { due, shaped, reason } => {
+                row.due = Some(due);
+                row.reason = reason;
+                if row.shaped.is_none() {
+                    row.shaped = shaped;
+                }
+            }
+        }
+        Settled::Applied
+    }
+
+    pub(super) fn event(&self, tenant: &TenantId, id: &EventId) -> Option<Event> {
+        self.kept(tenant, id).map(|kept| kept.event.clone())
+    }
+
+    pub(super) fn events(&self, filter: &EventFilter, after: Option<&Cursor>, limit: usize) -> Page<Event> {
+        let items = self
+            .events
+            .iter()
+            .rev()
+            .filter(|(seq, _)| after.is_none_or(|cursor| **seq < cursor.seq))
+            .filter(|(_, kept)| {
+                kept.matches(&filter.tenant, filter.event_type.as_ref(), filter.since, filter.until)
+            })
+            .map(|(seq, kept)| (Cursor { seq: *seq, endpoint: None }, kept.event.clone()))
+            .take(limit.saturating_add(1))
+            .collect();
+        page(items, limit)
+    }
+
+    pub(super) fn delivery(&self, key: &DeliveryKey) -> Option<Delivery> {
+        let kept = self.kept(&key.tenant, &key.event)?;
+        kept.deliveries.get(&key.endpoint).map(|row| kept.delivery(&key.endpoint, row))
+    }
+
+    pub(super) fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Vec<Delivery> {
+        let Some(kept) = self.kept(tenant, id) else { return Vec::new() };
+        kept.deliveries.iter().map(|(endpoint, row)| kept.delivery(endpoint, row)).collect()
+    }
+
+    pub(super) fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Page<Delivery> {
+        let is_after = |seq: Seq, endpoint: &EndpointId| {
+            after.is_none_or(|cursor| {
+                seq < cursor.seq
+                    || (seq == cursor.seq && cursor.endpoint.as_ref().is_some_and(|last| endpoint > last))
+            })
+        };
+        let mut items = Vec::new();
+        for (seq, kept) in self.events.iter().rev() {
+            if !kept.matches(&filter.tenant, filter.event_type.as_ref(), filter.since, filter.until) {
+                continue;
+            }
+            for (endpoint, row) in &kept.deliveries {
+                if filter.endpoint.as_ref().is_none_or(|wanted| wanted == endpoint)
+                    && filter.status.is_none_or(|wanted| wanted == row.status)
+                    && is_after(*seq, endpoint)
+                    && items.len() <= limit
+                {
+                    let cursor = Cursor { seq: *seq, endpoint: Some(endpoint.clone()) };
+                    items.push((cursor, kept.delivery(endpoint, row)));
+                }
+            }
+        }
+        page(items, limit)
+    }
+
+    pub(super) fn attempts(&self, key: &DeliveryKey) -> Vec<Attempt> {
+        let row = self.kept(&key.tenant, &key.event).and_then(|kept| kept.deliveries.get(&key.endpoint));
+        row.map(|row| row.log.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn counts(&self, endpoint: &EndpointKey) -> Counts {
+        let mut counts = Counts::default();
+        for (_, _, row) in self.lane(endpoint) {
+            counts.0[usize::from(row.status.code())] += 1;
+        }
+        counts
+    }
+
+    pub(super) fn requeue(&mut self, selection: Selection) -> Result<u64, Error> {
+        match selection {
+            Selection::Retry(key) => {
+                let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint);
+                let seq = self.by_id.get(&(key.tenant, key.event)).copied();
+                let row = seq.and_then(|seq| self.row_mut(&endpoint, seq));
+                row.ok_or(Error::NotFound("delivery"))?.send_again();
+                Ok(1)
+            }
+            Selection::Recover { endpoint, since } => {
+                let mut again = 0;
+                for kept in self.events.values_mut() {
+                    if kept.event.tenant != endpoint.tenant || kept.event.received < since {
+                        continue;
+                    }
+                    let row = kept.deliveries.get_mut(&endpoint.endpoint);
+                    let lost = |row: &&mut Row| matches!(row.status, Status::Exhausted | Status::Failed);
+                    if let Some(row) = row.filter(lost) {
+                        row.send_again();
+                        again += 1;
+                    }
+                }
+                Ok(again)
+            }
+            Selection::Replay { tenant, event, endpoints } => {
+                let seq = self.by_id.get(&(tenant, event)).copied();
+                let kept = seq.and_then(|seq| self.events.get_mut(&seq)).ok_or(Error::NotFound("event"))?;
+                let endpoints: BTreeSet<EndpointId> = endpoints.into_iter().collect();
+                let again = endpoints.len() as u64;
+                for endpoint in endpoints {
+                    let row = kept.deliveries.entry(endpoint).or_insert_with(Row::fresh);
+                    row.send_again();
+                    row.shaped = None;
+                }
+                Ok(again)
+            }
+        }
+    }
+
+    pub(super) fn endpoint_states(&self) -> Vec<(EndpointKey, EndpointState)> {
+        self.states.iter().map(|(key, state)| (key.clone(), state.clone())).collect()
+    }
+
+    pub(super) fn put_endpoint_state(&mut self, endpoint: &EndpointKey, state: &EndpointState) {
+        self.states.insert(endpoint.clone(), state.clone());
+    }
+
+    pub(super) fn put_blob(&mut self, bytes: Bytes) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.blobs.insert(digest, bytes);
+        digest
+    }
+
+    pub(super) fn blob(&self, digest: Digest) -> Option<Bytes> {
+        self.blobs.get(&digest).cloned()
+    }
+
+    pub(super) fn expire(&mut self, before: Timestamp, budget: usize) -> Expired {
+        let is_over =
+            |kept: &Kept| kept.event.received < before && !kept.deliveries.values().any(Row::is_pending);
+        let mut over: Vec<Seq> = self
+            .events
+            .iter()
+            .filter(|(_, kept)| is_over(kept))
+            .map(|(seq, _)| *seq)
+            .take(budget.saturating_add(1))
+            .collect();
+        let more = over.len() > budget;
+        over.truncate(budget);
+        for seq in &over {
+            if let Some(kept) = self.events.remove(seq) {
+                self.by_id.remove(&(kept.event.tenant.clone(), kept.event.id));
+                if let Some(key) = kept.idempotency_key {
+                    self.by_key.remove(&(kept.event.tenant, key));
+                }
+            }
+        }
+        Expired { events: over.len() as u64, more }
+    }
+
+    /// How many deliveries are pending, and when the oldest of their events was received.
+    pub(super) fn pending(&self) -> (u64, Option<Timestamp>) {
+        let pending = |kept: &Kept| kept.deliveries.values().filter(|row| row.is_pending()).count();
+        let oldest = self.events.values().find(|kept| pending(kept) > 0);
+        (self.events.values().map(|kept| pending(kept) as u64).sum(), oldest.map(|kept| kept.event.received))
+    }
+}

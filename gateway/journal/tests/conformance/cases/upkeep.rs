@@ -1,0 +1,188 @@
+//! Counts, health, expiry, endpoint states, blobs, and the end.
+
+use bytes::Bytes;
+use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, Next, Selection};
+use hookweir_model::{Digest, Disabled, EndpointState, Status};
+
+use crate::sample::{
+    LATE, all, at, due, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event,
+    retry_at, settle, shaped, tenant,
+};
+use crate::subject::Subject;
+
+async fn assert_counts_match_lists(subject: &Subject, name: &str) {
+    let counts = subject.journal.counts(&lane(name)).await.unwrap();
+    for status in Status::ALL {
+        let filter = DeliveryFilter { endpoint: Some(endpoint(name)), status: Some(status), ..everything() };
+        let listed = all(&subject.journal, &filter, 100).await.len() as u64;
+        assert_eq!(counts.of(status), listed, "{name} {status}");
+    }
+}
+
+pub(crate) async fn counts_say_what_lists_say(subject: Subject) {
+    let journal = &subject.journal;
+    for number in 0..21 {
+        let seq = put(journal, &number.to_string(), &["a", "b"]).await;
+        let status = Status::ALL[number % Status::ALL.len()];
+        if status != Status::Pending {
+            settle(journal, &lane("a"), seq, 1, ended(status)).await;
+        }
+        if number % 3 == 0 {
+            settle(journal, &lane("b"), seq, 1, retry_at(5)).await;
+        }
+    }
+    for name in ["a", "b"] {
+        assert_counts_match_lists(&subject, name).await;
+    }
+    assert_eq!(journal.counts(&lane("a")).await.unwrap().0, [3; 7]);
+    journal.requeue(Selection::Recover { endpoint: lane("a"), since: at(0) }).await.unwrap();
+    journal.requeue(Selection::Retry(key("1", "a"))).await.unwrap();
+    let to = ["a", "c"].map(endpoint).to_vec();
+    journal
+        .requeue(Selection::Replay { tenant: tenant("acme"), event: id("2"), endpoints: to })
+        .await
+        .unwrap();
+    for name in ["a", "b", "c"] {
+        assert_counts_match_lists(&subject, name).await;
+    }
+    journal.expire(LATE, 1000).await.unwrap();
+    for name in ["a", "b", "c"] {
+        assert_counts_match_lists(&subject, name).await;
+    }
+}
+
+pub(crate) async fn health_tells_what_is_pending(subject: Subject) {
+    let journal = &subject.journal;
+    let mut stored = Vec::new();
+    for (name, millis) in [("1", 5000), ("2", 6000), ("3", 7000)] {
+        let mut event = event(name);
+        event.received = at(millis);
+        stored.push(put_event(journal, event, &["a", "b"]).await);
+    }
+    let epoch = own(journal, &lane("a")).await;
+    settle(journal, &lane("a"), stored[0], 1, ended(Status::Delivered)).await;
+    settle(journal, &lane("b"), stored[0], 1, retry_at(9000)).await;
+    let health = journal.health().await.unwrap();
+    assert_eq!((health.writable, health.pending, health.oldest_pending), (Ok(()), 5, Some(at(5000))));
+    assert!(health.epoch >= epoch);
+    settle(journal, &lane("b"), stored[0], 2, ended(Status::Exhausted)).await;
+    let health = journal.health().await.unwrap();
+    assert_eq!((health.pending, health.oldest_pending), (4, Some(at(6000))));
+}
+
+pub(crate) async fn expiry_takes_the_oldest_within_its_budget(subject: Subject) {
+    let journal = &subject.journal;
+    for number in 0..10 {
+        let mut event = event(&number.to_string());
+        event.received = at(1000 * number);
+        put_event(journal, event, &[]).await;
+    }
+    let expired = |events, more| Expired { events, more };
+    assert_eq!(journal.expire(at(0), 100).await.unwrap(), expired(0, false));
+    assert_eq!(journal.expire(at(7000), 3).await.unwrap(), expired(3, true));
+    for (name, is_there) in [("0", false), ("2", false), ("3", true), ("9", true)] {
+        assert_eq!(journal.event(&tenant("acme"), &id(name)).await.unwrap().is_some(), is_there, "{name}");
+    }
+    assert_eq!(journal.expire(at(7000), 0).await.unwrap(), expired(0, true));
+    assert_eq!(journal.expire(at(7000), 4).await.unwrap(), expired(4, false));
+    assert_eq!(journal.expire(at(7000), 4).await.unwrap(), expired(0, false));
+    assert!(
+        journal.event(&tenant("acme"), &id("7")).await.unwrap().is_some(),
+        "received at the bound, not before"
+    );
+}
+
+pub(crate) async fn expiry_leaves_what_is_pending(subject: Subject) {
+    let journal = &subject.journal;
+    let first = put(journal, "1", &["a", "b"]).await;
+    let second = put(journal, "2", &["a", "b"]).await;
+    for name in ["a", "b"] {
+        settle(journal, &lane(name), second, 1, ended(Status::Delivered)).await;
+    }
+    settle(journal, &lane("a"), first, 1, ended(Status::Delivered)).await;
+    settle(journal, &lane("b"), first, 1, retry_at(1_000_000)).await;
+    assert_eq!(journal.expire(LATE, 100).await.unwrap(), Expired { events: 1, more: false });
+    assert_eq!(journal.deliveries_of(&tenant("acme"), &id("1")).await.unwrap().len(), 2);
+    assert_eq!(journal.event(&tenant("acme"), &id("2")).await.unwrap(), None);
+    settle(journal, &lane("b"), first, 2, ended(Status::Expired)).await;
+    assert_eq!(journal.expire(LATE, 100).await.unwrap(), Expired { events: 1, more: false });
+}
+
+pub(crate) async fn an_expired_event_is_gone_with_all_that_hung_on_it(subject: Subject) {
+    let journal = &subject.journal;
+    let mut keyed = new(event("1"), &["a"]);
+    keyed.idempotency_key = Some("k".to_owned());
+    let appended = journal.append(vec![keyed.clone()]).await.unwrap();
+    let [Appended::Stored { seq }] = appended[..] else { panic!("{appended:?}") };
+    let first = Next::RetryAt { due: at(5), shaped: Some(shaped("old")), reason: None };
+    settle(journal, &lane("a"), seq, 1, first).await;
+    settle(journal, &lane("a"), seq, 2, ended(Status::Exhausted)).await;
+    journal.expire(LATE, 10).await.unwrap();
+    assert_eq!(journal.delivery(&key("1", "a")).await.unwrap(), None);
+    assert_eq!(journal.attempts(&key("1", "a")).await.unwrap(), []);
+    assert_eq!(journal.counts(&lane("a")).await.unwrap().0, [0; 7]);
+    assert_eq!(all(journal, &everything(), 10).await, []);
+    // Its id and its key are free, and the new event starts from nothing, under a number of its own.
+    let again = journal.append(vec![keyed]).await.unwrap();
+    let [Appended::Stored { seq: anew }] = again[..] else { panic!("{again:?}") };
+    assert!(anew > seq);
+    let found = due(journal, &lane("a"), 5).await;
+    assert_eq!((found[0].attempts, &found[0].shaped), (0, &None));
+    assert_eq!(journal.attempts(&key("1", "a")).await.unwrap(), []);
+}
+
+pub(crate) async fn a_large_expiry_is_whole(subject: Subject) {
+    const EVENTS: u64 = 3000;
+    let journal = &subject.journal;
+    let batch = (0..EVENTS).map(|number| {
+        let to: &[&str] = if number % 3 == 0 { &["a"] } else { &[] };
+        new(event(&number.to_string()), to)
+    });
+    journal.append(batch.collect()).await.unwrap();
+    assert_eq!(journal.expire(LATE, 1500).await.unwrap(), Expired { events: 1500, more: true });
+    assert_eq!(journal.expire(LATE, 1500).await.unwrap(), Expired { events: 500, more: false });
+    assert_eq!(journal.counts(&lane("a")).await.unwrap().of(Status::Pending), 1000);
+    assert_eq!(all(journal, &everything(), 700).await.len(), 1000);
+}
+
+pub(crate) async fn endpoint_states_are_kept(subject: Subject) {
+    let journal = &subject.journal;
+    let off = EndpointState {
+        disabled: Some(Disabled { reason: "the receiver answered 410 \"Gone\"".to_owned(), at: at(77) }),
+        failing_since: Some(at(5)),
+    };
+    let failing = EndpointState { disabled: None, failing_since: Some(at(6)) };
+    journal.put_endpoint_state(&lane("b"), &off).await.unwrap();
+    journal.put_endpoint_state(&lane("a"), &off).await.unwrap();
+    journal.put_endpoint_state(&lane("a"), &failing).await.unwrap();
+    let states = journal.endpoint_states().await.unwrap();
+    assert_eq!(states, [(lane("a"), failing), (lane("b"), off)]);
+    assert!(due(journal, &lane("a"), 0).await.is_empty(), "a state is not a delivery");
+}
+
+pub(crate) async fn blobs_are_kept_by_their_digest(subject: Subject) {
+    let journal = &subject.journal;
+    for bytes in [Bytes::new(), Bytes::from_static(b"\0asm\x01"), Bytes::from(vec![7; 3 << 20])] {
+        let digest = journal.put_blob(bytes.clone()).await.unwrap();
+        assert_eq!(digest, Digest::of(&bytes));
+        assert_eq!(journal.put_blob(bytes.clone()).await.unwrap(), digest, "again is the same");
+        assert!(journal.blob(digest).await.unwrap() == Some(bytes));
+    }
+    assert_eq!(journal.blob(Digest::of(b"none")).await.unwrap(), None);
+}
+
+pub(crate) async fn calls_after_close_fail(subject: Subject) {
+    let journal = &subject.journal;
+    put(journal, "1", &["a"]).await;
+    journal.close().await;
+    journal.close().await;
+    assert!(matches!(journal.append(vec![new(event("2"), &[])]).await, Err(Error::Failed(_))));
+    assert!(matches!(journal.settle(Vec::new()).await, Err(Error::Failed(_))));
+    assert!(matches!(journal.event(&tenant("acme"), &id("1")).await, Err(Error::Failed(_))));
+    assert!(matches!(journal.requeue(Selection::Retry(key("1", "a"))).await, Err(Error::Failed(_))));
+    assert!(matches!(
+        journal.acquire_shards("node-1", std::time::Duration::ZERO).await,
+        Err(Error::Failed(_))
+    ));
+    assert!(matches!(journal.health().await, Err(Error::Failed(_))));
+}
