@@ -57,7 +57,8 @@ async fn ran(args: &[&str]) -> Output {
 
 /// What `hookweir verify` says of a body, a century being as good as five minutes.
 async fn verified(key: &str, id: &str, timestamp: &str, signature: &str, body: &[u8]) -> Output {
-    let args = ["verify", "--id", id, "--timestamp", timestamp, "--signature", signature, "--tolerance", "100y"];
+    let args =
+        ["verify", "--id", id, "--timestamp", timestamp, "--signature", signature, "--tolerance", "100y"];
     run(hookweir(&args).env("HOOKWEIR_SECRET", key), body).await
 }
 
@@ -78,7 +79,11 @@ async fn the_vectors_of_the_specification_are_signed_and_verified() {
             [(id, timestamp, changed.as_str()), ("msg_other", timestamp, body), (id, "1614265331", body)]
         {
             let wrong = verified(key, id, timestamp, signature, body.as_bytes()).await.expect(1);
-            assert!(wrong.stdout.starts_with("the signature is wrong: no signature matches"), "{}", wrong.stdout);
+            assert!(
+                wrong.stdout.starts_with("the signature is wrong: no signature matches"),
+                "{}",
+                wrong.stdout
+            );
             assert_eq!(wrong.stderr, "");
         }
     }
@@ -87,7 +92,18 @@ async fn the_vectors_of_the_specification_are_signed_and_verified() {
 #[tokio::test]
 async fn an_old_signature_is_wrong_by_default() {
     let [secret, _, id, timestamp, body, signature] = VECTORS[1];
-    let args = ["verify", "--secret", secret, "--id", id, "--timestamp", timestamp, "--signature", signature, "--json"];
+    let args = [
+        "verify",
+        "--secret",
+        secret,
+        "--id",
+        id,
+        "--timestamp",
+        timestamp,
+        "--signature",
+        signature,
+        "--json",
+    ];
     let old = run(&mut hookweir(&args), body.as_bytes()).await.expect(1);
     let verdict: Value = serde_json::from_str(&old.stdout).expect("a verdict in JSON");
     assert_eq!(verdict, json!({"valid": false, "reason": "the timestamp is more than 300 s in the past"}));
@@ -101,7 +117,8 @@ async fn a_secret_file_signs_with_each_of_its_lines() {
     std::fs::write(&secrets, format!("{SECRET}\n{OTHER_SECRET}\n")).expect("a file of secrets");
     std::fs::write(&body, b"\xff\x00\n").expect("a file");
     let (secrets, body) = (secrets.to_str().expect("a path"), body.to_str().expect("a path"));
-    let args = ["sign", "--secret-file", secrets, "--id", "evt_1", "--timestamp", "1", "--file", body, "--json"];
+    let args =
+        ["sign", "--secret-file", secrets, "--id", "evt_1", "--timestamp", "1", "--file", body, "--json"];
     let signed: Value = serde_json::from_str(&ran(&args).await.expect(0).stdout).expect("headers in JSON");
     let signature = signed["webhook-signature"].as_str().expect("a signature");
     assert_eq!(signature.split(' ').count(), 2, "{signature}");
@@ -129,7 +146,19 @@ async fn what_can_not_be_meant_exits_2() {
         &["recover", "--tenant", "acme", "billing"],
         &["sign", "--id", "evt_1"],
         &["sign", "--id", "a.b", "--secret", SECRET],
-        &["verify", "--secret", SECRET, "--id", "a", "--timestamp", "1", "--signature", "v1,", "--tolerance", "5"],
+        &[
+            "verify",
+            "--secret",
+            SECRET,
+            "--id",
+            "a",
+            "--timestamp",
+            "1",
+            "--signature",
+            "v1,",
+            "--tolerance",
+            "5",
+        ],
         &["listen", "--status", "100"],
         &["listen", "--port", "70000"],
     ] {
@@ -144,7 +173,8 @@ async fn what_can_not_be_meant_exits_2() {
 
 #[tokio::test]
 async fn a_bad_secret_fails_without_being_repeated() {
-    let output = run(hookweir(&["sign", "--id", "evt_1"]).env("HOOKWEIR_SECRET", "hush-hush"), b"").await.expect(1);
+    let output =
+        run(hookweir(&["sign", "--id", "evt_1"]).env("HOOKWEIR_SECRET", "hush-hush"), b"").await.expect(1);
     assert_eq!(
         output.stderr,
         "error: secret 1 can't be used\n  1: a signing secret starts with whsec_ (HMAC-SHA256) or whsk_ (Ed25519)\n"
@@ -159,7 +189,10 @@ async fn where_no_gateway_is_the_command_says_what_to_do() {
     let url = format!("http://{}", socket.local_addr().expect("an address"));
     for (args, option) in [
         (&["event", "list", "--tenant", "acme", "--admin", &url][..], "--admin URL or HOOKWEIR_ADMIN"),
-        (&["endpoint", "disable", "--tenant", "acme", "billing", "--admin", &url], "--admin URL or HOOKWEIR_ADMIN"),
+        (
+            &["endpoint", "disable", "--tenant", "acme", "billing", "--admin", &url],
+            "--admin URL or HOOKWEIR_ADMIN",
+        ),
         (
             &["event", "send", "--tenant", "acme", "--type", "a", "--data", "1", "--to", &url],
             "--to URL or HOOKWEIR_ACCEPT",
@@ -184,8 +217,12 @@ fn answers(status: u16, content_type: &str, body: impl Into<String>) -> Reply {
 
 #[tokio::test]
 async fn an_event_is_sent_with_its_data_as_it_was_written() {
-    let gateway =
-        Receiver::always(answers(202, "application/json", r#"{"id":"evt_1","duplicate":false,"deliveries":2}"#)).await;
+    let gateway = Receiver::always(answers(
+        202,
+        "application/json",
+        r#"{"id":"evt_1","duplicate":false,"deliveries":2}"#,
+    ))
+    .await;
     let data = "{\"b\": 1.500, \"b\" :1e400,\n \"a\":\"\\u0041\"}";
     let args = [
         "event",
@@ -229,15 +266,43 @@ async fn a_list_is_a_table_or_the_json_that_was_answered_and_never_steers_the_te
     let gateway = Receiver::always(answers(200, "application/json", body)).await;
     let url = gateway.url("");
     let args = [
-        "delivery", "list", "--tenant", "acme", "--admin", &url, "--token", "t", "--status", "failed", "--endpoint",
-        "billing", "--event-type", "order.*", "--since", "2026-01-31T12:00:00Z", "--limit", "1", "--cursor", "c/1",
+        "delivery",
+        "list",
+        "--tenant",
+        "acme",
+        "--admin",
+        &url,
+        "--token",
+        "t",
+        "--status",
+        "failed",
+        "--endpoint",
+        "billing",
+        "--event-type",
+        "order.*",
+        "--since",
+        "2026-01-31T12:00:00Z",
+        "--limit",
+        "1",
+        "--cursor",
+        "c/1",
     ];
     let table = ran(&args).await.expect(0);
     let lines: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["EVENT", "ENDPOINT", "TYPE", "STATUS", "ATTEMPTS", "RECEIVED", "DUE", "REASON"]);
     assert_eq!(
         lines[1],
-        ["evt_1", "billing", "order.created", "failed", "1", "2026-01-31T12:00:00.000Z", "\\u{1b}[2J", "\\u{9b}31m", "gone"]
+        [
+            "evt_1",
+            "billing",
+            "order.created",
+            "failed",
+            "1",
+            "2026-01-31T12:00:00.000Z",
+            "\\u{1b}[2J",
+            "\\u{9b}31m",
+            "gone"
+        ]
     );
     assert_eq!(table.stderr, "there are more deliveries: add --cursor c/2\n");
     let request = &gateway.wait_for(1).await[0];
@@ -315,7 +380,8 @@ impl Listening {
 }
 
 async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> Value {
-    let line = within("a line of `hookweir listen`", lines.next_line()).await.expect("its output").expect("a line");
+    let line =
+        within("a line of `hookweir listen`", lines.next_line()).await.expect("its output").expect("a line");
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"))
 }
 
@@ -341,7 +407,9 @@ async fn listen_tells_a_right_signature_from_a_wrong_one() {
 
     let (_, wrong) = receiver.post(&headers, &body.replace("1.50", "1.51")).await;
     assert_eq!(wrong["signature"]["verdict"], "invalid");
-    assert!(wrong["signature"]["reason"].as_str().is_some_and(|reason| reason.contains("no signature matches")));
+    assert!(
+        wrong["signature"]["reason"].as_str().is_some_and(|reason| reason.contains("no signature matches"))
+    );
     let (_, missing) = receiver.post("", body).await;
     assert_eq!(missing["signature"], json!({"verdict": "missing"}));
 }
@@ -353,7 +421,10 @@ async fn listen_ends_well_when_it_is_interrupted_or_not_read_any_more() {
     assert_eq!((status, &line["signature"]), (200, &json!({"verdict": "unchecked"})));
     let pid = interrupted.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("its process id");
     kill_process(pid, Signal::INT).expect("a signal");
-    assert_eq!(within("the receiver to end", interrupted.child.wait()).await.expect("its end").code(), Some(0));
+    assert_eq!(
+        within("the receiver to end", interrupted.child.wait()).await.expect("its end").code(),
+        Some(0)
+    );
 
     let mut unread = Listening::start(&[], "").await;
     drop(unread.lines);

@@ -59,8 +59,10 @@ fn address(text: &str) -> Result<Url, String> {
         return Err(format!("it must start with http:// or https://: {wanted}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a name or password in it is not used: leave it out and give the token or key by its own option"
-            .to_owned());
+        return Err(
+            "a name or password in it is not used: leave it out and give the token or key by its own option"
+                .to_owned(),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("it must end before any '?' or '#': {wanted}"));
@@ -108,20 +110,20 @@ impl Listener {
 #[derive(Debug, Error)]
 pub(crate) enum Error {
     #[error("can't reach a gateway's {listener} listener at {url}: {advice}")]
-    Unreachable { listener: &'static str, url: Url, advice: &'static str, source: reqwest::Error },
+    Unreachable { listener: &'static str, url: String, advice: &'static str, source: reqwest::Error },
     #[error("the gateway at {url} did not answer within {} s", TIMEOUT.as_secs())]
-    Timeout { url: Url },
+    Timeout { url: String },
     #[error("the gateway at {url} broke off its answer")]
-    Broken { url: Url, source: reqwest::Error },
+    Broken { url: String, source: reqwest::Error },
     #[error("the answer of the gateway at {url} is longer than {} MiB", MOST >> 20)]
-    TooLong { url: Url },
+    TooLong { url: String },
     /// The gateway understood and said no.
     #[error("the gateway answered {status}: {detail}")]
     Refused { status: StatusCode, detail: String },
     #[error(
         "what answered {status} at {url} does not speak as a hookweir {listener} listener does: check the address"
     )]
-    Foreign { listener: &'static str, url: Url, status: StatusCode },
+    Foreign { listener: &'static str, url: String, status: StatusCode },
     #[error("{option} holds characters that a header can't carry")]
     Credential { option: &'static str },
 }
@@ -173,7 +175,12 @@ impl Client {
     }
 
     /// Asks for something to be done. The headers name the body's type.
-    pub(crate) async fn post(&self, path: &[&str], headers: HeaderMap, body: Option<String>) -> Result<Answer, Error> {
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        headers: HeaderMap,
+        body: Option<String>,
+    ) -> Result<Answer, Error> {
         let request = self.http.request(Method::POST, joined(&self.base, path)).headers(headers);
         self.send(request.body(body.unwrap_or_default())).await
     }
@@ -188,21 +195,26 @@ impl Client {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > MOST => {
-                    return Err(Error::TooLong { url: self.base.clone() });
+                    return Err(Error::TooLong { url: self.place() });
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
-                Err(error) if error.is_timeout() => return Err(Error::Timeout { url: self.base.clone() }),
+                Err(error) if error.is_timeout() => return Err(Error::Timeout { url: self.place() }),
                 Err(error) => {
-                    return Err(Error::Broken { url: self.base.clone(), source: error.without_url() });
+                    return Err(Error::Broken { url: self.place(), source: error.without_url() });
                 }
             }
         }
         self.judge(status, &body)
     }
 
+    /// The listener's address for an error's text.
+    fn place(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
     fn unanswered(&self, error: reqwest::Error) -> Error {
-        let url = self.base.clone();
+        let url = self.place();
         if error.is_timeout() && !error.is_connect() {
             Error::Timeout { url }
         } else if error.is_connect() {
@@ -215,7 +227,7 @@ impl Client {
 
     /// Tells an answer from a refusal, and both from what some other server says.
     fn judge(&self, status: StatusCode, body: &[u8]) -> Result<Answer, Error> {
-        let foreign = || Error::Foreign { listener: self.listener.name(), url: self.base.clone(), status };
+        let foreign = || Error::Foreign { listener: self.listener.name(), url: self.place(), status };
         if status.is_success() {
             let text = std::str::from_utf8(body).map_err(|_| foreign())?;
             // Nothing to say is an answer too.
@@ -303,7 +315,8 @@ mod tests {
 
     #[test]
     fn answers_refusals_and_strangers_are_told_apart() {
-        let problem = br#"{"type":"about:blank","title":"Not found","status":404,"detail":"there is no event x"}"#;
+        let problem =
+            br#"{"type":"about:blank","title":"Not found","status":404,"detail":"there is no event x"}"#;
         for (status, body, wanted) in [
             (200, b"{\"data\":[]}".as_slice(), Ok("{\"data\":[]}")),
             (204, b"", Ok("{}")),
@@ -311,20 +324,26 @@ mod tests {
             (
                 200,
                 b"<html>",
-                Err("what answered 200 OK at http://127.0.0.1:9080/ does not speak as a hookweir admin listener \
-                     does: check the address"),
+                Err(
+                    "what answered 200 OK at http://127.0.0.1:9080 does not speak as a hookweir admin listener \
+                     does: check the address",
+                ),
             ),
             (
                 502,
                 b"",
-                Err("what answered 502 Bad Gateway at http://127.0.0.1:9080/ does not speak as a hookweir admin \
-                     listener does: check the address"),
+                Err(
+                    "what answered 502 Bad Gateway at http://127.0.0.1:9080 does not speak as a hookweir admin \
+                     listener does: check the address",
+                ),
             ),
             (
                 302,
                 b"",
-                Err("what answered 302 Found at http://127.0.0.1:9080/ does not speak as a hookweir admin listener \
-                     does: check the address"),
+                Err(
+                    "what answered 302 Found at http://127.0.0.1:9080 does not speak as a hookweir admin listener \
+                     does: check the address",
+                ),
             ),
         ] {
             let judged = client(None).judge(StatusCode::from_u16(status).unwrap(), body);

@@ -137,7 +137,8 @@ async fn get(args: One) -> anyhow::Result<Exit> {
 
 async fn retry(args: One) -> anyhow::Result<Exit> {
     let path = path(&args);
-    let answer = Client::admin(&args.admin)?.post(&[&path[..], &["retry"]].concat(), HeaderMap::new(), None).await?;
+    let answer =
+        Client::admin(&args.admin)?.post(&[&path[..], &["retry"]].concat(), HeaderMap::new(), None).await?;
     if args.admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {
@@ -184,7 +185,12 @@ fn step(attempt: &AttemptView, previous: Option<&AttemptView>) -> String {
         attempt.duration_ms
     );
     if let Some(wait) = previous.and_then(|previous| gap(&previous.started, &attempt.started)) {
-        let _ = write!(text, ", {} after #{}", humantime::format_duration(wait), attempt.number.saturating_sub(1));
+        let _ = write!(
+            text,
+            ", {} after #{}",
+            humantime::format_duration(wait),
+            attempt.number.saturating_sub(1)
+        );
     }
     text.push('\n');
     if let Some(reason) = &attempt.reason {
@@ -272,8 +278,10 @@ mod tests {
             ..attempt(1, "2026-01-31T12:00:00.000Z", Outcome::Retry)
         };
         let second = attempt(2, "2026-01-31T12:00:05.250Z", Outcome::Delivered);
-        let detail =
-            DeliveryDetail { delivery: delivery(Status::Delivered, None, None), attempts: vec![first, second] };
+        let detail = DeliveryDetail {
+            delivery: delivery(Status::Delivered, None, None),
+            attempts: vec![first, second],
+        };
         let wanted = "\
 evt_1 to billing
   type      invoice.paid
@@ -295,7 +303,8 @@ evt_1 to billing
 
     #[test]
     fn a_delivery_that_waits_says_for_what() {
-        let detail = DeliveryDetail { delivery: delivery(Status::Pending, None, Some("disabled")), attempts: vec![] };
+        let detail =
+            DeliveryDetail { delivery: delivery(Status::Pending, None, Some("disabled")), attempts: vec![] };
         let text = timeline(&detail);
         assert!(text.ends_with("  due       now\n  reason    disabled\n\nno attempt yet\n"), "{text}");
     }

@@ -97,7 +97,8 @@ fn count(endpoint: &EndpointView, status: Status) -> u64 {
 }
 
 fn table(endpoints: &[EndpointView]) -> show::Rows {
-    let mut rows = show::Rows::new(&["ENDPOINT", "KIND", "URL", "PENDING", "DELIVERED", "EXHAUSTED", "FAILED", "STATE"]);
+    let mut rows =
+        show::Rows::new(&["ENDPOINT", "KIND", "URL", "PENDING", "DELIVERED", "EXHAUSTED", "FAILED", "STATE"]);
     for endpoint in endpoints {
         let count = |status| count(endpoint, status).to_string();
         rows.push([
@@ -160,7 +161,9 @@ mod tests {
 
     #[test]
     fn the_state_says_why_nothing_is_sent() {
-        let gone = || Some(DisabledView { reason: "answered 410".to_owned(), at: "2026-01-31T12:00:00Z".to_owned() });
+        let gone = || {
+            Some(DisabledView { reason: "answered 410".to_owned(), at: "2026-01-31T12:00:00Z".to_owned() })
+        };
         let failing = || Some("2026-01-30T12:00:00Z".to_owned());
         for (enabled, disabled, failing_since, wanted) in [
             (true, None, None, "enabled"),

@@ -24,10 +24,10 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   hookweir event send --tenant acme --type order.created --data '{\"total\": 120}'
-  hookweir event send --tenant acme --type order.created --file order.json --idempotency-key order-17
+  hookweir event send --tenant acme --type order.created --file order.json --id order-17
   jq .order export.json | hookweir event send --tenant acme --type order.created -
 
-The key is best given as HOOKWEIR_KEY. What --data, the file or standard input holds is sent as it is written.")]
+What --data, the file or standard input holds is sent as it is written.")]
     Send(SendArgs),
     /// List events, newest first
     #[command(after_help = "\
@@ -54,7 +54,7 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Read the event's data from standard input
-    #[arg(value_name = "-", value_parser = ["-"])]
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
     stdin: Option<String>,
     /// The event's id [default: the gateway makes one]
     #[arg(long)]
@@ -154,7 +154,8 @@ async fn send(args: SendArgs) -> anyhow::Result<Exit> {
     })?;
     let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, args.content_type)]);
     if let Some(key) = args.idempotency_key {
-        let key = HeaderValue::try_from(key).context("--idempotency-key holds characters that a header can't carry")?;
+        let key = HeaderValue::try_from(key)
+            .context("--idempotency-key holds characters that a header can't carry")?;
         headers.insert(IDEMPOTENCY_KEY, key);
     }
     let answer = client.post(&["v1", "tenants", args.tenant.as_str(), "events"], headers, Some(body)).await?;
@@ -197,7 +198,14 @@ fn table(events: &[EventView]) -> show::Rows {
     for event in events {
         let subject = event.subject.as_deref().unwrap_or_default();
         let size = event.size.to_string();
-        rows.push([event.id.as_str(), event.event_type.as_str(), &event.received, &size, &event.source, subject]);
+        rows.push([
+            event.id.as_str(),
+            event.event_type.as_str(),
+            &event.received,
+            &size,
+            &event.source,
+            subject,
+        ]);
     }
     rows
 }
@@ -261,7 +269,8 @@ mod tests {
         let text = r#"{"b":1.500, "b":1e400,"a":"\u0041é" , "z":12345678901234567890123}"#;
         let data = json(&format!(" {text}\n")).unwrap();
         let event_type = EventType::new("order.created").unwrap();
-        let native = Native { event_type: &event_type, id: None, source: Some("/a\"b"), subject: None, data: &data };
+        let native =
+            Native { event_type: &event_type, id: None, source: Some("/a\"b"), subject: None, data: &data };
         assert_eq!(
             serde_json::to_string(&native).unwrap(),
             format!(r#"{{"type":"order.created","source":"/a\"b","data":{text}}}"#)
@@ -314,7 +323,7 @@ mod tests {
         assert_eq!(
             whole(&detail(), show::Look::Plain).unwrap(),
             "evt_1\n  type          order.created\n  source        /shop\n  time          2026-01-31T12:00:00Z\n  \
-             received      2026-01-31T12:00:00.120Z\n  content type  application/json\n  x-te\\u{1b}am   a\\u{7}\n\n\
+             received      2026-01-31T12:00:00.120Z\n  content type  application/json\n  x-te\\u{1b}am  a\\u{7}\n\n\
              data (11 bytes)\n  {\n    \"total\": 1\n  }\n\nno endpoint wanted it\n"
         );
     }

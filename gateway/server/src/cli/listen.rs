@@ -78,9 +78,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     // Before the address is told: whoever has read it may end this at once.
     let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .await
-        .with_context(|| format!("can't listen on port {}: choose another one, or 0 for a free one", args.port))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.with_context(|| {
+        format!("can't listen on port {}: choose another one, or 0 for a free one", args.port)
+    })?;
     let address = listener.local_addr().context("can't tell the address")?;
     show::print(&greeting(address, args.json))?;
 
@@ -105,7 +105,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 fn greeting(address: SocketAddr, json: bool) -> String {
-    if json { format!("{{\"listening\":\"http://{address}\"}}\n") } else { format!("listening on http://{address}\n") }
+    if json {
+        format!("{{\"listening\":\"http://{address}\"}}\n")
+    } else {
+        format!("listening on http://{address}\n")
+    }
 }
 
 /// Takes connections until it is dropped, and all of them with it: a receiver that ends owes nobody an answer.

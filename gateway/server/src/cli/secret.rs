@@ -47,10 +47,13 @@ impl SecretArgs {
             }
             None => &self.secret,
         };
-        let secrets = secrets.iter().map(|secret| secret.expose_secret().trim()).filter(|secret| !secret.is_empty());
+        let secrets =
+            secrets.iter().map(|secret| secret.expose_secret().trim()).filter(|secret| !secret.is_empty());
         secrets
             .enumerate()
-            .map(|(index, secret)| parse(secret).with_context(|| format!("secret {} can't be used", index + 1)))
+            .map(|(index, secret)| {
+                parse(secret).with_context(|| format!("secret {} can't be used", index + 1))
+            })
             .collect()
     }
 }
@@ -71,7 +74,10 @@ mod tests {
     const SECOND: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
     fn args(secrets: &[&str], file: Option<PathBuf>) -> SecretArgs {
-        SecretArgs { secret: secrets.iter().map(|secret| SecretString::from(*secret)).collect(), secret_file: file }
+        SecretArgs {
+            secret: secrets.iter().map(|secret| SecretString::from(*secret)).collect(),
+            secret_file: file,
+        }
     }
 
     #[test]

@@ -185,7 +185,9 @@ impl Rows {
         table.set_header(&self.header).add_rows(&self.rows);
         match look {
             Look::Terminal => {
-                table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+                table
+                    .load_style(presets::UTF8_HORIZONTAL_ONLY)
+                    .set_content_arrangement(ContentArrangement::Dynamic);
                 if let Some(first) = table.column_mut(0) {
                     first.set_constraint(ColumnConstraint::ContentWidth);
                 }
@@ -197,7 +199,8 @@ impl Rows {
                 }
             }
         }
-        let mut text: String = table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect();
+        let mut text: String =
+            table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect();
         if text.is_empty() {
             text.push('\n');
         }

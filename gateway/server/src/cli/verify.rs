@@ -68,7 +68,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let verdict = Verdict { valid, reason: fault.map(|fault| fault.to_string()) };
         serde_json::to_string(&verdict).context("can't write the verdict as JSON")?
     } else {
-        fault.map_or_else(|| "the signature is right".to_owned(), |fault| format!("the signature is wrong: {fault}"))
+        fault.map_or_else(
+            || "the signature is right".to_owned(),
+            |fault| format!("the signature is wrong: {fault}"),
+        )
     };
     show::print(&format!("{text}\n"))?;
     Ok(if valid { Exit::Done } else { Exit::Failed })

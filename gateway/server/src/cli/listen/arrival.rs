@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hookweir_delivery::sign::{WEBHOOK_ID, WEBHOOK_SIGNATURE, VerifyingKey, verify_standard};
+use hookweir_delivery::sign::{VerifyingKey, WEBHOOK_ID, WEBHOOK_SIGNATURE, verify_standard};
 use hookweir_model::Timestamp;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -190,7 +190,13 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let head = request.into_parts().0;
-        Arrival { number: 7, received: at(1_769_860_800), signature, head, body: Bytes::copy_from_slice(body) }
+        Arrival {
+            number: 7,
+            received: at(1_769_860_800),
+            signature,
+            head,
+            body: Bytes::copy_from_slice(body),
+        }
     }
 
     #[test]
@@ -230,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_script_gets_everything_on_one_line() {
-        let line = arrival(&[("x-a", "1"), ("x-a", "é"), ("ce-type", "a.b")], b"\xff\n", Signature::Valid).json();
+        let line =
+            arrival(&[("x-a", "1"), ("x-a", "é"), ("ce-type", "a.b")], b"\xff\n", Signature::Valid).json();
         assert_eq!(line.matches('\n').count(), 1);
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(
