@@ -1,0 +1,257 @@
+//! Puts one event through an endpoint's filters and transformers, on the thread that calls it.
+//!
+//! Every step starts from a fresh instance, except that a plugin which the same event meets again, as filter and as
+//! transformer, keeps its instance. The first step that drops the event or fails ends the chain.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use hookweir_model::{InvalidHeader, PluginCall, PluginRole, check_headers};
+
+use crate::bindings::{self, Failure, filter, transformer};
+use crate::contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Step, Verdict};
+use crate::engine::INSTANCES_PER_JOB;
+use crate::fault::{Cause, too_much};
+use crate::instance::Instance;
+use crate::text;
+
+/// Runs the job to its verdict. It takes as long as the plugins take, up to their deadlines.
+pub(crate) fn run(job: &Job) -> Ran {
+    let mut chain = Chain { job, kept: Vec::new(), made: None };
+    let mut calls = Vec::with_capacity(job.steps.len());
+    for (index, step) in job.steps.iter().enumerate() {
+        let started = Instant::now();
+        let (ended, log) = chain.step(index, step);
+        calls.push(PluginCall {
+            plugin: step.id.clone(),
+            digest: step.plugin.digest(),
+            role: step.role,
+            micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            log,
+        });
+        match ended {
+            Ok(Next::GoOn) => {}
+            Ok(Next::Drop(reason)) => {
+                let (plugin, digest) = (step.id.clone(), step.plugin.digest());
+                return Ran { verdict: Verdict::Drop { plugin, digest, reason }, calls };
+            }
+            Err(cause) => return Ran { verdict: Verdict::Fault(fault(step, cause)), calls },
+        }
+    }
+    Ran { verdict: Verdict::Keep(chain.made), calls }
+}
+
+pub(crate) fn fault(step: &Step, cause: Cause) -> Fault {
+    Fault {
+        plugin: step.id.clone(),
+        digest: step.plugin.digest(),
+        kind: cause.kind,
+        message: cause.message,
+    }
+}
+
+/// What follows a call that gave a result.
+enum Next {
+    GoOn,
+    Drop(String),
+}
+
+struct Chain<'a> {
+    job: &'a Job,
+    /// Instances that a later step meets again, with the index of the step that they were made for.
+    kept: Vec<(usize, Instance)>,
+    /// What the transformers so far have made.
+    made: Option<Outgoing>,
+}
+
+impl Chain<'_> {
+    /// Makes one call; answers what follows, and what the guest logged.
+    fn step(&mut self, index: usize, step: &Step) -> (Result<Next, Cause>, String) {
+        let mut instance = self.instance(step);
+        let called = guarded(|| match step.role {
+            PluginRole::Filter => self.filter(&mut instance),
+            PluginRole::Transformer => self.transform(&mut instance, step),
+        });
+        let log = instance.take_log();
+        let wanted_again = self.job.steps.iter().skip(index + 1).any(|later| same_plugin(step, later));
+        if called.is_ok() && wanted_again && self.kept.len() < INSTANCES_PER_JOB - 1 {
+            self.kept.push((index, instance));
+        }
+        (called, log)
+    }
+
+    fn instance(&mut self, step: &Step) -> Instance {
+        let kept = self.kept.iter().position(|(made_for, _)| {
+            self.job.steps.get(*made_for).is_some_and(|earlier| same_plugin(earlier, step))
+        });
+        match kept {
+            Some(place) => self.kept.swap_remove(place).1,
+            None => Instance::new(step),
+        }
+    }
+
+    fn filter(&self, instance: &mut Instance) -> Result<Next, Cause> {
+        let verdict = self.with_event(|event| instance.filter(event))?.map_err(said)?;
+        Ok(match verdict {
+            filter::Verdict::Keep => Next::GoOn,
+            filter::Verdict::Drop(reason) => Next::Drop(text::reason(&reason)),
+        })
+    }
+
+    fn transform(&mut self, instance: &mut Instance, step: &Step) -> Result<Next, Cause> {
+        let outgoing = self.with_event(|event| instance.transform(event))?.map_err(said)?;
+        let made = accept(outgoing, self.made.take(), &step.limits)?;
+        self.made = Some(made);
+        Ok(Next::GoOn)
+    }
+
+    /// The event as the coming call sees it: its data is what the last transformer made of it.
+    fn with_event<T>(&self, call: impl FnOnce(bindings::Event<'_>) -> T) -> T {
+        let event = &self.job.event;
+        let attributes: Vec<(&str, &str)> =
+            event.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let (content_type, data) = match &self.made {
+            Some(made) => (made.content_type.as_str(), &made.data),
+            None => (event.content_type.as_str(), &event.data),
+        };
+        call(bindings::Event {
+            id: event.id.as_str(),
+            type_: event.event_type.as_str(),
+            source: &event.source,
+            subject: event.subject.as_deref(),
+            time: &event.time,
+            content_type,
+            attributes: &attributes,
+            data,
+        })
+    }
+}
+
+/// Whether two steps call the same plugin in the same way, so that one instance may serve both.
+fn same_plugin(one: &Step, other: &Step) -> bool {
+    one.id == other.id
+        && one.plugin.digest() == other.plugin.digest()
+        && one.config == other.config
+        && one.limits == other.limits
+}
+
+/// What a guest said that it can't do.
+fn said(failure: Failure) -> Cause {
+    match failure {
+        Failure::Invalid(text) => Cause::new(FaultKind::Invalid, text::reason(&text)),
+        Failure::Unavailable(text) => Cause::new(FaultKind::Unavailable, text::reason(&text)),
+    }
+}
+
+/// Checks what a transformer made and adds the headers of the ones before it.
+fn accept(
+    outgoing: transformer::Outgoing,
+    earlier: Option<Outgoing>,
+    limits: &Limits,
+) -> Result<Outgoing, Cause> {
+    let transformer::Outgoing { content_type, headers, data } = outgoing;
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if data.len().saturating_add(content_type.len()).saturating_add(header_bytes) > limits.output {
+        return Err(Cause::new(FaultKind::Output, too_much(limits)));
+    }
+    let refuse = |error: InvalidHeader| {
+        Cause::new(FaultKind::InvalidOutput, text::reason(&format!("its headers can't be sent: {error}")))
+    };
+    check_headers(&headers).map_err(refuse)?;
+    if content_type.is_empty() || !content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        let message = format!("its content type {content_type:?} is not visible ASCII");
+        return Err(Cause::new(FaultKind::InvalidOutput, text::reason(&message)));
+    }
+    let headers = merge(earlier.map(|made| made.headers).unwrap_or_default(), headers);
+    check_headers(&headers).map_err(refuse)?;
+    Ok(Outgoing { content_type, headers, data: data.into() })
+}
+
+/// Later headers take the place of earlier ones of the same name.
+fn merge(earlier: Vec<(String, String)>, later: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut merged = earlier;
+    merged.retain(|(name, _)| !later.iter().any(|(newer, _)| newer.eq_ignore_ascii_case(name)));
+    merged.extend(later);
+    merged
+}
+
+/// Turns a panic of the host into a fault of this call, so that its thread goes on.
+fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
+    // What the call worked on is dropped after a panic, so nothing half changed is seen again.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let message = format!("the plugin host panicked: {}", panic_text(panic.as_ref()));
+        tracing::error!("{message}");
+        Err(Cause::new(FaultKind::Host, message))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn outgoing(content_type: &str, list: &[(&str, &str)], data: &[u8]) -> transformer::Outgoing {
+        transformer::Outgoing {
+            content_type: content_type.to_owned(),
+            headers: headers(list),
+            data: data.to_vec(),
+        }
+    }
+
+    #[test]
+    fn later_headers_win_by_name_in_any_case() {
+        let merged = merge(headers(&[("X-A", "1"), ("x-b", "1")]), headers(&[("x-a", "2"), ("x-c", "2")]));
+        assert_eq!(merged, headers(&[("x-b", "1"), ("x-a", "2"), ("x-c", "2")]));
+    }
+
+    #[test]
+    fn the_output_limit_counts_everything() {
+        let limits = Limits { output: 12, ..Limits::default() };
+        let at_limit = accept(outgoing("a/b", &[("x-a", "1")], b"12345"), None, &limits).unwrap();
+        assert_eq!(at_limit.data.as_ref(), b"12345");
+        let over = accept(outgoing("a/b", &[("x-a", "1")], b"123456"), None, &limits).unwrap_err();
+        assert_eq!(over, Cause::new(FaultKind::Output, "it handed over more than 12 bytes"));
+    }
+
+    #[test]
+    fn what_can_not_be_sent_is_refused() {
+        let limits = Limits::default();
+        for (made, message) in [
+            (outgoing("a/b", &[("Host", "x")], b""), "its headers can't be sent: header \"Host\" is set by the gateway or by HTTP and can't be given"),
+            (outgoing("a/b\r\nhost: x", &[], b""), "its content type \"a/b\\r\\nhost: x\" is not visible ASCII"),
+            (outgoing("", &[], b""), "its content type \"\" is not visible ASCII"),
+        ] {
+            let refused = accept(made, None, &limits).unwrap_err();
+            assert_eq!(refused, Cause::new(FaultKind::InvalidOutput, message));
+        }
+        let earlier = Outgoing {
+            content_type: "a/b".to_owned(),
+            headers: (0..64).map(|index| (format!("x-{index}"), String::new())).collect(),
+            data: Vec::new().into(),
+        };
+        let too_many = accept(outgoing("a/b", &[("y", "")], b""), Some(earlier), &limits).unwrap_err();
+        assert!(too_many.message.contains("there are 65 headers"), "{}", too_many.message);
+    }
+
+    #[test]
+    fn a_panic_of_the_host_is_one_calls_fault() {
+        let fault = guarded::<()>(|| panic!("index {} out of range", 7)).unwrap_err();
+        assert_eq!(
+            fault,
+            Cause::new(FaultKind::Host, "the plugin host panicked: index 7 out of range")
+        );
+        assert_eq!(guarded(|| Ok(1)), Ok(1));
+    }
+}

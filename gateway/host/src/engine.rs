@@ -1,0 +1,94 @@
+//! The engine's settings. Each number stands beside its reason.
+//!
+//! Two engines are made from the same settings: one that runs plugins, with a pool of memory, and one in the compile
+//! child, without. Only the allocator differs, and compiled code does not depend on it.
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+
+/// The most linear memory that any plugin may be allowed. The configuration's ceiling is the same.
+pub(crate) const MEMORY_CEILING: usize = 64 << 20;
+
+/// The most elements of one table. Python's runtime, the largest that was measured, has some 10,000 functions to
+/// point at.
+pub(crate) const TABLE_CEILING: usize = 20_000;
+
+/// Core instances and tables of one component. A Python guest is linked at start from 38 core modules.
+const CORE_INSTANCES: u32 = 60;
+const TABLES: u32 = 60;
+
+/// Linear memories of one component: every known toolchain makes one, composed components have a few.
+const MEMORIES: u32 = 4;
+
+/// Instances that one job keeps alive at a time, for plugins that both filter and transform its event.
+pub(crate) const INSTANCES_PER_JOB: usize = 4;
+
+/// The stack of the guest. It runs on the plugin thread's own stack, of 2 MiB, and leaves the host's part alone.
+const STACK: usize = 512 << 10;
+
+/// The engine that runs plugins on `threads` threads.
+pub(crate) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
+    let components = u32::try_from(threads.saturating_mul(INSTANCES_PER_JOB)).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(components)
+        .total_core_instances(components.saturating_mul(CORE_INSTANCES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_memories(components.saturating_mul(MEMORIES))
+        .max_memories_per_component(MEMORIES)
+        .max_memory_size(MEMORY_CEILING)
+        .total_tables(components.saturating_mul(TABLES))
+        .max_tables_per_component(TABLES)
+        // Of one core module; wasmtime's default of 1 refuses guests that keep references in a second table.
+        .max_tables_per_module(4)
+        .table_elements(TABLE_CEILING)
+        .total_gc_heaps(components);
+    let mut config = settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// The engine of the compile child. It reserves no pool, which would not fit under the child's memory limit.
+pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&settings())
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        // Cranelift alone: the quicker compiler had several escapes within a year.
+        .strategy(Strategy::Cranelift)
+        // A guest is stopped at a loop or a call, where it reads a counter that a thread of the host moves on.
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        // A fresh instance for each event is cheap because its memory is a copy-on-write view of the component's file.
+        .memory_init_cow(true)
+        // Relaxed SIMD may answer differently on another processor; a retry on another node must not.
+        .relaxed_simd_deterministic(true)
+        // What no guest needs is off, since each was the way into an escape or is untried. The collector itself stays
+        // compiled in: a build without it could be made to abort (RUSTSEC-2026-0570).
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_tail_call(true)
+        .wasm_component_model(true);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::hash_map::DefaultHasher;
+    use std::hash::{Hash, Hasher};
+
+    use super::*;
+
+    #[test]
+    fn what_the_child_compiles_fits_the_engine_that_runs_it() {
+        let hash = |engine: Engine| {
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(for_running(2).unwrap()), hash(for_compiling().unwrap()));
+    }
+}

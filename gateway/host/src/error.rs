@@ -1,0 +1,121 @@
+//! Why a plugin can't be loaded, in sentences for the tenant whose plugin it is, and why the host can't start.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::compile;
+use crate::engine::{MEMORY_CEILING, TABLE_CEILING};
+
+/// Ends the sentence about an import that is not granted.
+const NO_WASI: &str = "a plugin gets no WASI: no clock, files, network or environment. Build it without: Rust for \
+                       wasm32-unknown-unknown, linked with wasm-component-ld; JavaScript with `jco componentize \
+                       --backend-qjs-stub-wasi` or all features disabled; Python with `componentize-py --stub-wasi`";
+
+/// A plugin can't be loaded. Each text is a sentence about the plugin, to stand after its name.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    #[error("its file is empty")]
+    Empty,
+    #[error("its file has {size} bytes; at most {limit} are taken")]
+    TooLarge { size: usize, limit: usize },
+    #[error(
+        "it is WebAssembly text; compile it to a binary component first, with `wasm-tools parse` and \
+         `wasm-tools component new`"
+    )]
+    Text,
+    #[error("it is not WebAssembly: its file does not start with the bytes `\\0asm`")]
+    NotWasm,
+    #[error(
+        "it is a core WebAssembly module{}, not a component; link it with wasm-component-ld, or wrap it with \
+         `wasm-tools component new`",
+        .import.as_ref().map(|name| format!(" (it imports `{name}`)")).unwrap_or_default()
+    )]
+    CoreModule { import: Option<String> },
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    #[error(
+        "it imports `{name}`{}, which this gateway does not grant; {}",
+        more(*.others),
+        import_help(.name)
+    )]
+    Import {
+        name: String,
+        /// How many more imports are not granted.
+        others: usize,
+    },
+    #[error(
+        "it exports neither `hookweir:plugin/filter@0.1.0` nor `hookweir:plugin/transformer@0.1.0`{}",
+        instead(.found)
+    )]
+    NoExport { found: Vec<String> },
+    #[error("it wants {wanted} bytes of memory at its start; the most that any plugin may have is {MEMORY_CEILING}")]
+    Memory { wanted: u64 },
+    #[error("it wants a table of {wanted} elements; the most that any plugin may have is {TABLE_CEILING}")]
+    Table { wanted: u64 },
+    #[error("it is not a valid component: {0}")]
+    Invalid(String),
+    #[error("it takes too long to compile: more than {} s of processor time, or of waiting", compile::SECONDS)]
+    CompileTime,
+    #[error("compiling it takes more than {} bytes of memory", compile::MEMORY)]
+    CompileMemory,
+    #[error("it compiles to more than {} bytes", compile::OUTPUT)]
+    CompileSize,
+    #[error("the compiler failed on it: {0}")]
+    CompilerFailed(String),
+    #[error("it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): {0}")]
+    Contract(String),
+    #[error("it wants more than a plugin may have: {0}")]
+    Bounds(String),
+    /// Nothing that the tenant can mend.
+    #[error("the gateway could not load it: {0}")]
+    Host(#[from] HostError),
+}
+
+/// The host can't do its own work.
+#[derive(Debug, Error)]
+pub enum HostError {
+    #[error("the WebAssembly engine can't be set up: {0}")]
+    Engine(String),
+    #[error("a plugin thread can't be started")]
+    Thread(#[source] io::Error),
+    #[error("the plugin cache {} can't be used", .path.display())]
+    Cache { path: PathBuf, source: io::Error },
+    #[error("the plugin cache {} belongs to another user", .path.display())]
+    CacheOwner { path: PathBuf },
+    #[error("the plugin compiler can't be run")]
+    Compiler(#[source] io::Error),
+    #[error("a task of the plugin host ended early")]
+    Task,
+}
+
+fn more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " and one more interface".to_owned(),
+        count => format!(" and {count} more interfaces"),
+    }
+}
+
+fn import_help(name: &str) -> &'static str {
+    if name.starts_with("wasi") {
+        NO_WASI
+    } else if name.starts_with("hookweir:plugin/") {
+        "it grants version 0.1 of hookweir:plugin/host and hookweir:plugin/types. Build the plugin with that version"
+    } else {
+        "a plugin may import hookweir:plugin/host and hookweir:plugin/types, version 0.1, and nothing else"
+    }
+}
+
+fn instead(names: &[String]) -> String {
+    if names.is_empty() {
+        "; it exports nothing at all. Build it for the world `filter-plugin`, `transformer-plugin` or `plugin`".to_owned()
+    } else {
+        format!(
+            "; it exports {}. Build it for the world `filter-plugin`, `transformer-plugin` or `plugin` of \
+             hookweir:plugin 0.1",
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        )
+    }
+}

@@ -1,0 +1,172 @@
+//! Uploads that can't be loaded. Each is refused in a sentence that says what is wrong and what to do.
+
+use bytes::Bytes;
+use hookweir_host::{Compiler, LoadError};
+use hookweir_model::PluginRole::Filter;
+
+use crate::guest::{self, KEEP, MEMORY, filter, filter_function};
+use crate::setup::{self, Setup, job, resident, step};
+
+fn wat(text: &str) -> Bytes {
+    wat::parse_str(text).unwrap().into()
+}
+
+#[tokio::test]
+async fn what_is_refused_before_it_is_compiled() {
+    // A compiler that can't even be started: nothing below may get that far.
+    let dir = tempfile::tempdir().unwrap();
+    let none = Compiler { program: dir.path().join("no-compiler"), args: Vec::new() };
+    let host = setup::host_in(dir.path(), 1, none);
+    let table = [
+        (Bytes::new(), "its file is empty"),
+        (Bytes::from_static(b"(component)"), "it is WebAssembly text; compile it to a binary component first"),
+        (Bytes::from_static(b"\x7fELF"), "it is not WebAssembly: its file does not start with the bytes `\\0asm`"),
+        (wat("(module)"), "it is a core WebAssembly module, not a component; link it with wasm-component-ld"),
+        (
+            wat(r#"(module (import "wasi_snapshot_preview1" "sock_open" (func)))"#),
+            "it is a core WebAssembly module (it imports `wasi_snapshot_preview1.sock_open`), not a component",
+        ),
+        (
+            wat(r#"(module (import "env" "foo" (func)))"#),
+            "it is a core WebAssembly module (it imports `env.foo`), not a component",
+        ),
+        (
+            wat(r#"(component (import "wasi:clocks/monotonic-clock@0.2.6" (instance)))"#),
+            "it imports `wasi:clocks/monotonic-clock@0.2.6`, which this gateway does not grant; a plugin gets no WASI",
+        ),
+        (
+            wat(r#"(component (import "foo" (func)))"#),
+            "it imports `foo`, which this gateway does not grant; a plugin may import hookweir:plugin/host",
+        ),
+        (wat("(component)"), "it exports neither `hookweir:plugin/filter@0.1.0` nor"),
+        (
+            guest::component(
+                "filter-plugin",
+                &format!("{} {}", MEMORY.replace("\"memory\") 4)", "\"memory\") 4096)"), filter_function(KEEP)),
+            ),
+            "it wants 268435456 bytes of memory at its start; the most that any plugin may have is 67108864",
+        ),
+        (Bytes::from(vec![0; 25 << 20]), "its file has 26214400 bytes; at most 25165824 are taken"),
+    ];
+    for (wasm, sentence) in table {
+        let text = host.load(wasm).await.unwrap_err().to_string();
+        assert!(text.starts_with(sentence), "{text}");
+    }
+    let error = host.load(filter("", KEEP)).await.unwrap_err();
+    assert!(matches!(error, LoadError::Host(_)), "{error}");
+    host.close();
+}
+
+#[tokio::test]
+async fn what_the_compiler_and_the_linker_refuse() {
+    let setup = Setup::new(1);
+    let good = filter("", KEEP);
+    let table = [
+        // Whole by its headers, but cut or wrong inside.
+        (flip_code(&good), "it is not a valid component: "),
+        (
+            wat(
+                r#"(component
+                     (type $i (instance (export "log" (func (param "n" u32)))))
+                     (import "hookweir:plugin/host@0.1.0" (instance (type $i)))
+                     (instance $none)
+                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#,
+            ),
+            "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): ",
+        ),
+        (
+            wat(
+                r#"(component
+                     (instance $none)
+                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#,
+            ),
+            "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): it exports no function `filter`",
+        ),
+        (
+            wat(
+                r#"(component
+                     (core module $m (func (export "f") (result i32) (i32.const 1)))
+                     (core instance $i (instantiate $m))
+                     (func $f (result u32) (canon lift (core func $i "f")))
+                     (instance $filter (export "filter" (func $f)))
+                     (export "hookweir:plugin/filter@0.1.0" (instance $filter)))"#,
+            ),
+            "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): its `filter` differs from",
+        ),
+        (
+            wat(&format!(
+                r#"(component
+                     (core module $m)
+                     {}
+                     (instance $none)
+                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#,
+                "(core instance (instantiate $m))".repeat(61)
+            )),
+            "it wants more than a plugin may have: ",
+        ),
+    ];
+    for (wasm, sentence) in table {
+        let text = setup.host.load(wasm).await.unwrap_err().to_string();
+        assert!(text.starts_with(sentence), "{text}");
+        setup.assert_still_serves().await;
+    }
+}
+
+/// Damages the body of the filter's function: `i32.const 1024` becomes an instruction that does not exist.
+fn flip_code(component: &Bytes) -> Bytes {
+    let keep = [0x41, 0x80, 0x08, 0x0b];
+    let at = component.windows(keep.len()).position(|bytes| bytes == keep).expect("the body is there");
+    let mut damaged = component.to_vec();
+    damaged[at] = 0xff;
+    damaged.into()
+}
+
+/// One function of a megabyte holds the compiler for half a minute. The child's processor time ends it, here under a
+/// shell that allows less of it, and this process's memory is none the larger.
+#[tokio::test]
+async fn a_compile_bomb_ends_by_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("ulimit -S -t 2; exec '{}'", env!("CARGO_BIN_EXE_compile-plugin"));
+    let hurried = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
+    let host = setup::host_in(dir.path(), 1, hurried);
+    let bomb = filter(&bomb(), KEEP);
+    assert!(bomb.len() > 1 << 20, "{}", bomb.len());
+    let good = host.load(guest::echo_filter()).await.unwrap();
+
+    let before = resident();
+    let error = host.load(bomb).await.unwrap_err();
+    let after = resident();
+    assert!(matches!(error, LoadError::CompileTime), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "it takes too long to compile: more than 30 s of processor time, or of waiting"
+    );
+    assert!(after < before + (16 << 20), "{before} bytes were in use, and then {after}");
+
+    host.run(job("good", b"{}", vec![step("echo", Filter, &good)])).await;
+    let left: Vec<_> = std::fs::read_dir(dir.path().join("cache"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".draft"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    host.close();
+}
+
+/// A function of more than a megabyte in which every value depends on many others and lives long.
+fn bomb() -> String {
+    const LOCALS: usize = 4_000;
+    const STATEMENTS: usize = 60_000;
+    let mut text = String::from("(func $bomb (param i32) (local ");
+    text.extend(std::iter::repeat_n("i32 ", LOCALS));
+    text.push(')');
+    for number in 0..STATEMENTS {
+        let (to, one, other) =
+            (number % LOCALS + 1, number * 7_919 % LOCALS + 1, number * 104_729 % LOCALS + 1);
+        text.push_str(&format!(
+            "(block (br_if 0 (local.get {one})) (local.set {to} (i32.add (local.get {one}) (local.get {other}))))"
+        ));
+    }
+    text.push(')');
+    text
+}
