@@ -4,9 +4,9 @@
 //! One thread runs all of them, so that the load takes the same small part of the machine whatever is measured. It
 //! never repeats a request: one that breaks ends the run.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -79,7 +79,8 @@ async fn send(plan: Plan) -> anyhow::Result<Outcome> {
         sender??;
     }
     let latency = counts.latency.borrow();
-    let quantile_ms = |quantile| Duration::from_micros(latency.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+    let quantile_ms =
+        |quantile| Duration::from_micros(latency.value_at_quantile(quantile)).as_secs_f64() * 1e3;
     Ok(Outcome {
         accepted: counts.accepted.get(),
         refused: counts.refused.get(),
@@ -117,11 +118,7 @@ impl Template {
             (header::AUTHORIZATION, key),
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         ]);
-        Ok(Self {
-            uri: plan.path.parse()?,
-            headers,
-            body: event(&plan.event_type, plan.payload).into(),
-        })
+        Ok(Self { uri: plan.path.parse()?, headers, body: event(&plan.event_type, plan.payload).into() })
     }
 
     fn request(&self) -> Request<Full<Bytes>> {
@@ -191,7 +188,8 @@ impl Counts {
             self.latency.borrow_mut().saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         } else {
             if self.refused.get() == 0 {
-                self.refusal.set(Some(format!("{status}: {}", String::from_utf8_lossy(answer).escape_debug())));
+                self.refusal
+                    .set(Some(format!("{status}: {}", String::from_utf8_lossy(answer).escape_debug())));
             }
             self.refused.set(self.refused.get() + 1);
         }
@@ -222,7 +220,11 @@ async fn keep_sending(
         let status = answer.status();
         let body = answer.into_body().collect().await.context("an answer broke")?.to_bytes();
         counts.note(status, &body, start.elapsed());
-        ensure!(counts.refused.get() < REFUSALS, "too many refusals, the first one: {:?}", counts.refusal.take());
+        ensure!(
+            counts.refused.get() < REFUSALS,
+            "too many refusals, the first one: {:?}",
+            counts.refusal.take()
+        );
     }
 }
 

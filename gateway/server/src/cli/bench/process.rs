@@ -24,7 +24,8 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
 fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     // The state is the first of these fields, and field 3 in proc(5); utime is field 14 there.
-    let times: Vec<u64> = fields.split_ascii_whitespace().skip(11).take(4).map_while(|f| f.parse().ok()).collect();
+    let times: Vec<u64> =
+        fields.split_ascii_whitespace().skip(11).take(4).map_while(|f| f.parse().ok()).collect();
     (times.len() == 4).then(|| times.iter().sum())
 }
 
@@ -61,7 +62,10 @@ mod tests {
     #[test]
     fn resident_memory_is_in_bytes() {
         for (status, expected) in [
-            ("Name:\thookweir\nVmHWM:\t    9000 kB\nVmRSS:\t    5120 kB\nThreads:\t3\n", Some(5 * 1024 * 1024)),
+            (
+                "Name:\thookweir\nVmHWM:\t    9000 kB\nVmRSS:\t    5120 kB\nThreads:\t3\n",
+                Some(5 * 1024 * 1024),
+            ),
             ("VmRSS:\t5120 pages\n", None),
             ("Name:\tkthreadd\n", None),
         ] {

@@ -185,7 +185,11 @@ hookweir_pending_deliveries 0
         times.add(&before, &after);
         let shares = times.shares();
         let words: Vec<_> = shares.iter().map(|share| share.stage).collect();
-        assert_eq!(words, ["accept", "attempt"], "stages that nothing passed, and unheard ones, are left out");
+        assert_eq!(
+            words,
+            ["accept", "attempt"],
+            "stages that nothing passed, and unheard ones, are left out"
+        );
         for (share, (mean, part)) in shares.iter().zip([(10_000.0, 0.25), (30_000.0, 0.75)]) {
             assert!((share.mean_us - mean).abs() < 1e-6 && (share.share - part).abs() < 1e-9, "{share:?}");
         }
