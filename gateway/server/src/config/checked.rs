@@ -13,7 +13,7 @@ use hookweir_model::{Digest, EndpointId, PluginId, RetryPolicy, TenantId, TypePa
 use secrecy::SecretString;
 
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     pub accept: Accept,
     pub admin: Admin,
     pub journal: Journal,
@@ -22,27 +22,27 @@ pub struct Config {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accept {
+pub(crate) struct Accept {
     pub listen: SocketAddr,
     pub max_body: usize,
 }
 
 #[derive(Debug, Clone)]
-pub struct Admin {
+pub(crate) struct Admin {
     pub listen: SocketAddr,
     /// Always set where `listen` is not a loopback address.
     pub token: Option<SecretString>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Journal {
+pub(crate) struct Journal {
     pub path: PathBuf,
     pub retention: Duration,
     pub max_size: u64,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Tenant {
+pub(crate) struct Tenant {
     pub keys: Vec<SecretString>,
     pub plugins: BTreeMap<PluginId, PluginFile>,
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
@@ -50,7 +50,7 @@ pub struct Tenant {
 
 /// A plugin as it lies on disk: read, and its pin compared, but not yet compiled.
 #[derive(Debug, Clone)]
-pub struct PluginFile {
+pub(crate) struct PluginFile {
     pub file: PathBuf,
     pub wasm: Bytes,
     pub digest: Digest,
@@ -60,7 +60,7 @@ pub struct PluginFile {
 }
 
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub target: HttpTarget,
     pub event_types: Vec<TypePattern>,
     pub filters: Vec<PluginId>,
@@ -73,7 +73,7 @@ pub struct Endpoint {
 
 /// What the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// The event's exact bytes, or the last transformer's.
     Data,
     /// `{"type": ..., "timestamp": ..., "data": ...}` of Standard Webhooks.

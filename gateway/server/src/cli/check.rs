@@ -1,0 +1,109 @@
+//! `hookweir check`: every problem in a configuration, before anything runs on it.
+//!
+//! It goes as far as `serve` does before it binds: files, secrets, URLs, and the plugins, which are compiled. It binds
+//! nothing, opens no journal and sends nothing.
+
+use std::cell::OnceCell;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use hookweir_host::{Exports, Host};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{Exit, show};
+use crate::app;
+use crate::config::{self, Config, PluginFile, Problems, StdEnv};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "hookweir.toml")]
+    config: PathBuf,
+    /// Print JSON, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> Result<Exit> {
+    let bench = Bench::default();
+    let inspect = |file: &PluginFile| bench.inspect(file).map_err(|error| format!("{error:#}"));
+    match config::load_inspecting(&args.config, &StdEnv, &inspect) {
+        Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
+        Ok(config) => show::print(&lines(&config))?,
+        Err(problems) => {
+            if args.json {
+                show::print(&format!("{}\n", listing(&problems)))?;
+            } else {
+                let text = problems.render(io::stderr().is_terminal());
+                io::stderr().lock().write_all(text.as_bytes())?;
+            }
+            return Ok(Exit::WrongConfiguration);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A plugin host for the time of the check. It starts with the first plugin: most configurations have none.
+#[derive(Default)]
+struct Bench {
+    started: OnceCell<(Runtime, Host, TempDir)>,
+}
+
+impl Bench {
+    fn inspect(&self, file: &PluginFile) -> Result<Exports> {
+        if self.started.get().is_none() {
+            let cache = tempfile::tempdir().context("can't make a folder for compiled plugins")?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.context("can't start the runtime")?;
+            let host = app::host(cache.path())?;
+            let _ = self.started.set((runtime, host, cache));
+        }
+        let (runtime, host, _) = self.started.get().context("the plugin host is not there")?;
+        Ok(runtime.block_on(host.load(file.wasm.clone()))?.exports())
+    }
+}
+
+/// One line for each tenant of a good configuration.
+fn lines(config: &Config) -> String {
+    let mut text = String::new();
+    for (id, tenant) in &config.tenants {
+        let endpoints = counted(tenant.endpoints.len(), "endpoint");
+        text.push_str(&format!("{id}: {endpoints}, {}\n", counted(tenant.plugins.len(), "plugin")));
+    }
+    if text.is_empty() {
+        text.push_str("the configuration is good, and has no tenants\n");
+    }
+    text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
+fn summary(config: &Config) -> serde_json::Value {
+    let tenant = |(id, tenant): (&hookweir_model::TenantId, &config::Tenant)| json!({ "id": id, "endpoints": tenant.endpoints.len(), "plugins": tenant.plugins.len() });
+    json!({ "problems": [], "tenants": config.tenants.iter().map(tenant).collect::<Vec<_>>() })
+}
+
+fn listing(problems: &Problems) -> serde_json::Value {
+    json!({ "problems": problems.views().collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_like_prose() {
+        for (count, text) in [(0, "no plugins"), (1, "1 plugin"), (2, "2 plugins")] {
+            assert_eq!(counted(count, "plugin"), text);
+        }
+    }
+}

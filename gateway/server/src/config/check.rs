@@ -1,0 +1,309 @@
+//! From what the user wrote to what the program may assume: every file is walked to its end, and every problem on
+//! the way is reported.
+//!
+//! This step reads the files that the configuration names. It dials nothing, resolves no name and compiles no plugin.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hookweir_delivery::EgressPolicy;
+use hookweir_host::Exports;
+use hookweir_model::InvalidName;
+use secrecy::ExposeSecret as _;
+use toml::de::DeTable;
+
+use super::checked::{Accept, Admin, Config, Journal, PluginFile};
+use super::env::Env;
+use super::file;
+use super::limits::{self, Ceilings};
+use super::problem::{Fault, Problems, Report};
+use super::quantity::{address, cidr, duration, nameserver, show_duration, show_size, size};
+use super::secret::{self, check_bearer, secret};
+use super::source::{FileId, Source, plain_reason};
+use super::tenant::Tenants;
+use super::written::{Table, Value};
+
+/// Looks into a plugin, compiles it if need be, and says what it exports or in a sentence why it can't be used.
+pub(crate) type Inspect<'a> = &'a dyn Fn(&PluginFile) -> Result<Exports, String>;
+
+const MAIN_KEYS: [&str; 8] =
+    ["include", "allow_inline_secrets", "accept", "admin", "journal", "plugins", "egress", "tenants"];
+const SIZE_HELP: &str = "write a size in quotes, such as \"1MiB\"";
+const DURATION_HELP: &str = "write a duration in quotes, such as \"7d\"";
+const DAY: u64 = 24 * 60 * 60;
+
+/// What the walk needs to know besides the value at hand.
+pub(super) struct Surroundings<'a> {
+    pub env: &'a dyn Env,
+    pub inspect: Option<Inspect<'a>>,
+    pub allow_inline_secrets: bool,
+    pub egress: EgressPolicy,
+    pub ceilings: Ceilings,
+    /// The folder of each file.
+    folders: Vec<PathBuf>,
+}
+
+impl Surroundings<'_> {
+    /// A path as a file gives it, relative to that file.
+    pub(super) fn resolve(&self, file: FileId, path: &str) -> PathBuf {
+        self.folders.get(file.0).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    }
+}
+
+/// Reads and checks a configuration. Plugins are read and compared with their pins, but not looked into.
+pub(crate) fn load(path: &Path, env: &dyn Env) -> Result<Config, Problems> {
+    read(path, env, None)
+}
+
+/// Reads and checks a configuration, and has every plugin looked into, so that its faults are reported with all
+/// others.
+pub(crate) fn load_inspecting(path: &Path, env: &dyn Env, inspect: Inspect<'_>) -> Result<Config, Problems> {
+    read(path, env, Some(inspect))
+}
+
+fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Config, Problems> {
+    let mut report = Report::default();
+    let main = match Source::read(path.to_owned()) {
+        Ok(main) => main,
+        Err(error) => {
+            let help = "name the configuration by --config, or start where hookweir.toml lies";
+            let what = format!("the configuration can't be read: {}", plain_reason(&error));
+            return Err(Problems::of_unreadable(path, Fault::new(what, help)));
+        }
+    };
+    let document = file::parse(FileId(0), &main, &mut report);
+    let included = document.as_ref().map(|document| file::included(&main, document, &mut report));
+    let included = included.unwrap_or_default();
+    let mut others = Vec::new();
+    for (index, source) in included.iter().enumerate() {
+        let file = FileId(index + 1);
+        others.extend(file::parse(file, source, &mut report).map(|document| (file, document)));
+    }
+    let config = document.as_ref().map(|document| {
+        let folders =
+            std::iter::once(&main).chain(&included).map(|source| source.folder().to_owned()).collect();
+        config(document, &others, folders, env, inspect, &mut report)
+    });
+    drop((document, others));
+    match (report.into_problems(std::iter::once(main).chain(included)), config) {
+        (None, Some(config)) => Ok(config),
+        (problems, _) => Err(problems.unwrap_or_default()),
+    }
+}
+
+fn config(
+    main: &DeTable<'_>,
+    others: &[(FileId, DeTable<'_>)],
+    folders: Vec<PathBuf>,
+    env: &dyn Env,
+    inspect: Option<Inspect<'_>>,
+    report: &mut Report,
+) -> Config {
+    let main = Table::whole(FileId(0), main);
+    main.allow(&MAIN_KEYS, report);
+    let inline = main.get("allow_inline_secrets").and_then(|value| value.boolean(report));
+    let part = |key: &str, report: &mut Report| {
+        let help = format!("write it as a table: [{key}]");
+        main.get(key).and_then(|value| value.table(&help, report))
+    };
+    let plugins = part("plugins", report);
+    if let Some(table) = &plugins {
+        table.allow(&limits::KEYS, report);
+    }
+    let mut outside = Surroundings {
+        env,
+        inspect,
+        allow_inline_secrets: inline.unwrap_or(false),
+        egress: egress(part("egress", report), report),
+        ceilings: Ceilings::of_gateway(plugins.as_ref(), report),
+        folders,
+    };
+    let accept = accept(part("accept", report), report);
+    let admin = admin(part("admin", report), accept.listen, &outside, report);
+    let journal = journal(part("journal", report), &outside, report);
+    // Port 0 stands for one that is not known before the listener is bound.
+    outside.egress.own_addresses =
+        [accept.listen, admin.listen].into_iter().filter(|own| own.port() != 0).collect();
+
+    let mut tenants = Tenants::default();
+    tenants.read(&main, &outside, report);
+    for (file, document) in others {
+        let other = Table::whole(*file, document);
+        for (key, _) in other.entries().filter(|(key, _)| key.text != "tenants") {
+            let help = "move it to the main file";
+            let fault = Fault::new("an included file may hold only [tenants.<id>] tables", help);
+            report.add(&key.name, &key.place, fault);
+        }
+        tenants.read(&other, &outside, report);
+    }
+    Config { accept, admin, journal, egress: outside.egress, tenants: tenants.into_tenants() }
+}
+
+fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {
+    let mut accept = Accept { listen: SocketAddr::from(([0, 0, 0, 0], 8080)), max_body: 1 << 20 };
+    let Some(table) = table else { return accept };
+    table.allow(&["listen", "max_body"], report);
+    listen(&table, &mut accept.listen, report);
+    // A body is held in memory and journalled whole.
+    let bounds = (1, 64 << 20);
+    if let Some(bytes) = table.get("max_body").and_then(|value| size_within(&value, bounds, report)) {
+        accept.max_body = usize::try_from(bytes).unwrap_or(accept.max_body);
+    }
+    accept
+}
+
+fn admin(
+    table: Option<Table<'_>>,
+    accept: SocketAddr,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Admin {
+    let mut admin = Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9080)), token: None };
+    let Some(table) = table else { return admin };
+    table.allow(&["listen", "token"], report);
+    listen(&table, &mut admin.listen, report);
+    if admin.listen == accept
+        && admin.listen.port() != 0
+        && let Some(value) = table.get("listen")
+    {
+        let help = "give the two listeners ports of their own";
+        value.refuse(Fault::new(format!("the accept listener has {accept} already"), help), report);
+    }
+    match table.get("token") {
+        Some(value) => {
+            admin.token = secret(&value, outside, report)
+                .and_then(|token| value.take(check_bearer(token.expose_secret(), 1).map(|()| token), report));
+        }
+        None if !admin.listen.ip().to_canonical().is_loopback() => {
+            let help = format!("add `token`: {}; or listen on 127.0.0.1", secret::EXAMPLE);
+            table.need("token", &help, report);
+        }
+        None => {}
+    }
+    admin
+}
+
+fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Report) -> Journal {
+    let mut journal = Journal {
+        path: outside.resolve(FileId(0), "hookweir-data"),
+        retention: Duration::from_secs(7 * DAY),
+        max_size: 10 << 30,
+    };
+    let Some(table) = table else { return journal };
+    table.allow(&["engine", "url", "path", "retention", "max_size"], report);
+    let engine = table
+        .get("engine")
+        .map(|value| (value.one_of(&[("embedded", true), ("postgres", false)], report), value));
+    match (engine, table.get("url")) {
+        (Some((Some(false), value)), _) => {
+            value.refuse(not_yet("the engine \"postgres\"", "use engine = \"embedded\""), report);
+        }
+        (_, Some(url)) => {
+            report.hide(url.place());
+            url.refuse_key(
+                Fault::new("the embedded engine has no URL", "set `path`, where its files go"),
+                report,
+            );
+        }
+        _ => {}
+    }
+    if let Some(value) = table.get("path")
+        && let Some(path) = value.text("write the path of a folder, in quotes", report)
+    {
+        if path.is_empty() {
+            value.refuse(
+                Fault::new("the path is empty", "write the path of a folder of the gateway's own"),
+                report,
+            );
+        }
+        journal.path = outside.resolve(FileId(0), path);
+    }
+    if let Some(value) = table.get("retention")
+        && let Some(retention) = value.parsed(duration, DURATION_HELP, report)
+    {
+        // Below a second an event could go before its deliveries have come; ten years is for ever.
+        let bounds = (Duration::from_secs(1), Duration::from_secs(3650 * DAY));
+        if let Some(retention) = value.take(within(retention, bounds, show_duration), report) {
+            journal.retention = retention;
+        }
+    }
+    let bounds = (1 << 20, u64::MAX);
+    if let Some(bytes) = table.get("max_size").and_then(|value| size_within(&value, bounds, report)) {
+        journal.max_size = bytes;
+    }
+    journal
+}
+
+fn egress(table: Option<Table<'_>>, report: &mut Report) -> EgressPolicy {
+    let mut policy = EgressPolicy { allow_ports: vec![443, 80, 8443, 8080], ..EgressPolicy::default() };
+    let Some(table) = table else { return policy };
+    table.allow(&["allow_cidrs", "allow_ports", "nameservers"], report);
+    if let Some(value) = table.get("allow_cidrs") {
+        let help = "write a range in quotes, such as \"127.0.0.0/8\"";
+        let ranges =
+            value.list("write a list of ranges, such as [\"127.0.0.0/8\"]", report).unwrap_or_default();
+        policy.allow_cidrs = ranges.into_iter().filter_map(|item| item.parsed(cidr, help, report)).collect();
+    }
+    if let Some(value) = table.get("allow_ports") {
+        let ports = value.list("write a list of ports, such as [443, 8443]; [] allows any", report);
+        let port =
+            |item: Value<'_>| item.whole_number(1..=65535, report).and_then(|port| u16::try_from(port).ok());
+        if let Some(ports) = ports {
+            policy.allow_ports = ports.into_iter().filter_map(port).collect();
+        }
+    }
+    if let Some(value) = table.get("nameservers") {
+        let help = "write an address in quotes, such as \"127.0.0.1:53\"";
+        let servers =
+            value.list("write a list of addresses, such as [\"127.0.0.1:53\"]", report).unwrap_or_default();
+        policy.nameservers =
+            servers.into_iter().filter_map(|item| item.parsed(nameserver, help, report)).collect();
+    }
+    policy
+}
+
+fn listen(table: &Table<'_>, address_of: &mut SocketAddr, report: &mut Report) {
+    let help = "write an address in quotes, such as \"127.0.0.1:9080\"";
+    if let Some(found) = table.get("listen").and_then(|value| value.parsed(address, help, report)) {
+        *address_of = found;
+    }
+}
+
+fn size_within(value: &Value<'_>, bounds: (u64, u64), report: &mut Report) -> Option<u64> {
+    let found = value.parsed(size, SIZE_HELP, report)?;
+    value.take(within(found, bounds, show_size), report)
+}
+
+fn within<T: Copy + PartialOrd>(
+    found: T,
+    (lowest, highest): (T, T),
+    show: fn(T) -> String,
+) -> Result<T, Fault> {
+    if found < lowest {
+        let lowest = show(lowest);
+        Err(Fault::new(
+            format!("{} is less than {lowest}", show(found)),
+            format!("write at least \"{lowest}\""),
+        ))
+    } else if found > highest {
+        let highest = show(highest);
+        Err(Fault::new(
+            format!("{} is more than {highest}", show(found)),
+            format!("write at most \"{highest}\""),
+        ))
+    } else {
+        Ok(found)
+    }
+}
+
+/// The refusal of what the configuration may hold one day: silently ignoring it would promise what is not kept.
+pub(super) fn not_yet(what: &str, help: &str) -> Fault {
+    Fault::new(format!("{what} is not part of this version yet"), help)
+}
+
+pub(super) fn bad_name(of: &str, text: &str, error: &InvalidName) -> Fault {
+    let sentence = error.to_string();
+    let rule = sentence.split_once(": ").map_or(sentence.as_str(), |(_, rule)| rule);
+    Fault::new(format!("{text:?} can't be the name of a {of}"), rule)
+}

@@ -1,0 +1,201 @@
+//! Reads the files of a configuration: the main one, and those that its `include` names.
+//!
+//! Nothing here knows what the keys mean, but for `include` itself.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::problem::{Fault, Place, Report};
+use super::source::{FileId, Source, plain_reason};
+use super::written::{Table, Value, names_secret};
+
+/// Reads the text of a file as TOML. On a mistake in the syntax nothing of the file is used, since what the parser
+/// makes of the rest is a guess.
+pub(super) fn parse<'a>(file: FileId, source: &'a Source, report: &mut Report) -> Option<DeTable<'a>> {
+    for span in secrets_by_prefix(source.text()) {
+        report.hide(&Place { file, span });
+    }
+    let (table, mut errors) = DeTable::parse_recoverable(source.text());
+    if errors.is_empty() {
+        return Some(table.into_inner());
+    }
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let mut last_line = None;
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let (line, _) = source.position(span.start);
+        // An error on the line of the one before it, or on the next, is most likely its echo.
+        let echo = last_line.is_some_and(|last| line <= last + 1);
+        last_line = Some(line);
+        if echo {
+            continue;
+        }
+        let place = Place { file, span: span.clone() };
+        for span in secrets_near(source.text(), span.start) {
+            report.hide(&Place { file, span });
+        }
+        let what = format!("this is not TOML: {}", error.message());
+        match first_given(table.get_ref(), source.text(), &span) {
+            Some(first) => {
+                let help =
+                    "a table or key stands once: put what belongs together in one place, or rename one";
+                let first = Place { file, span: first };
+                report.add_pair("", &place, Fault::new(what, help), &first, "it was given here first");
+            }
+            None => {
+                let help =
+                    "a line holds `key = value`, texts stand in double quotes, and what is opened is closed";
+                report.add("", &place, Fault::new(what, help));
+            }
+        }
+    }
+    None
+}
+
+/// Where a key that the parser stumbled over was given before, if that is what it stumbled over.
+fn first_given(
+    table: &DeTable<'_>,
+    text: &str,
+    span: &std::ops::Range<usize>,
+) -> Option<std::ops::Range<usize>> {
+    let name = text.get(span.clone()).filter(|name| !name.is_empty())?;
+    let is_key = text.get(span.end..)?.trim_start().starts_with(['=', '.', ']']);
+    let mut before: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut tables = vec![table];
+    while let Some(table) = tables.pop() {
+        for (key, value) in table {
+            // Keys are compared as they were written, quotes included.
+            if key.span().end <= span.start && text.get(key.span()) == Some(name) {
+                before.push(key.span());
+            }
+            tables.extend(value.get_ref().as_table());
+        }
+    }
+    before.into_iter().max_by_key(|span| span.start).filter(|_| is_key)
+}
+
+/// The secrets that tell themselves by how they start, wherever they stand.
+fn secrets_by_prefix(text: &str) -> Vec<std::ops::Range<usize>> {
+    let of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
+    ["whsec_", "whsk_"]
+        .into_iter()
+        .flat_map(|prefix| text.match_indices(prefix))
+        .map(|(start, prefix)| {
+            let rest = start + prefix.len();
+            let tail = text.get(rest..).unwrap_or("");
+            rest..rest + tail.find(|letter| !of_base64(letter)).unwrap_or(tail.len())
+        })
+        .collect()
+}
+
+/// What has to be masked around a mistake in the syntax, where no walk can tell what is a secret: the letters and
+/// digits of every value, up to the line of the mistake, whose key may name a secret.
+fn secrets_near(text: &str, offset: usize) -> Vec<std::ops::Range<usize>> {
+    let end =
+        text.get(offset..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| offset + length);
+    let head = text.get(..end).unwrap_or(text);
+    // The statement that the mistake is in may have begun on an earlier line.
+    let mut start = head.len();
+    let statement = loop {
+        start = head.get(..start).and_then(|before| before.rfind('\n')).unwrap_or(0);
+        let statement = head.get(start..).unwrap_or(head);
+        if start == 0 || statement.contains('=') {
+            break statement;
+        }
+    };
+    let Some((key, _)) = statement.split_once('=') else { return Vec::new() };
+    if !names_secret(statement) {
+        return Vec::new();
+    }
+    let value_start = start + key.len() + 1;
+    text.get(value_start..end)
+        .unwrap_or("")
+        .char_indices()
+        .filter(|(_, letter)| letter.is_alphanumeric())
+        .map(|(index, letter)| value_start + index..value_start + index + letter.len_utf8())
+        .collect()
+}
+
+/// Reads the files that `include` names, each once, in the order of the patterns and then of their paths.
+pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Report) -> Vec<Source> {
+    let Some(include) = Table::whole(FileId(0), document).get("include") else { return Vec::new() };
+    let patterns =
+        include.list("write a list of paths, such as [\"tenants/*.toml\"]", report).unwrap_or_default();
+    let mut seen: HashSet<PathBuf> = std::fs::canonicalize(main.path()).into_iter().collect();
+    let mut sources = Vec::new();
+    for pattern in patterns {
+        let Some(text) = pattern.text("write a path, such as \"tenants/*.toml\"", report) else { continue };
+        for path in matches(main.folder(), text, &pattern, report) {
+            match Source::read(path.clone()) {
+                Ok(source) => {
+                    // A pattern may well match the main file, or what another pattern has matched.
+                    if seen.insert(std::fs::canonicalize(&path).unwrap_or(path)) {
+                        sources.push(source);
+                    }
+                }
+                Err(error) => {
+                    let what = format!("{} can't be read: {}", path.display(), plain_reason(&error));
+                    pattern.refuse(
+                        Fault::new(what, "a relative path starts from the folder of the main file"),
+                        report,
+                    );
+                }
+            }
+        }
+    }
+    sources
+}
+
+/// The paths that a pattern stands for. A path without a pattern's signs stands for itself, whether it is there or not.
+fn matches(folder: &Path, text: &str, pattern: &Value<'_>, report: &mut Report) -> Vec<PathBuf> {
+    if !text.contains(['*', '?', '[']) {
+        return vec![folder.join(text)];
+    }
+    let full = if Path::new(text).is_absolute() || folder.as_os_str().is_empty() {
+        text.to_owned()
+    } else {
+        format!("{}/{text}", glob::Pattern::escape(&folder.display().to_string()))
+    };
+    match glob::glob(&full) {
+        Ok(paths) => paths.filter_map(Result::ok).filter(|path| path.is_file()).collect(),
+        Err(error) => {
+            let what = format!("{text:?} is not a pattern: {}", error.msg);
+            pattern.refuse(
+                Fault::new(what, "`*` and `?` match within a name, as in \"tenants/*.toml\""),
+                report,
+            );
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text as it would be shown for a mistake at the first `^`.
+    fn masked(text: &str) -> String {
+        let offset = text.find('^').unwrap();
+        let text = text.replace('^', "");
+        let mut source = Source::new("x.toml".into(), text.clone());
+        source.mask(secrets_near(&text, offset).iter().chain(&secrets_by_prefix(&text)));
+        source.text().to_owned()
+    }
+
+    #[test]
+    fn a_mistake_in_the_syntax_shows_no_secret() {
+        for (text, shown) in [
+            ("secret = ^hush\n", "secret = ****\n"),
+            ("secret = \"hush^\nnext = 1", "secret = \"****\nnext = 1"),
+            ("keys = [\n  \"hush\"\n  \"psst\"^\n]", "keys = [\n  \"****\"\n  \"****\"\n]"),
+            ("a = { token = \"hush\"^\n", "a = { ***** = \"****\"\n"),
+            ("max_body = ^1MiB\n", "max_body = 1MiB\n"),
+            ("url = \"x^ # whsec_abc+/=\n", "url = \"x # whsec_******\n"),
+            ("[tenants^\nx = 1", "[tenants\nx = 1"),
+        ] {
+            assert_eq!(masked(text), shown, "{text}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The configuration, in two steps: `file` and `written` hold what the user wrote, `checked` what the program may
+//! assume, and `check` leads from the one to the other. All problems are reported at once, by `problem`.
+
+mod check;
+mod checked;
+mod endpoint;
+mod env;
+mod file;
+mod limits;
+mod near;
+mod plugin;
+mod problem;
+mod quantity;
+mod retry;
+mod secret;
+mod source;
+mod tenant;
+mod written;
+
+pub(crate) use check::{load, load_inspecting};
+pub(crate) use checked::{Config, Endpoint, Format, PluginFile, Tenant};
+pub(crate) use env::StdEnv;
+pub(crate) use plugin::MAX_PLUGIN_SIZE;
+pub(crate) use problem::Problems;

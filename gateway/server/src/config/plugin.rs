@@ -1,0 +1,185 @@
+//! The plugins of a tenant: their files, pins, settings and limits.
+
+use bytes::Bytes;
+use hookweir_host::Exports;
+use hookweir_model::{Digest, PluginId};
+use serde_json::{Map, Number, Value as Json};
+use toml::de::{DeTable, DeValue};
+
+use super::check::Surroundings;
+use super::checked::PluginFile;
+use super::limits::Ceilings;
+use super::problem::{Fault, Report};
+use super::source::{plain_reason, read_at_most};
+use super::written::{Table, Value};
+
+/// The largest component that is taken: a Python guest with its interpreter has some 20 MB.
+pub(crate) const MAX_PLUGIN_SIZE: usize = 24 << 20;
+
+/// Settings are copied into every instance; a plugin that needs more data brings it along.
+const MAX_SETTINGS: usize = 64 << 10;
+
+const KEYS: [&str; 4] = ["file", "sha256", "config", "limits"];
+
+/// A plugin as its table says, together with what could be found out about it.
+#[derive(Debug)]
+pub(super) struct Plugin {
+    /// `None` if something is wrong with it. Its name is known all the same.
+    pub file: Option<PluginFile>,
+    /// What it can be used as; `None` if that can't be told here.
+    pub exports: Option<Exports>,
+}
+
+/// Reads a plugin's table, and the file that it names.
+pub(super) fn plugin(
+    table: &Table<'_>,
+    ceilings: &Ceilings,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Plugin {
+    table.allow(&KEYS, report);
+    let config = settings(table.get("config"), report);
+    let limits = ceilings.lowered_by(table.get("limits"), report).limits();
+    let pin = table.get("sha256").map(|pin| (pin.clone(), digest(&pin, report)));
+    let Some(path) = table.need("file", "add `file = \"path/to/plugin.wasm\"`", report) else {
+        return Plugin { file: None, exports: None };
+    };
+    let Some((file, wasm)) = read(&path, outside, report) else {
+        return Plugin { file: None, exports: None };
+    };
+    let digest = Digest::of(&wasm);
+    if let Some((pin, Some(pinned))) = &pin
+        && *pinned != digest
+    {
+        let help = format!("if this is the file that you want, write sha256 = \"{digest}\"");
+        pin.refuse(Fault::new(format!("{} has another digest", file.display()), help), report);
+    }
+    let file = PluginFile { file, wasm, digest, config: config.into(), limits };
+    let exports = outside.inspect.and_then(|inspect| {
+        let help = "build it as a component for one of the worlds of hookweir:plugin, within the limits";
+        path.take(inspect(&file).map_err(|reason| Fault::new(reason, help)), report)
+    });
+    Plugin { file: Some(file), exports }
+}
+
+/// Reads the id of a plugin from its key.
+pub(super) fn id(text: &str) -> Result<PluginId, Fault> {
+    PluginId::new(text).map_err(|error| super::check::bad_name("plugin", text, &error))
+}
+
+fn read(
+    path: &Value<'_>,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<(std::path::PathBuf, Bytes)> {
+    let text = path.text("write the path of a .wasm file, in quotes", report)?;
+    let full = outside.resolve(path.place().file, text);
+    let shown = full.display().to_string();
+    let rebuild =
+        "build the plugin again, as a component: cargo build --release --target wasm32-unknown-unknown";
+    let checked = match read_at_most(&full, MAX_PLUGIN_SIZE as u64) {
+        Ok(Some(wasm)) if wasm.is_empty() => Err(Fault::new(format!("{shown} is empty"), rebuild)),
+        Ok(Some(wasm)) if !wasm.starts_with(b"\0asm") => {
+            Err(Fault::new(format!("{shown} is not WebAssembly"), rebuild))
+        }
+        Ok(Some(wasm)) => Ok(Bytes::from(wasm)),
+        Ok(None) => Err(Fault::new(
+            format!("{shown} is larger than {} MiB", MAX_PLUGIN_SIZE >> 20),
+            "strip it of debug information: wasm-tools strip",
+        )),
+        Err(error) => Err(Fault::new(
+            format!("{shown} can't be read: {}", plain_reason(&error)),
+            "a relative path starts from the folder of the file that names it",
+        )),
+    };
+    path.take(checked, report).map(|wasm| (full, wasm))
+}
+
+fn digest(pin: &Value<'_>, report: &mut Report) -> Option<Digest> {
+    let help = "write the 64 hex digits that sha256sum prints";
+    let parse = |text: &str| {
+        Digest::parse(text).ok_or_else(|| Fault::new(format!("{text:?} is not a SHA-256 digest"), help))
+    };
+    pin.parsed(parse, help, report)
+}
+
+/// The settings that a plugin is handed, as JSON text.
+fn settings(value: Option<Value<'_>>, report: &mut Report) -> String {
+    let none = || "{}".to_owned();
+    let Some(value) = value else { return none() };
+    let example = "write a table, such as { minimum = 100 }; the plugin gets it as JSON";
+    let Some(DeValue::Table(entries)) = value.table(example, report).map(|_| value.raw()) else {
+        return none();
+    };
+    let text = object(entries).map(|object| object.to_string()).and_then(|text| {
+        if text.len() <= MAX_SETTINGS {
+            return Ok(text);
+        }
+        let what = format!("the settings have {} bytes as JSON, and {MAX_SETTINGS} are allowed", text.len());
+        Err(Fault::new(what, "compile large tables into the plugin"))
+    });
+    value.take(text, report).unwrap_or_else(none)
+}
+
+fn object(entries: &DeTable<'_>) -> Result<Json, Fault> {
+    let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
+        Ok((key.get_ref().to_string(), json(value.get_ref())?))
+    };
+    Ok(Json::Object(entries.iter().map(entry).collect::<Result<Map<_, _>, Fault>>()?))
+}
+
+/// A TOML value as JSON. Dates and times become texts.
+fn json(value: &DeValue<'_>) -> Result<Json, Fault> {
+    let unfit = |digits: &str| {
+        Fault::new(
+            format!("JSON has no number for {digits}"),
+            "write it as a text, and let the plugin read it",
+        )
+    };
+    match value {
+        DeValue::String(text) => Ok(Json::String(text.to_string())),
+        DeValue::Boolean(value) => Ok(Json::Bool(*value)),
+        DeValue::Datetime(time) => Ok(Json::String(time.to_string())),
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map(Number::from)
+            .or_else(|_| u64::from_str_radix(digits.as_str(), digits.radix()).map(Number::from))
+            .map(Json::Number)
+            .map_err(|_| unfit(&digits.to_string())),
+        DeValue::Float(digits) => {
+            let number = digits.as_str().parse().ok().and_then(Number::from_f64);
+            number.map(Json::Number).ok_or_else(|| unfit(digits.as_str()))
+        }
+        DeValue::Array(items) => {
+            items.iter().map(|item| json(item.get_ref())).collect::<Result<_, _>>().map(Json::Array)
+        }
+        DeValue::Table(entries) => object(entries),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_json(toml: &str) -> Result<String, Fault> {
+        object(DeTable::parse(toml).unwrap().get_ref()).map(|json| json.to_string())
+    }
+
+    #[test]
+    fn settings_become_json() {
+        for (toml, json) in [
+            ("", r#"{}"#),
+            ("minimum = 100", r#"{"minimum":100}"#),
+            ("a = -1\nb = 0xff\nc = 1_000", r#"{"a":-1,"b":255,"c":1000}"#),
+            ("a = 18446744073709551615", r#"{"a":18446744073709551615}"#),
+            ("a = 0.5\nb = 1e3", r#"{"a":0.5,"b":1000.0}"#),
+            ("a = [1, 'two', true, { b = [] }]", r#"{"a":[1,"two",true,{"b":[]}]}"#),
+            ("a = 2026-01-31", r#"{"a":"2026-01-31"}"#),
+            ("[a.b]\n\"c d\" = '\"'", r#"{"a":{"b":{"c d":"\""}}}"#),
+        ] {
+            assert_eq!(as_json(toml).unwrap(), json, "{toml}");
+        }
+        for toml in ["a = inf", "a = [nan]", "a = 99999999999999999999", "a = { b = 1e999 }"] {
+            assert!(as_json(toml).is_err(), "{toml}");
+        }
+    }
+}

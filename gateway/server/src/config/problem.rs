@@ -1,0 +1,202 @@
+//! What is wrong with a configuration: gathered while it is checked, and shown all at once.
+//!
+//! A problem is shown with its file, line, column and the key's full name, the line itself with a caret under the
+//! place, and a sentence of help. Secrets that stand in the files are masked in the lines that are shown.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::source::{FileId, Source};
+
+/// Why a value can't be used, told apart from where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// What is wrong, as a fragment.
+    pub what: String,
+    /// What to do instead.
+    pub help: String,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { what: what.into(), help: help.into() }
+    }
+}
+
+/// A stretch of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub file: FileId,
+    pub span: Range<usize>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+struct Problem {
+    /// The key's full name; empty where the problem is the file's.
+    key: String,
+    fault: Fault,
+    place: Option<Place>,
+    /// Another place that has to do with it, and what it is.
+    also: Option<(Place, &'static str)>,
+}
+
+/// Gathers problems, and the places of secrets, while the files are walked.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    problems: Vec<Problem>,
+    secrets: Vec<Place>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, key: &str, place: &Place, fault: Fault) {
+        self.problems.push(Problem { key: key.to_owned(), fault, place: Some(place.clone()), also: None });
+    }
+
+    /// Adds a problem that two places make together.
+    pub(super) fn add_pair(
+        &mut self,
+        key: &str,
+        place: &Place,
+        fault: Fault,
+        other: &Place,
+        role: &'static str,
+    ) {
+        let also = Some((other.clone(), role));
+        self.problems.push(Problem { key: key.to_owned(), fault, place: Some(place.clone()), also });
+    }
+
+    /// Keeps a stretch of a file out of everything that is shown.
+    pub(super) fn hide(&mut self, place: &Place) {
+        self.secrets.push(place.clone());
+    }
+
+    /// The problems in the order of the files and their lines; `None` if there are none.
+    pub(super) fn into_problems(self, sources: impl IntoIterator<Item = Source>) -> Option<Problems> {
+        let Self { mut problems, secrets } = self;
+        if problems.is_empty() {
+            return None;
+        }
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.file, place.span.start)));
+        let mut sources: Vec<Source> = sources.into_iter().collect();
+        for (index, source) in sources.iter_mut().enumerate() {
+            source.mask(secrets.iter().filter(|place| place.file == FileId(index)).map(|place| &place.span));
+        }
+        Some(Problems { problems, sources })
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    problems: Vec<Problem>,
+    /// With their secrets masked.
+    sources: Vec<Source>,
+}
+
+/// A problem as scripts read it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct ProblemView<'a> {
+    /// As it was given on the command line or in `include`.
+    file: Option<String>,
+    /// From 1, and so is the column, which counts characters.
+    line: Option<usize>,
+    column: Option<usize>,
+    key: &'a str,
+    message: &'a str,
+    help: &'a str,
+}
+
+impl Problems {
+    /// The one problem of a configuration whose main file can't be read.
+    pub(super) fn of_unreadable(path: &Path, fault: Fault) -> Self {
+        let key = path.display().to_string();
+        Self { problems: vec![Problem { key, fault, place: None, also: None }], sources: Vec::new() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// All problems as text for people, with a count at the end.
+    pub(crate) fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut text = String::new();
+        for problem in &self.problems {
+            text.push_str(&self.render_one(problem, &renderer));
+            text.push_str("\n\n");
+        }
+        text.push_str(&match self.count() {
+            1 => "1 problem in the configuration\n".to_owned(),
+            count => format!("{count} problems in the configuration\n"),
+        });
+        text
+    }
+
+    pub(crate) fn views(&self) -> impl Iterator<Item = ProblemView<'_>> {
+        self.problems.iter().map(|problem| {
+            let source =
+                problem.place.as_ref().and_then(|place| Some((self.source(place)?, place.span.start)));
+            let position = source.map(|(source, offset)| source.position(offset));
+            ProblemView {
+                file: source.map(|(source, _)| source.shown_path()),
+                line: position.map(|(line, _)| line),
+                column: position.map(|(_, column)| column),
+                key: &problem.key,
+                message: &problem.fault.what,
+                help: &problem.fault.help,
+            }
+        })
+    }
+
+    fn source(&self, place: &Place) -> Option<&Source> {
+        self.sources.get(place.file.0)
+    }
+
+    fn render_one(&self, problem: &Problem, renderer: &Renderer) -> String {
+        let title = match problem.key.as_str() {
+            "" => problem.fault.what.clone(),
+            key => format!("{key}: {}", problem.fault.what),
+        };
+        let mut group = Group::with_title(Level::ERROR.primary_title(title));
+        if let Some((place, source)) =
+            problem.place.as_ref().and_then(|place| Some((place, self.source(place)?)))
+        {
+            let mut snippet =
+                snippet(source).annotation(AnnotationKind::Primary.span(source.first_line(&place.span)));
+            match &problem.also {
+                Some((other, role)) if other.file == place.file => {
+                    let span = source.first_line(&other.span);
+                    snippet = snippet.annotation(AnnotationKind::Context.span(span).label(*role));
+                    group = group.element(snippet);
+                }
+                Some((other, role)) => {
+                    group = group.element(snippet);
+                    if let Some(source) = self.source(other) {
+                        let annotation =
+                            AnnotationKind::Context.span(source.first_line(&other.span)).label(*role);
+                        group = group.element(self::snippet(source).annotation(annotation));
+                    }
+                }
+                None => group = group.element(snippet),
+            }
+        }
+        let help = annotate_snippets::normalize_untrusted_str(&problem.fault.help);
+        renderer.render(&[group.element(Level::HELP.message(help))])
+    }
+}
+
+fn snippet(source: &Source) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(source.text()).path(source.shown_path())
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}

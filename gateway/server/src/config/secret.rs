@@ -1,0 +1,134 @@
+//! Secrets: API keys, the admin token, signing secrets. They come from the environment or a file; a plain text is
+//! taken only where the configuration says that it may be.
+//!
+//! No error here holds any of a secret, and a secret that stands in the file is masked in the lines that are shown.
+
+use secrecy::SecretString;
+
+use super::check::Surroundings;
+use super::env::Unreadable;
+use super::problem::{Fault, Report};
+use super::source::plain_reason;
+use super::written::Value;
+
+/// How a secret is given, for the help of every fault here.
+pub(super) const EXAMPLE: &str = "write { env = \"NAME\" } or { file = \"path\" }";
+
+/// Reads a secret from where the value says that it is.
+pub(super) fn secret(
+    value: &Value<'_>,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<SecretString> {
+    let Some(table) = value.as_table() else {
+        report.hide(value.place());
+        let text = value.text(EXAMPLE, report)?;
+        if !outside.allow_inline_secrets {
+            let help = format!(
+                "{EXAMPLE}, or set `allow_inline_secrets = true` at the top of the main file for a trial"
+            );
+            value.refuse(Fault::new("a secret may not stand in the configuration itself", help), report);
+            return None;
+        }
+        return filled(text, value, report);
+    };
+    table.allow(&["env", "file"], report);
+    match (table.get("env"), table.get("file")) {
+        (Some(name), None) => variable(&name, outside, report),
+        (None, Some(path)) => file(&path, outside, report),
+        (Some(_), Some(_)) => {
+            value.refuse(Fault::new("a secret has one place, and this names two", EXAMPLE), report);
+            None
+        }
+        (None, None) => {
+            value.refuse(Fault::new("this names no place for the secret", EXAMPLE), report);
+            None
+        }
+    }
+}
+
+/// Reads one secret, or a list of them for a rotation. Each comes with the value that it was read from.
+pub(super) fn one_or_more<'a>(
+    value: &Value<'a>,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Vec<(Value<'a>, SecretString)> {
+    let items = value.as_list().unwrap_or_else(|| vec![value.clone()]);
+    if items.is_empty() {
+        let help = format!("{EXAMPLE}, or leave the key out");
+        value.refuse(Fault::new("the list holds no secret", help), report);
+    }
+    items.into_iter().filter_map(|item| secret(&item, outside, report).map(|found| (item, found))).collect()
+}
+
+fn variable(name: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<SecretString> {
+    let text = name.text("write the name of an environment variable, in quotes", report)?;
+    if ["whsec_", "whsk_"].iter().any(|prefix| text.starts_with(prefix)) {
+        report.hide(name.place());
+        let help = "put the secret into an environment variable, and write that variable's name";
+        name.refuse(Fault::new("this is a secret, not the name of a variable", help), report);
+        return None;
+    }
+    match outside.env.variable(text) {
+        Ok(found) => filled(&found, name, report),
+        Err(Unreadable::Unset) => {
+            let what = format!("the environment variable {text:?} is not set");
+            name.refuse(Fault::new(what, "set it where the gateway is started, or correct the name"), report);
+            None
+        }
+        Err(reason) => {
+            let what = format!("the environment variable {text:?} can't be used: {reason}");
+            name.refuse(Fault::new(what, "a secret is text"), report);
+            None
+        }
+    }
+}
+
+fn file(path: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<SecretString> {
+    let text = path.text("write the path of a file, in quotes", report)?;
+    let full = outside.resolve(path.place().file, text);
+    let shown = full.display();
+    let fault = match outside.env.secret_file(&full) {
+        // Editors and `echo` end a file with a line end that is no part of the secret.
+        Ok(found) => return filled(found.trim_end_matches(['\r', '\n']), path, report),
+        Err(reason @ Unreadable::Open(_)) => Fault::new(
+            format!("{shown} is not kept secret: {reason}"),
+            format!("close it to others: chmod o-rwx {shown}"),
+        ),
+        Err(Unreadable::Io(error)) => Fault::new(
+            format!("{shown} can't be read: {}", plain_reason(&error)),
+            "a relative path starts from the folder of the file that names it",
+        ),
+        Err(reason) => Fault::new(
+            format!("{shown} can't be used: {reason}"),
+            "the file holds the secret and nothing else",
+        ),
+    };
+    path.refuse(fault, report);
+    None
+}
+
+fn filled(text: &str, value: &Value<'_>, report: &mut Report) -> Option<SecretString> {
+    if text.trim().is_empty() {
+        value.refuse(Fault::new("the secret is empty", "give it a value where it is set"), report);
+        return None;
+    }
+    Some(text.into())
+}
+
+/// Says whether a secret can be sent as a bearer token.
+pub(super) fn check_bearer(text: &str, minimum: usize) -> Result<(), Fault> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Fault::new(
+            "the key holds a space or a character that a header can't carry",
+            "use letters, digits and signs of ASCII: openssl rand -hex 24",
+        ));
+    }
+    if text.len() < minimum {
+        return Err(Fault::new(
+            format!("the key has {} characters, which can be guessed", text.len()),
+            format!("use at least {minimum} random characters: openssl rand -hex 24"),
+        ));
+    }
+    Ok(())
+}

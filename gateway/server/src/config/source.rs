@@ -1,0 +1,140 @@
+//! A file of the configuration, as text.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Far above any file that a person writes; it keeps a wrong path, as of a log, from filling the memory.
+const FILE_CAP: u64 = 16 << 20;
+
+/// The number of a file among all that were read: 0 is the main file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FileId(pub usize);
+
+/// One file and what is in it.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf, text: String) -> Self {
+        Self { path, text }
+    }
+
+    pub(super) fn read(path: PathBuf) -> io::Result<Self> {
+        let bytes =
+            read_at_most(&path, FILE_CAP)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+        Ok(Self::new(path, text))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The path as it was given, so that it can be found from where the program was started.
+    pub(super) fn shown_path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that relative paths in this file start from.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Line and column of an offset, both from 1; the column counts characters.
+    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        (line, before.get(line_start..).unwrap_or("").chars().count() + 1)
+    }
+
+    /// The part of a stretch that lies on its first line: a caret under more would show whole tables.
+    pub(super) fn first_line(&self, span: &Range<usize>) -> Range<usize> {
+        let start = span.start.min(self.text.len());
+        let stretch = self.text.get(start..span.end.min(self.text.len())).unwrap_or("");
+        let length = stretch.find(['\r', '\n']).unwrap_or(stretch.len());
+        start..start + length
+    }
+
+    /// Replaces every character of the stretches by stars. All offsets stay as they are.
+    pub(super) fn mask<'a>(&mut self, spans: impl Iterator<Item = &'a Range<usize>>) {
+        for span in spans {
+            let Some(secret) = self.text.get(span.clone()) else { continue };
+            let stars: String = secret
+                .chars()
+                .map(|letter| {
+                    if matches!(letter, '\r' | '\n') {
+                        letter.to_string()
+                    } else {
+                        "*".repeat(letter.len_utf8())
+                    }
+                })
+                .collect();
+            self.text.replace_range(span.clone(), &stars);
+        }
+    }
+}
+
+/// Reads a file of at most `cap` bytes; `None` if it is longer.
+pub(super) fn read_at_most(path: &Path, cap: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(cap.saturating_add(1)).read_to_end(&mut bytes)?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= cap);
+    Ok(fits.then_some(bytes))
+}
+
+/// What an error of the system means, without its number.
+pub(super) fn plain_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "the gateway's user may not read it".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::FileTooLarge => "it is too large".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::new("x.toml".into(), text.to_owned())
+    }
+
+    #[test]
+    fn positions_count_characters_from_one() {
+        let text = source("a = 1\nü = 2\n");
+        for (offset, position) in
+            [(0, (1, 1)), (4, (1, 5)), (6, (2, 1)), (8, (2, 2)), (13, (3, 1)), (99, (3, 1))]
+        {
+            assert_eq!(text.position(offset), position, "{offset}");
+        }
+    }
+
+    #[test]
+    fn masking_keeps_every_offset() {
+        let mut text = source("key = \"sésame\"\nnext = [\"a\",\n\"b\"]\n");
+        let length = text.text().len();
+        text.mask([7..14, 23..33, 90..99].iter());
+        assert_eq!(text.text(), "key = \"*******\"\nnext = [****\n****\n");
+        assert_eq!(text.text().len(), length);
+    }
+
+    #[test]
+    fn a_caret_stays_on_one_line() {
+        let text = source("a = [\r\n1]");
+        for (span, expected) in [(4..9, 4..5), (0..1, 0..1), (9..9, 9..9), (50..60, 9..9)] {
+            assert_eq!(text.first_line(&span), expected, "{span:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The tenants of all files: their keys, plugins and endpoints.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hookweir_model::{Digest, EndpointId, TenantId};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::check::{Surroundings, bad_name, not_yet};
+use super::checked::Tenant;
+use super::endpoint::endpoint;
+use super::plugin::{self, plugin};
+use super::problem::{Fault, Place, Report};
+use super::secret::{self, check_bearer};
+use super::written::Table;
+
+const KEYS: [&str; 6] = ["keys", "quota", "sources", "limits", "plugins", "endpoints"];
+
+/// Shorter keys can be guessed by one who may try as often as the gateway answers.
+const SHORTEST_KEY: usize = 16;
+
+/// The tenants read so far.
+#[derive(Debug, Default)]
+pub(super) struct Tenants {
+    found: BTreeMap<TenantId, (Tenant, Place)>,
+    /// Which keys are taken, by digest, and where each stands.
+    keys: HashMap<Digest, Place>,
+}
+
+impl Tenants {
+    /// Reads the tenants of one file.
+    pub(super) fn read(&mut self, file: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) {
+        let example = "write a table for each tenant: [tenants.acme]";
+        let Some(tenants) = file.get("tenants").and_then(|tenants| tenants.table(example, report)) else {
+            return;
+        };
+        for (key, value) in tenants.entries() {
+            let id = TenantId::new(key.text).map_err(|error| bad_name("tenant", key.text, &error));
+            let id = id.map_err(|fault| report.add(&key.name, &key.place, fault)).ok();
+            let Some(table) = value.table(example, report) else { continue };
+            let tenant = self.tenant(&table, outside, report);
+            let Some(id) = id else { continue };
+            if let Some((_, first)) = self.found.get(&id) {
+                let help = "keep all of a tenant in one file, or give one of them another name";
+                let fault = Fault::new(format!("the tenant {:?} stands in two files", id.as_str()), help);
+                report.add_pair(&key.name, &key.place, fault, first, "it was given here first");
+                continue;
+            }
+            self.found.insert(id, (tenant, key.place));
+        }
+    }
+
+    pub(super) fn into_tenants(self) -> BTreeMap<TenantId, Tenant> {
+        self.found.into_iter().map(|(id, (tenant, _))| (id, tenant)).collect()
+    }
+
+    fn tenant(&mut self, table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Tenant {
+        table.allow(&KEYS, report);
+        for (key, what) in [("quota", "a quota"), ("sources", "a source")] {
+            if let Some(value) = table.get(key) {
+                value.refuse_key(not_yet(what, "leave it out"), report);
+            }
+        }
+        let keys = self.keys(table, outside, report);
+        let ceilings = outside.ceilings.lowered_by(table.get("limits"), report);
+
+        let mut plugins = BTreeMap::new();
+        let example = "write a table for each plugin: [tenants.acme.plugins.large-only]";
+        for (key, value) in table_of(table, "plugins", example, report).iter().flat_map(Table::entries) {
+            let Some(table) = value.table(example, report) else { continue };
+            let plugin = plugin(&table, &ceilings, outside, report);
+            match plugin::id(key.text) {
+                Ok(id) => {
+                    plugins.insert(id, plugin);
+                }
+                Err(fault) => report.add(&key.name, &key.place, fault),
+            }
+        }
+
+        let mut endpoints = BTreeMap::new();
+        let example = "write a table for each endpoint: [tenants.acme.endpoints.billing]";
+        for (key, value) in table_of(table, "endpoints", example, report).iter().flat_map(Table::entries) {
+            let Some(table) = value.table(example, report) else { continue };
+            let endpoint = endpoint(&table, &plugins, outside, report);
+            match EndpointId::new(key.text).map_err(|error| bad_name("endpoint", key.text, &error)) {
+                Ok(id) => endpoints.extend(endpoint.map(|endpoint| (id, endpoint))),
+                Err(fault) => report.add(&key.name, &key.place, fault),
+            }
+        }
+        let plugins = plugins.into_iter().filter_map(|(id, plugin)| Some((id, plugin.file?))).collect();
+        Tenant { keys, plugins, endpoints }
+    }
+
+    /// Reads a tenant's API keys. A key names its tenant, so no two may have the same.
+    fn keys(
+        &mut self,
+        table: &Table<'_>,
+        outside: &Surroundings<'_>,
+        report: &mut Report,
+    ) -> Vec<SecretString> {
+        let help = "add `keys = [{ env = \"NAME\" }]`, by which its senders are known; [] if nobody may send";
+        let Some(value) = table.need("keys", help, report) else { return Vec::new() };
+        let Some(items) = value.as_list() else {
+            report.hide(value.place());
+            let help = format!("put it in a list: {} in [ ]", secret::EXAMPLE);
+            return value.wrong_type("a list of keys", &help, report).unwrap_or_default();
+        };
+        let mut keys = Vec::new();
+        for item in items {
+            let Some(key) = secret::secret(&item, outside, report) else { continue };
+            if item.take(check_bearer(key.expose_secret(), SHORTEST_KEY), report).is_none() {
+                continue;
+            }
+            let digest = Digest::of(key.expose_secret().as_bytes());
+            if let Some(first) = self.keys.get(&digest) {
+                let fault = Fault::new(
+                    "this key is in use already",
+                    "a key tells who sends: give each tenant keys of its own, and each of them once",
+                );
+                report.add_pair(item.name(), item.place(), fault, first, "the same key stands here");
+                continue;
+            }
+            self.keys.insert(digest, item.place().clone());
+            keys.push(key);
+        }
+        keys
+    }
+}
+
+fn table_of<'a>(table: &Table<'a>, key: &str, example: &str, report: &mut Report) -> Option<Table<'a>> {
+    table.get(key).and_then(|value| value.table(example, report))
+}
