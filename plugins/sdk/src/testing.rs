@@ -1,7 +1,8 @@
 //! A stand-in for the gateway, to test a plugin on the machine that builds it.
 //!
 //! It is here on every target but WebAssembly. It knows none of the gateway's limits: `hookweir plugin test` runs the
-//! component itself under those.
+//! component itself under those. [`check_filter`] and [`check_transformer`] run golden events, whose format is told in
+//! the README of the folder that this crate is in.
 //!
 //! ```
 //! use hookweir_plugin::{Event, Failure, Filter, Level, Verdict, testing};
