@@ -1,1 +1,19 @@
 //! What hookweir promises, a module each, tested from outside. One binary, so that it is linked once.
+
+mod accept;
+mod admin;
+mod bytes;
+mod cli;
+mod crash;
+mod demo;
+mod egress;
+mod examples;
+mod fairness;
+mod ledger;
+mod plugins;
+mod reload;
+mod retry_after;
+mod seed_rule;
+mod shutdown;
+mod signatures;
+mod times;

@@ -67,3 +67,18 @@ impl From<String> for Config {
         Self::new(tenants)
     }
 }
+
+/// A tenant's table, with its API key.
+pub fn tenant(id: &str, key: &str) -> String {
+    format!("[tenants.{id}]\nkeys = [\"{key}\"]\n")
+}
+
+/// An endpoint's table: its URL and more lines.
+pub fn endpoint(tenant: &str, id: &str, url: &str, lines: &str) -> String {
+    format!("[tenants.{tenant}.endpoints.{id}]\nurl = \"{url}\"\n{lines}\n")
+}
+
+/// The first tenant with one endpoint, `hook`.
+pub fn one_endpoint(url: &str, lines: &str) -> String {
+    tenant("acme", crate::KEY) + &endpoint("acme", "hook", url, lines)
+}

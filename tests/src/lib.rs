@@ -16,7 +16,7 @@ mod script;
 mod sender;
 
 pub use admin::Admin;
-pub use config::Config;
+pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, within};
 pub use gateway::{Gateway, NotStarted};

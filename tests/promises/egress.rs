@@ -1,0 +1,147 @@
+//! The gateway is no way into the network that it stands in: addresses that are private, or become private by DNS,
+//! are refused, and no packet is sent to them.
+
+use std::net::IpAddr;
+
+use hookweir_tests::{
+    Config, Gateway, KEY, NameServer, Receiver, Reply, binary, endpoint, eventually, run, tenant,
+};
+use tokio::process::Command;
+
+/// A configuration that allows no special address, with a name server of the test's own.
+fn strict(name_server: &NameServer, tenants: String) -> Config {
+    let egress = format!("allow_ports = []\nnameservers = [\"{}\"]", name_server.address());
+    Config { egress, ..Config::new(tenants) }
+}
+
+/// The same with loopback allowed.
+fn loopback_allowed(name_server: &NameServer, tenants: String) -> Config {
+    let config = strict(name_server, tenants);
+    Config { egress: format!("allow_cidrs = [\"127.0.0.0/8\"]\n{}", config.egress), ..config }
+}
+
+#[tokio::test]
+async fn literal_private_addresses_are_refused_by_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hookweir.toml");
+    for host in [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "10.1.2.3",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "localhost",
+    ] {
+        let config = Config {
+            egress: String::new(),
+            ..Config::new(tenant("acme", KEY) + &endpoint("acme", "hook", &format!("http://{host}/"), ""))
+        };
+        std::fs::write(&path, config.text()).expect("the configuration to be written");
+        let output =
+            run(Command::new(binary()).arg("check").arg("--config").arg(&path), b"").await.expect(78);
+        assert!(output.stderr.contains(host), "{host}: {}", output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn names_that_resolve_to_private_addresses_are_blocked_without_a_packet() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let name_server = NameServer::start(|name| {
+        let addresses: &[&str] = match name.split('.').next() {
+            Some("private") => &["127.0.0.1"],
+            // A public address of a documentation range would be refused for itself: these are not.
+            Some("mixed") => &["93.184.215.14", "127.0.0.1"],
+            Some("mixed-families") => &["93.184.215.14", "::1"],
+            Some("mapped") => &["::ffff:127.0.0.1"],
+            Some("unique-local") => &["fd00::1"],
+            Some("translated") => &["64:ff9b::7f00:1"],
+            Some("metadata") => &["169.254.169.254"],
+            _ => &[],
+        };
+        addresses.iter().map(|address| address.parse::<IpAddr>().expect("an address")).collect()
+    })
+    .await;
+    let names = ["private", "mixed", "mixed-families", "mapped", "unique-local", "translated", "metadata"];
+    let mut config = tenant("acme", KEY);
+    for name in names {
+        let url = format!("http://{name}.example.com:{}/hook", receiver.port());
+        config += &endpoint("acme", name, &url, "retry = { waits = [], timeout = \"60s\" }");
+    }
+    let gateway = Gateway::start(strict(&name_server, config)).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    for name in names {
+        let detail = gateway.admin().delivery("acme", &event, name, "exhausted").await;
+        let attempt = &detail["attempts"][0];
+        assert_eq!(attempt["outcome"], "blocked", "{name}: {detail}");
+        assert_eq!(
+            attempt["reason"], "blocked address",
+            "{name}: the tenant does not learn the address: {detail}"
+        );
+    }
+    assert!(name_server.queries() >= names.len(), "every name was asked for");
+    assert_eq!(receiver.connections(), 0, "no connection was opened");
+}
+
+/// Loopback stands for a public address here: it is allowed at first, and then, while a connection to it is kept, it is
+/// not any more. To the gateway that is the same as a name whose address has changed.
+#[tokio::test]
+async fn an_address_that_is_no_longer_allowed_is_blocked_also_on_a_kept_connection() {
+    let receiver = Receiver::sequence(vec![Reply::Status(500), Reply::Status(200)]).await;
+    let name_server = NameServer::start(|_| vec![IpAddr::from([127, 0, 0, 1])]).await;
+    let url = format!("http://rebound.example.com:{}/hook", receiver.port());
+    let tenants = tenant("acme", KEY) + &endpoint("acme", "hook", &url, "retry = { waits = [\"1h\"] }");
+    let gateway = Gateway::start(loopback_allowed(&name_server, tenants.clone())).await;
+    let first = gateway.sender().event("a.b", "1").await;
+    let second = gateway.sender().event("a.b", "2").await;
+    receiver.wait_for(2).await;
+
+    gateway.reconfigure(strict(&name_server, tenants));
+    gateway.reload();
+    let outcome = async |event: &str, attempt: usize| {
+        let path = format!("/v1/tenants/acme/events/{event}/deliveries/hook");
+        eventually(&format!("attempt {} of {event}", attempt + 1), async || {
+            let detail = gateway.admin().json(&path).await;
+            match &detail["attempts"][attempt]["outcome"] {
+                serde_json::Value::String(outcome) => Ok(outcome.clone()),
+                _ => Err(detail.to_string()),
+            }
+        })
+        .await
+    };
+    eventually("the new policy to be in force", async || {
+        let probe = gateway.sender().event("a.b", "3").await;
+        match outcome(&probe, 0).await.as_str() {
+            "blocked" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
+    let before = (receiver.count(), receiver.connections());
+    let last = gateway.sender().event("a.b", "4").await;
+    assert_eq!(outcome(&last, 0).await, "blocked");
+    for event in [&first, &second] {
+        let retry = format!("/v1/tenants/acme/events/{event}/deliveries/hook/retry");
+        gateway.admin().post(&retry, "").await.expect(200);
+    }
+    let failed = if receiver.requests()[0].event() == first { &first } else { &second };
+    assert_eq!(outcome(failed, 1).await, "blocked", "a retry is judged anew");
+    assert_eq!(
+        (receiver.count(), receiver.connections()),
+        before,
+        "nothing is sent over a connection from before"
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_is_allowed_is_dialled_at_the_address_that_was_judged() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let name_server = NameServer::start(|_| vec![IpAddr::from([127, 0, 0, 1])]).await;
+    let url = format!("http://hooks.example.com:{}/hook", receiver.port());
+    let config = tenant("acme", KEY) + &endpoint("acme", "hook", &url, "");
+    let gateway = Gateway::start(loopback_allowed(&name_server, config)).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    let request = receiver.wait_for_event(&event).await;
+    assert_eq!(request.header("host"), format!("hooks.example.com:{}", receiver.port()));
+}

@@ -1,0 +1,47 @@
+//! The examples run as their READMEs say: `./run`, here on free ports.
+
+use std::net::TcpListener;
+
+use hookweir_tests::{Output, binary, repository, run};
+use tokio::process::Command;
+
+/// A port that nobody has. It lies below those that the system hands out, so that no connection of another test takes
+/// it before the example does.
+fn free_port() -> String {
+    loop {
+        let port = fastrand::u16(10_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port.to_string();
+        }
+    }
+}
+
+async fn example(name: &str) -> Output {
+    let folder = repository().join("examples").join(name);
+    let mut command = Command::new(folder.join("run"));
+    command.current_dir(&folder).env("HOOKWEIR_BIN", binary());
+    for port in ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT"] {
+        command.env(port, free_port());
+    }
+    let output = run(&mut command, b"").await.expect(0);
+    println!("{}", output.stdout);
+    assert_eq!(output.stderr, "", "{name} has nothing to complain about");
+    output
+}
+
+#[tokio::test]
+async fn quickstart() {
+    let output = example("quickstart").await;
+    for words in ["delivered", "filtered", "below the minimum", "signature  valid"] {
+        assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
+    }
+}
+
+#[tokio::test]
+async fn ims() {
+    let output = example("ims").await;
+    for words in ["\"EventType\":\"FileUploadComplete\"", "X-ICE-SIGNATURE is right", "delivered"] {
+        assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
+    }
+    assert!(!output.stdout.contains("WRONG"), "{}", output.stdout);
+}

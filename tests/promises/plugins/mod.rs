@@ -1,0 +1,5 @@
+//! Tenants' plugins: what they do is seen in the deliveries, and what they do wrong stays their own tenant's affair.
+
+mod guests;
+mod hostile;
+mod shipped;
