@@ -21,6 +21,9 @@ mod schema;
 mod stats;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

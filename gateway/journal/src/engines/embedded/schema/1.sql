@@ -35,7 +35,7 @@ CREATE TABLE event (
   data            BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX event_id ON event (tenant, id);
-CREATE INDEX event_tenant ON event (tenant, seq);
+CREATE INDEX event_tenant ON event (tenant);
 
 CREATE TABLE idempotency (
   tenant INTEGER NOT NULL,

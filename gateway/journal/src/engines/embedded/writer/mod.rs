@@ -74,6 +74,7 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 last,
                 kept: Vec::new(),
                 poisoned: None,
+                full_since: None,
                 may_shrink: false,
             };
             writer.serve();
@@ -107,6 +108,8 @@ struct Writer<'a> {
     /// Calls that wait for room, and parts of calls that go on.
     kept: Vec<Op>,
     poisoned: Option<String>,
+    /// When a write last found no room.
+    full_since: Option<Instant>,
     /// Events were removed since the file was last looked at for space to give back.
     may_shrink: bool,
 }
@@ -166,13 +169,11 @@ impl Writer<'_> {
                     self.committed(op);
                 }
             }
-            Err(fault @ (Fault::Full | Fault::Locked)) => {
-                if fault == Fault::Full {
-                    self.shared.door.room(Err("the disk is full".to_owned()));
-                }
+            Err(Fault::Full) => self.without_room(group),
+            Err(Fault::Locked) => {
                 let (kept, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(Op::waits_for_room);
                 self.kept.extend(kept);
-                refused.into_iter().for_each(|op| op.fail(fault.clone().of_write()));
+                refused.into_iter().for_each(|op| op.fail(Error::Busy));
             }
             Err(Fault::Io(why)) => {
                 let why = format!("a write to the journal failed: {why}");
@@ -184,6 +185,23 @@ impl Writer<'_> {
                 group.into_iter().for_each(|op| op.fail(fault.clone().of_write()))
             }
             Err(_) => group.into_iter().for_each(|op| self.write_all(vec![op])),
+        }
+    }
+
+    /// Refuses appends and keeps settlements. Other calls are tried without them: an expiry makes the very room that
+    /// a settlement waits for.
+    fn without_room(&mut self, group: Vec<Op>) {
+        self.full_since = Some(Instant::now());
+        self.shared.door.room(Err("the disk is full".to_owned()));
+        let is_alone = group.len() == 1;
+        for op in group {
+            if op.waits_for_room() {
+                self.kept.push(op);
+            } else if is_alone || op.may_be_refused() {
+                op.fail(Error::Full);
+            } else {
+                self.write_all(vec![op]);
+            }
         }
     }
 
@@ -288,6 +306,12 @@ impl Writer<'_> {
     }
 
     fn look_for_room(&mut self) {
+        // The file system may report room that SQLite was just refused. Appends stay out for a moment, so that they
+        // are not all let in to fail.
+        if self.full_since.is_some_and(|since| since.elapsed() < LOOK_FOR_ROOM) {
+            return;
+        }
+        self.full_since = None;
         let options = &self.shared.options;
         let used = match options.max_size {
             Some(_) => self.used_bytes().unwrap_or(0),

@@ -1,0 +1,412 @@
+//! What the embedded engine promises beyond the contract: its files, its lock, its epochs, one sync for many, and
+//! damage that is reported.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookweir_journal::engines::embedded::{Embedded, Options};
+use hookweir_journal::{
+    Appended, DeliveryFilter, Error, EventFilter, Journal, NewEvent, Next, Selection, Seq, Settlement,
+};
+use hookweir_model::{
+    Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
+    Outcome, Shaped, Status, TenantId, Timestamp,
+};
+use rusqlite::Connection;
+
+fn open(path: &Path) -> Embedded {
+    Embedded::open(path, Options::default()).expect("the journal opens")
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("acme").expect("a name")
+}
+
+fn id(text: &str) -> EventId {
+    EventId::new(text).expect("an id")
+}
+
+fn lane() -> EndpointKey {
+    EndpointKey::new(tenant(), EndpointId::new("a").expect("a name"))
+}
+
+fn key(event: &str) -> DeliveryKey {
+    DeliveryKey { tenant: tenant(), endpoint: lane().endpoint, event: id(event) }
+}
+
+fn new(name: &str, data: impl Into<Bytes>) -> NewEvent {
+    let data = data.into();
+    NewEvent {
+        fingerprint: Digest::of(&data),
+        idempotency_key: Some(format!("key-{name}")),
+        endpoints: vec![lane().endpoint],
+        event: Event {
+            tenant: tenant(),
+            id: id(name),
+            event_type: EventType::new("order.created").expect("a type"),
+            source: "/".to_owned(),
+            subject: Some(format!("subject-of-{name}")),
+            time: "2026-01-31T12:00:00Z".to_owned(),
+            received: Timestamp::from_millis(1_700_000_000_000),
+            content_type: "text/plain".to_owned(),
+            attributes: vec![("a".to_owned(), "b".to_owned())],
+            ordering_key: None,
+            data,
+        },
+    }
+}
+
+async fn put(journal: &Embedded, name: &str, data: impl Into<Bytes>) -> Seq {
+    match journal.append(vec![new(name, data)]).await.expect("an answer")[..] {
+        [Appended::Stored { seq }] => seq,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+async fn epoch(journal: &Embedded) -> Epoch {
+    journal.acquire_shards("node-1", Duration::ZERO).await.expect("leases")[0].epoch
+}
+
+/// Settles a first attempt.
+async fn settle(journal: &Embedded, seq: Seq, next: Next) {
+    let attempt = Attempt {
+        number: 1,
+        started: Timestamp::from_millis(1),
+        duration_ms: 1,
+        outcome: Outcome::Retry,
+        reason: None,
+        answer: None,
+        plugins: Vec::new(),
+    };
+    let epoch = epoch(journal).await;
+    let settlement = Settlement { endpoint: lane(), seq, epoch, attempt: Some(attempt), next };
+    journal.settle(vec![settlement]).await.expect("an answer");
+}
+
+/// Waits for a condition that the journal reaches by itself. The limit only ends a test that would hang.
+async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
+    let wait = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the journal never got there");
+}
+
+/// Changes a byte of the file after the one place where `marker` stands.
+fn damage(directory: &Path, marker: &str) {
+    let path = directory.join("journal.db");
+    let mut bytes = fs::read(&path).expect("the file");
+    let places: Vec<usize> =
+        (0..bytes.len() - marker.len()).filter(|at| bytes[*at..].starts_with(marker.as_bytes())).collect();
+    assert_eq!(places.len(), 1, "{marker} stands in the file once");
+    bytes[places[0] + marker.len() - 1] ^= 0x01;
+    fs::write(path, bytes).expect("written");
+}
+
+async fn fill(journal: &Embedded) {
+    let seq = put(journal, "retried", "data").await;
+    let shaped = Shaped {
+        content_type: "text/plain".to_owned(),
+        headers: vec![("x".to_owned(), "y".to_owned())],
+        body: Bytes::from_static(b"shaped"),
+    };
+    settle(
+        journal,
+        seq,
+        Next::RetryAt {
+            due: Timestamp::from_millis(5),
+            shaped: Some(shaped),
+            reason: Some("why".to_owned()),
+        },
+    )
+    .await;
+    let seq = put(journal, "delivered", vec![0, 255, 7]).await;
+    settle(journal, seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    put(journal, "fresh", "").await;
+    let state = EndpointState { disabled: None, failing_since: Some(Timestamp::from_millis(9)) };
+    journal.put_endpoint_state(&lane(), &state).await.expect("kept");
+    journal.put_blob(Bytes::from_static(b"\0asm")).await.expect("kept");
+}
+
+async fn assert_filled(journal: &Embedded) {
+    let read = journal.event(&tenant(), &id("delivered")).await.expect("read");
+    assert_eq!(read, Some(new("delivered", vec![0, 255, 7]).event));
+    let due = journal.due(&lane(), Timestamp::from_millis(5), &[], 9).await.expect("read");
+    let due: Vec<_> =
+        due.iter().map(|due| (due.event.id.as_str(), due.attempts, due.shaped.is_some())).collect();
+    assert_eq!(due, [("retried", 1, true), ("fresh", 0, false)]);
+    assert_eq!(journal.attempts(&key("delivered")).await.expect("read").len(), 1);
+    let counts = journal.counts(&lane()).await.expect("read");
+    assert_eq!((counts.of(Status::Pending), counts.of(Status::Delivered)), (2, 1));
+    let states = journal.endpoint_states().await.expect("read");
+    assert_eq!(states[0].1.failing_since, Some(Timestamp::from_millis(9)));
+    assert!(journal.blob(Digest::of(b"\0asm")).await.expect("read").is_some());
+    let again = journal.append(vec![new("retried", "data")]).await.expect("an answer");
+    assert_eq!(again, [Appended::Duplicate { id: id("retried"), deliveries: 1 }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_there_after_close_and_after_drop() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    fill(&journal).await;
+    journal.close().await;
+    let wal = fs::metadata(directory.path().join("journal.db-wal")).map_or(0, |file| file.len());
+    assert_eq!(wal, 0, "a journal that was closed is in one file");
+    let journal = open(directory.path());
+    assert_filled(&journal).await;
+    drop(journal);
+    let journal = open(directory.path());
+    assert_filled(&journal).await;
+    // What was handed over before the drop is written, even if nobody waits for the answer.
+    let journal = Arc::new(journal);
+    let waiting = tokio::spawn({
+        let journal = Arc::clone(&journal);
+        async move { journal.append(vec![new("late", "data")]).await }
+    });
+    waiting.await.expect("the task").expect("an answer");
+    drop(journal);
+    assert!(open(directory.path()).event(&tenant(), &id("late")).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn every_opening_has_a_higher_epoch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut last = Epoch(0);
+    for _ in 0..3 {
+        let journal = open(directory.path());
+        let present = epoch(&journal).await;
+        assert!(present > last);
+        journal.release("node-1").await.expect("released");
+        last = epoch(&journal).await;
+        assert!(last > present, "another owner, another epoch");
+        assert_eq!(journal.health().await.expect("health").epoch, last);
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_not_given_twice_after_expiry() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let seq = put(&journal, "1", "x").await;
+    settle(&journal, seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    journal.expire(Timestamp::from_millis(i64::MAX), 10).await.expect("expired");
+    drop(journal);
+    assert!(put(&open(directory.path()), "2", "x").await > seq);
+}
+
+#[test]
+fn a_second_process_is_kept_out_with_a_sentence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new").join("data");
+    let journal = open(&path);
+    let mode = fs::metadata(&path).expect("the directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "what tenants send is for the gateway alone");
+    let error = Embedded::open(&path, Options::default()).expect_err("the journal is in use").to_string();
+    let wanted = format!(
+        "the journal in {} is in use by another process: stop that one, or give this one another journal path",
+        path.display()
+    );
+    assert_eq!(error, wanted);
+    drop(journal);
+    drop(open(&path));
+}
+
+#[test]
+fn what_is_not_a_journal_of_this_version_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(open(directory.path()));
+    let file = directory.path().join("journal.db");
+    let connection = Connection::open(&file).expect("the file");
+    connection.execute_batch("PRAGMA user_version = 7").expect("written");
+    drop(connection);
+    let error = Embedded::open(directory.path(), Options::default()).expect_err("newer").to_string();
+    assert!(
+        error.starts_with("the journal was written by a newer hookweir (its tables have version 7"),
+        "{error}"
+    );
+    fs::write(&file, "This is not a database, and long enough to be read as one. ".repeat(100))
+        .expect("written");
+    let error = Embedded::open(directory.path(), Options::default()).expect_err("no database");
+    assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+    let blocked = directory.path().join("file");
+    fs::write(&blocked, "").expect("written");
+    let error =
+        Embedded::open(&blocked.join("data"), Options::default()).expect_err("no directory").to_string();
+    assert!(error.starts_with("the journal's directory "), "{error}");
+}
+
+#[tokio::test]
+async fn one_commit_serves_all_that_wait() {
+    const CALLS: usize = 512;
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = Arc::new(open(directory.path()));
+    put(&journal, "first", "x").await;
+    let before = journal.stats();
+    // While another connection holds SQLite's write lock, the writer waits, and calls gather behind it.
+    let hold = Connection::open(directory.path().join("journal.db")).expect("the file");
+    hold.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..CALLS {
+        let journal = Arc::clone(&journal);
+        calls.spawn(async move { journal.append(vec![new(&number.to_string(), "x")]).await });
+    }
+    // This runtime has one thread and runs tasks in the order in which they were spawned.
+    calls.spawn(async move {
+        hold.execute_batch("ROLLBACK").expect("released");
+        Ok(Vec::new())
+    });
+    for answer in calls.join_all().await {
+        answer.expect("stored");
+    }
+    let after = journal.stats();
+    assert_eq!(after.calls - before.calls, CALLS as u64);
+    // The writer may have taken the first ones before the others were there.
+    assert!(after.commits - before.commits <= 2, "{} commits", after.commits - before.commits);
+    assert_eq!(after.sync_seconds.count, after.commits);
+    assert_eq!(after.sync_seconds.buckets.iter().map(|(_, n)| n).sum::<u64>(), after.commits);
+    assert!(after.sync_seconds.sum > before.sync_seconds.sum);
+}
+
+#[tokio::test]
+async fn the_size_limit_stops_events_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options { max_size: Some(2 << 20), ..Options::default() };
+    let journal = Embedded::open(directory.path(), options).expect("the journal opens");
+    let mut stored = Vec::new();
+    let refusal = loop {
+        match journal.append(vec![new(&stored.len().to_string(), vec![b'x'; 100_000])]).await {
+            Ok(answers) => stored.extend(answers),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refusal, Error::Full), "{refusal:?}");
+    assert!((10..=21).contains(&stored.len()), "{} events of 100 kB in 2 MiB", stored.len());
+    let health = journal.health().await.expect("health");
+    assert!(health.writable.expect_err("no room").starts_with("its content takes "), "says why");
+    assert!(health.bytes >= 2 << 20);
+    for answer in &stored {
+        let Appended::Stored { seq } = answer else { panic!("{answer:?}") };
+        settle(&journal, *seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    }
+    journal.requeue(Selection::Retry(key("0"))).await.expect("sent again");
+    assert_eq!(journal.expire(Timestamp::from_millis(i64::MAX), 5).await.expect("expired").events, 5);
+    until(|| async { journal.append(vec![new("again", "x")]).await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_event_is_reported_and_blocks_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    put(&journal, "1", "whole").await;
+    let damaged = put(&journal, "2", "SOME-BYTES-OF-DATA").await;
+    put(&journal, "3", "whole").await;
+    journal.close().await;
+    damage(directory.path(), "SOME-BYTES-OF-DATA");
+
+    let journal = open(directory.path());
+    match journal.event(&tenant(), &id("2")).await {
+        Err(Error::Corrupt(text)) => assert_eq!(text, "event 2 of tenant acme is not what was written"),
+        other => panic!("{other:?}"),
+    }
+    let due = journal.due(&lane(), Timestamp::from_millis(0), &[], 9).await.expect("read");
+    assert_eq!(due.iter().map(|due| due.event.id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
+    // It has not vanished: it ends where an operator looks.
+    until(|| async {
+        journal.delivery(&key("2")).await.expect("its head is whole").expect("there").status
+            != Status::Pending
+    })
+    .await;
+    let delivery = journal.delivery(&key("2")).await.expect("read").expect("there");
+    assert_eq!(delivery.status, Status::Failed);
+    assert_eq!(delivery.reason.as_deref(), Some("the stored event is damaged: it was not sent"));
+    let counts = journal.counts(&lane()).await.expect("read");
+    assert_eq!((counts.of(Status::Pending), counts.of(Status::Failed)), (2, 1));
+    assert_eq!(journal.stats().damaged, 1);
+    let held: Vec<Seq> = due.iter().map(|due| due.seq).collect();
+    assert!(!held.contains(&damaged));
+    assert_eq!(journal.next_due(&lane(), &held).await.expect("read"), None);
+    // Lists go on without it.
+    let filter = EventFilter { tenant: tenant(), event_type: None, since: None, until: None };
+    let events = journal.events(&filter, None, 9).await.expect("read");
+    assert_eq!(events.items.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["3", "1"]);
+    // Sent again, it is found again.
+    journal.requeue(Selection::Retry(key("2"))).await.expect("sent again");
+    assert_eq!(journal.due(&lane(), Timestamp::from_millis(0), &[], 9).await.expect("read").len(), 2);
+    until(|| async { journal.counts(&lane()).await.expect("read").of(Status::Failed) == 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_heads_and_requests_are_reported() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    put(&journal, "head", "whole").await;
+    let seq = put(&journal, "request", "whole").await;
+    let shaped = Shaped {
+        content_type: "text/plain".to_owned(),
+        headers: Vec::new(),
+        body: Bytes::from_static(b"THE-BYTES-SENT-FIRST"),
+    };
+    settle(
+        &journal,
+        seq,
+        Next::RetryAt { due: Timestamp::from_millis(5), shaped: Some(shaped), reason: None },
+    )
+    .await;
+    journal.close().await;
+    damage(directory.path(), "subject-of-head");
+    damage(directory.path(), "THE-BYTES-SENT-FIRST");
+
+    let journal = open(directory.path());
+    assert!(matches!(journal.event(&tenant(), &id("head")).await, Err(Error::Corrupt(_))));
+    assert!(matches!(journal.delivery(&key("head")).await, Err(Error::Corrupt(_))));
+    assert!(journal.event(&tenant(), &id("request")).await.expect("the event is whole").is_some());
+    assert!(journal.due(&lane(), Timestamp::from_millis(9), &[], 9).await.expect("read").is_empty());
+    until(|| async { journal.counts(&lane()).await.expect("read").of(Status::Failed) == 2 }).await;
+    let delivery = journal.delivery(&key("request")).await.expect("read").expect("there");
+    assert_eq!(delivery.reason.as_deref(), Some("the stored request is damaged: it was not sent"));
+    let filter = DeliveryFilter {
+        tenant: tenant(),
+        endpoint: None,
+        status: None,
+        event_type: None,
+        since: None,
+        until: None,
+    };
+    assert_eq!(journal.deliveries(&filter, None, 9).await.expect("read").items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_takes_no_events_after_an_unclean_stop() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let batch = (0..500).map(|number| new(&number.to_string(), vec![b'x'; 500])).collect();
+    journal.append(batch).await.expect("stored");
+    journal.close().await;
+    let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
+    connection.execute_batch("UPDATE meta SET value = 0 WHERE name = 'clean'").expect("written");
+    let page: u32 = connection
+        .query_row("SELECT pageno FROM dbstat WHERE name = 'idempotency' AND pagetype = 'leaf'", [], |row| {
+            row.get(0)
+        })
+        .expect("a page");
+    drop(connection);
+    let path = directory.path().join("journal.db");
+    let mut bytes = fs::read(&path).expect("the file");
+    bytes[(page as usize - 1) * 4096] = 0xee;
+    fs::write(&path, bytes).expect("written");
+
+    let journal = open(directory.path());
+    until(|| async { journal.health().await.expect("health").writable.is_err() }).await;
+    let why = journal.health().await.expect("health").writable.expect_err("damaged");
+    assert!(why.contains("is damaged"), "{why}");
+    assert!(matches!(journal.append(vec![new("next", "x")]).await, Err(Error::Corrupt(_))));
+    let due = journal.due(&lane(), Timestamp::from_millis(0), &[], 1).await.expect("deliveries go on");
+    settle(&journal, due[0].seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    assert_eq!(journal.counts(&lane()).await.expect("read").of(Status::Delivered), 1);
+}
