@@ -1,5 +1,6 @@
 //! Where a request goes and how it is signed: what the configuration says of an endpoint, checked.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,7 +26,9 @@ pub struct EgressPolicy {
 }
 
 /// A receiver of signed HTTP requests.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` form shows neither the path nor the values of headers: both may hold a token.
+#[derive(Clone)]
 pub struct HttpTarget {
     /// Checked by [`crate::guard::check_url`].
     pub url: Url,
@@ -37,6 +40,19 @@ pub struct HttpTarget {
     pub timeout: Duration,
     pub connect_timeout: Duration,
     pub success: Success,
+}
+
+impl fmt::Debug for HttpTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTarget")
+            .field("origin", &self.url.origin().ascii_serialization())
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("signing", &self.signing)
+            .field("timeout", &self.timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("success", &self.success)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How requests to a target are signed.
@@ -72,4 +88,30 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// The receiver said 410: it wants no more events.
     pub gone: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_debug_form_of_a_target_shows_no_token() {
+        let url = "https://hooks.example.com/services/token-1?key=token-2";
+        let target = HttpTarget {
+            url: url.parse().unwrap(),
+            configured_url: url.to_owned(),
+            headers: [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer token-3"))]
+                .into_iter()
+                .collect(),
+            signing: Signing::Ims(SecretString::from("token-4")),
+            timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(3),
+            success: Success::Any2xx,
+        };
+        let shown = format!("{target:?}");
+        assert!(!shown.contains("token"), "{shown}");
+        assert!(shown.contains("https://hooks.example.com") && shown.contains("authorization"), "{shown}");
+    }
 }
