@@ -35,6 +35,15 @@ use self::rig::Rig;
 use self::scenario::Scenario;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Load, gateway, receiver and relay share this machine, so that what counts is the gateway's part of the relay's
+figures, taken one right after the other. The journal lies in the directory for temporary files: set TMPDIR to
+the disk that is to be measured. Exits 1 when an accepted event was not delivered.
+
+Examples:
+  hookweir bench                                          all scenarios, about five minutes
+  hookweir bench --scenario filter --seconds 2 --rounds 3 a first look
+  hookweir bench --json > bench.json")]
 pub(crate) struct Args {
     /// Seconds of each measured run
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = RangedU64ValueParser::<u64>::new().range(1..=600))]
