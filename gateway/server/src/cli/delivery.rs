@@ -208,7 +208,10 @@ fn step(attempt: &AttemptView, previous: Option<&AttemptView>) -> String {
         text.push_str(&show::block(&call.log, "      | "));
     }
     if let Some(answer) = &attempt.answer {
-        let _ = writeln!(text, "    answer {}", answer.status);
+        // The reason of a failure tells the status already.
+        if attempt.reason.is_none() || !answer.body.is_empty() {
+            let _ = writeln!(text, "    answer {}", answer.status);
+        }
         if !answer.body.is_empty() {
             text.push_str(&show::data(answer.body.as_bytes(), "      | "));
         }
@@ -277,10 +280,17 @@ mod tests {
             }],
             ..attempt(1, "2026-01-31T12:00:00.000Z", Outcome::Retry)
         };
-        let second = attempt(2, "2026-01-31T12:00:05.250Z", Outcome::Delivered);
+        let empty = |status| Some(Answer { status, body: String::new() });
+        let second = AttemptView {
+            reason: Some("answered 503".to_owned()),
+            answer: empty(503),
+            ..attempt(2, "2026-01-31T12:00:05.250Z", Outcome::Retry)
+        };
+        let third =
+            AttemptView { answer: empty(200), ..attempt(3, "2026-01-31T12:05:05.250Z", Outcome::Delivered) };
         let detail = DeliveryDetail {
             delivery: delivery(Status::Delivered, None, None),
-            attempts: vec![first, second],
+            attempts: vec![first, second, third],
         };
         let wanted = "\
 evt_1 to billing
@@ -296,7 +306,11 @@ evt_1 to billing
       | oh\\u{1b}[2J no
       | sorry
 
-#2  2026-01-31T12:00:05.250Z  delivered  in 132 ms, 5s 250ms after #1
+#2  2026-01-31T12:00:05.250Z  retry  in 132 ms, 5s 250ms after #1
+    answered 503
+
+#3  2026-01-31T12:05:05.250Z  delivered  in 132 ms, 5m after #2
+    answer 200
 ";
         assert_eq!(timeline(&detail), wanted);
     }

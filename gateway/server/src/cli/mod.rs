@@ -119,6 +119,8 @@ impl Paging {
 
 /// Does what the process's arguments say.
 pub(crate) fn run() -> ExitCode {
+    // Clients ask for the process's one TLS provider. It fails where there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => {
