@@ -176,7 +176,11 @@ fn admin(
                 .and_then(|token| value.take(check_bearer(token.expose_secret(), 1).map(|()| token), report));
         }
         None if !admin.listen.ip().to_canonical().is_loopback() => {
-            let help = format!("add `token`: {}; or listen on 127.0.0.1", secret::EXAMPLE);
+            let help = format!(
+                "{} can be reached from other machines: as `token`, {}; or listen on 127.0.0.1",
+                admin.listen,
+                secret::EXAMPLE
+            );
             table.need("token", &help, report);
         }
         None => {}
@@ -305,5 +309,8 @@ pub(super) fn not_yet(what: &str, help: &str) -> Fault {
 pub(super) fn bad_name(of: &str, text: &str, error: &InvalidName) -> Fault {
     let sentence = error.to_string();
     let rule = sentence.split_once(": ").map_or(sentence.as_str(), |(_, rule)| rule);
-    Fault::new(format!("{text:?} can't be the name of a {of}"), rule)
+    Fault::new(format!("{text:?} can't be the name of {of}"), rule)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hookweir_delivery::guard::check_url;
 use hookweir_delivery::sign::Key as SigningKey;
 use hookweir_delivery::{HttpTarget, Signing};
-use hookweir_model::{MAX_HEADERS, PluginId, PluginRole, TypePattern, check_header};
+use hookweir_model::{InvalidHeader, MAX_HEADERS, PluginId, PluginRole, TypePattern, check_header};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -106,7 +106,10 @@ fn is_http(table: &Table<'_>, report: &mut Report) -> bool {
     let kinds: Vec<(&str, bool)> = [("http", true)].into_iter().chain(later).collect();
     match kind.one_of(&kinds, report) {
         Some(false) => {
-            kind.refuse(not_yet("this kind of endpoint", "use kind = \"http\""), report);
+            kind.refuse(
+                not_yet("this kind of endpoint", "leave the endpoint out, or write kind = \"http\""),
+                report,
+            );
             false
         }
         Some(true) => true,
@@ -184,7 +187,10 @@ fn resolve(
         let known: Vec<&str> = plugins.keys().map(PluginId::as_str).collect();
         let help = match near::nearest(text, &known) {
             Some(guess) => format!("did you mean {guess:?}?"),
-            None => format!("add a table [tenants.<id>.plugins.{text}] with the plugin's `file`"),
+            None if known.is_empty() => {
+                "add a table for it under the tenant's `plugins`, with its `file`".to_owned()
+            }
+            None => format!("its plugins are {}; or add a table for this one", near::list_of(&known, "and")),
         };
         return Err(Fault::new(format!("the tenant has no plugin {text:?}"), help));
     };
@@ -288,14 +294,13 @@ fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -
             Signing::Standard(keys.collect())
         }
         (Some(Named::Ims), Some(secret)) => {
-            // Its receivers know one signature header, so only the first key signs; the others are for a rotation
-            // that is still to come.
-            let mut keys = one_or_more(&secret, outside, report)
+            // Its receivers know one signature header, so the first key signs alone; those after it are for a
+            // rotation that is still to come.
+            let keys: Vec<SecretString> = one_or_more(&secret, outside, report)
                 .into_iter()
-                .filter_map(|(value, secret)| value.take(ims_key(&secret).map(|()| secret), report));
-            let first = keys.next();
-            keys.for_each(drop);
-            first.map_or(Signing::None, Signing::Ims)
+                .filter_map(|(value, secret)| value.take(ims_key(&secret).map(|()| secret), report))
+                .collect();
+            keys.into_iter().next().map_or(Signing::None, Signing::Ims)
         }
     }
 }
@@ -308,9 +313,10 @@ fn standard_key(secret: &SecretString) -> Result<SigningKey, Fault> {
 
 fn ims_key(secret: &SecretString) -> Result<(), Fault> {
     let key = secret.expose_secret();
-    let help = format!("use the AuthKey of the callback: at most {LONGEST_IMS_KEY} letters and digits");
+    let help = "use the AuthKey of the callback";
     if key.len() > LONGEST_IMS_KEY {
-        Err(Fault::new(format!("the key has {} characters", key.len()), help))
+        let what = format!("the key has {} characters, and IMS takes at most {LONGEST_IMS_KEY}", key.len());
+        Err(Fault::new(what, help))
     } else if key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
     } else {
@@ -344,9 +350,14 @@ fn headers(value: &Value<'_>, report: &mut Report) -> HeaderMap {
 }
 
 fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
-    let help = "a tenant may add headers of its own, such as x-team";
-    check_header(name, text).map_err(|error| Fault::new(error.to_string(), help))?;
-    let unfit = || Fault::new("this can't be sent as a header", help);
+    check_header(name, text).map_err(|error| {
+        let help = match &error {
+            InvalidHeader::Value { .. } => "write the value in ASCII and on one line",
+            _ => "headers of the receiver's own can be added, such as x-team",
+        };
+        Fault::new(error.to_string(), help)
+    })?;
+    let unfit = || Fault::new("this can't be sent as a header", "write name and value in ASCII");
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
     let mut content = HeaderValue::from_str(text).map_err(|_| unfit())?;
     // It may be a credential, so it never shows in a log.

@@ -3,6 +3,7 @@
 //! Nothing here knows what the keys mean, but for `include` itself.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -22,13 +23,11 @@ pub(super) fn parse<'a>(file: FileId, source: &'a Source, report: &mut Report) -
         return Some(table.into_inner());
     }
     errors.sort_by_key(|error| error.span().map(|span| span.start));
-    let mut last_line = None;
+    let mut last = None;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        let (line, _) = source.position(span.start);
-        // An error on the line of the one before it, or on the next, is most likely its echo.
-        let echo = last_line.is_some_and(|last| line <= last + 1);
-        last_line = Some(line);
+        let echo = last.is_some_and(|last| is_echo(source.text(), last, span.start));
+        last = Some(span.start);
         if echo {
             continue;
         }
@@ -37,7 +36,7 @@ pub(super) fn parse<'a>(file: FileId, source: &'a Source, report: &mut Report) -
             report.hide(&Place { file, span });
         }
         let what = format!("this is not TOML: {}", error.message());
-        match first_given(table.get_ref(), source.text(), &span) {
+        match first_given(source.text(), &span) {
             Some(first) => {
                 let help =
                     "a table or key stands once: put what belongs together in one place, or rename one";
@@ -54,30 +53,40 @@ pub(super) fn parse<'a>(file: FileId, source: &'a Source, report: &mut Report) -
     None
 }
 
-/// Where a key that the parser stumbled over was given before, if that is what it stumbled over.
-fn first_given(
-    table: &DeTable<'_>,
-    text: &str,
-    span: &std::ops::Range<usize>,
-) -> Option<std::ops::Range<usize>> {
+/// Whether a mistake is most likely what an earlier one has led to: no line that holds anything lies between them.
+fn is_echo(text: &str, earlier: usize, later: usize) -> bool {
+    let between = text.get(earlier..later).unwrap_or("");
+    // The rest of the first line and the start of the last are no lines of their own.
+    let lines =
+        between.split_once('\n').and_then(|(_, rest)| rest.rsplit_once('\n')).map_or("", |(lines, _)| lines);
+    lines.trim().is_empty()
+}
+
+/// Where a key that the parser stumbled over was given before, if that is what it stumbled over. The lines before
+/// are read anew, since of a table that is given twice the parser keeps the second.
+fn first_given(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
     let name = text.get(span.clone()).filter(|name| !name.is_empty())?;
-    let is_key = text.get(span.end..)?.trim_start().starts_with(['=', '.', ']']);
-    let mut before: Vec<std::ops::Range<usize>> = Vec::new();
-    let mut tables = vec![table];
+    if !text.get(span.end..)?.trim_start().starts_with(['=', '.', ']']) {
+        return None;
+    }
+    let line_start = text.get(..span.start)?.rfind('\n')? + 1;
+    let (before, _) = DeTable::parse_recoverable(text.get(..line_start)?);
+    let mut last: Option<Range<usize>> = None;
+    let mut tables = vec![before.get_ref()];
     while let Some(table) = tables.pop() {
         for (key, value) in table {
-            // Keys are compared as they were written, quotes included.
-            if key.span().end <= span.start && text.get(key.span()) == Some(name) {
-                before.push(key.span());
+            let later = last.as_ref().is_none_or(|last| last.start < key.span().start);
+            if later && text.get(key.span()) == Some(name) {
+                last = Some(key.span());
             }
             tables.extend(value.get_ref().as_table());
         }
     }
-    before.into_iter().max_by_key(|span| span.start).filter(|_| is_key)
+    last
 }
 
 /// The secrets that tell themselves by how they start, wherever they stand.
-fn secrets_by_prefix(text: &str) -> Vec<std::ops::Range<usize>> {
+fn secrets_by_prefix(text: &str) -> Vec<Range<usize>> {
     let of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
     ["whsec_", "whsk_"]
         .into_iter()
@@ -92,10 +101,15 @@ fn secrets_by_prefix(text: &str) -> Vec<std::ops::Range<usize>> {
 
 /// What has to be masked around a mistake in the syntax, where no walk can tell what is a secret: the letters and
 /// digits of every value, up to the line of the mistake, whose key may name a secret.
-fn secrets_near(text: &str, offset: usize) -> Vec<std::ops::Range<usize>> {
+fn secrets_near(text: &str, offset: usize) -> Vec<Range<usize>> {
     let end =
         text.get(offset..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| offset + length);
     let head = text.get(..end).unwrap_or(text);
+    let line = head.rsplit('\n').next().unwrap_or(head);
+    // A header holds nothing but names.
+    if line.trim_start().starts_with('[') && !line.contains(['"', '\'']) {
+        return Vec::new();
+    }
     // The statement that the mistake is in may have begun on an earlier line.
     let mut start = head.len();
     let statement = loop {
@@ -185,6 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_twice_is_found() {
+        for (text, again, first) in [
+            ("a = 1\na = 2\n", 6, Some(0)),
+            ("[a.b]\n[c]\n[a.b]\n", 13, Some(3)),
+            ("[a]\nurl = 1\n[b]\nurl = 1\nurl = 2\n", 24, Some(16)),
+            ("[a]\nurl = 1\n[b]\nurl = 1\nuri = 2\n", 24, None),
+            ("a = 1\nb = a\n", 10, None),
+        ] {
+            let length = text[again..].find([' ', '.', ']', '\n']).unwrap();
+            let found = first_given(text, &(again..again + length));
+            assert_eq!(found.map(|span| span.start), first, "{text}");
+        }
+    }
+
+    #[test]
     fn a_mistake_in_the_syntax_shows_no_secret() {
         for (text, shown) in [
             ("secret = ^hush\n", "secret = ****\n"),
@@ -194,6 +223,8 @@ mod tests {
             ("max_body = ^1MiB\n", "max_body = 1MiB\n"),
             ("url = \"x^ # whsec_abc+/=\n", "url = \"x # whsec_******\n"),
             ("[tenants^\nx = 1", "[tenants\nx = 1"),
+            ("keys = []\n[tenants.acme^]", "keys = []\n[tenants.acme]"),
+            ("keys = [\n[\"hush\"^", "keys = [\n[\"****\""),
         ] {
             assert_eq!(masked(text), shown, "{text}");
         }

@@ -44,19 +44,22 @@ pub(super) fn plugin(
     let Some(path) = table.need("file", "add `file = \"path/to/plugin.wasm\"`", report) else {
         return Plugin { file: None, exports: None };
     };
-    let Some((file, wasm)) = read(&path, outside, report) else {
-        return Plugin { file: None, exports: None };
-    };
+    let unusable = Plugin { file: None, exports: None };
+    let Some((file, wasm)) = read(&path, outside, report) else { return unusable };
     let digest = Digest::of(&wasm);
-    if let Some((pin, Some(pinned))) = &pin
-        && *pinned != digest
-    {
-        let help = format!("if this is the file that you want, write sha256 = \"{digest}\"");
-        pin.refuse(Fault::new(format!("{} has another digest", file.display()), help), report);
+    match pin {
+        Some((pin, Some(pinned))) if pinned != digest => {
+            let help = format!("if this is the file that you want, write sha256 = \"{digest}\"");
+            pin.refuse(Fault::new(format!("{} has another digest", file.display()), help), report);
+            // Nobody has vouched for this file: it is not looked into.
+            return unusable;
+        }
+        Some((_, None)) => return unusable,
+        _ => {}
     }
     let file = PluginFile { file, wasm, digest, config: config.into(), limits };
     let exports = outside.inspect.and_then(|inspect| {
-        let help = "build it as a component for one of the worlds of hookweir:plugin, within the limits";
+        let help = "build it as a component for a world of hookweir:plugin";
         path.take(inspect(&file).map_err(|reason| Fault::new(reason, help)), report)
     });
     Plugin { file: Some(file), exports }
@@ -64,7 +67,7 @@ pub(super) fn plugin(
 
 /// Reads the id of a plugin from its key.
 pub(super) fn id(text: &str) -> Result<PluginId, Fault> {
-    PluginId::new(text).map_err(|error| super::check::bad_name("plugin", text, &error))
+    PluginId::new(text).map_err(|error| super::check::bad_name("a plugin", text, &error))
 }
 
 fn read(

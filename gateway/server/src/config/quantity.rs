@@ -43,9 +43,21 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     })
 }
 
-/// Writes a duration as it may stand in the configuration.
+/// Writes a duration as it may stand in the configuration, in the largest unit that divides it.
 pub(super) fn show_duration(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    const SECOND: u128 = 1_000_000_000;
+    const UNITS: [(&str, u128); 5] = [
+        ("d", 86_400 * SECOND),
+        ("h", 3_600 * SECOND),
+        ("m", 60 * SECOND),
+        ("s", SECOND),
+        ("ms", SECOND / 1000),
+    ];
+    let nanos = duration.as_nanos();
+    UNITS
+        .into_iter()
+        .find(|(_, scale)| nanos >= *scale && nanos.is_multiple_of(*scale))
+        .map_or_else(|| format!("{nanos}ns"), |(name, scale)| format!("{}{name}", nanos / scale))
 }
 
 /// Reads a size such as `"16MiB"`, in bytes.

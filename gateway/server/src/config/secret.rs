@@ -41,7 +41,10 @@ pub(super) fn secret(
             None
         }
         (None, None) => {
-            value.refuse(Fault::new("this names no place for the secret", EXAMPLE), report);
+            // Where it names another key, that was reported above.
+            if table.is_empty() {
+                value.refuse(Fault::new("this names no place for the secret", EXAMPLE), report);
+            }
             None
         }
     }

@@ -34,7 +34,7 @@ impl Tenants {
             return;
         };
         for (key, value) in tenants.entries() {
-            let id = TenantId::new(key.text).map_err(|error| bad_name("tenant", key.text, &error));
+            let id = TenantId::new(key.text).map_err(|error| bad_name("a tenant", key.text, &error));
             let id = id.map_err(|fault| report.add(&key.name, &key.place, fault)).ok();
             let Some(table) = value.table(example, report) else { continue };
             let tenant = self.tenant(&table, outside, report);
@@ -81,7 +81,7 @@ impl Tenants {
         for (key, value) in table_of(table, "endpoints", example, report).iter().flat_map(Table::entries) {
             let Some(table) = value.table(example, report) else { continue };
             let endpoint = endpoint(&table, &plugins, outside, report);
-            match EndpointId::new(key.text).map_err(|error| bad_name("endpoint", key.text, &error)) {
+            match EndpointId::new(key.text).map_err(|error| bad_name("an endpoint", key.text, &error)) {
                 Ok(id) => endpoints.extend(endpoint.map(|endpoint| (id, endpoint))),
                 Err(fault) => report.add(&key.name, &key.place, fault),
             }
@@ -100,7 +100,9 @@ impl Tenants {
         let help = "add `keys = [{ env = \"NAME\" }]`, by which its senders are known; [] if nobody may send";
         let Some(value) = table.need("keys", help, report) else { return Vec::new() };
         let Some(items) = value.as_list() else {
-            report.hide(value.place());
+            if value.as_table().is_none() {
+                report.hide(value.place());
+            }
             let help = format!("put it in a list: {} in [ ]", secret::EXAMPLE);
             return value.wrong_type("a list of keys", &help, report).unwrap_or_default();
         };

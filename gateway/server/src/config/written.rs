@@ -49,10 +49,6 @@ impl<'a> Table<'a> {
         &self.name
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
-    }
-
     /// Reports every key that is not one of these.
     pub(super) fn allow(&self, known: &[&str], report: &mut Report) {
         for (key, value) in self.entries {
@@ -74,6 +70,10 @@ impl<'a> Table<'a> {
             }
             report.add(&self.full_name(text), &self.at(key.span()), Fault::new("there is no such key", help));
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
@@ -196,7 +196,10 @@ impl<'a> Value<'a> {
         range: std::ops::RangeInclusive<u64>,
         report: &mut Report,
     ) -> Option<u64> {
-        let help = format!("write a whole number from {} to {}", range.start(), range.end());
+        let help = match (range.start(), range.end()) {
+            (0, &u64::MAX) => "write a whole number, without quotes".to_owned(),
+            (lowest, highest) => format!("write a whole number from {lowest} to {highest}"),
+        };
         let DeValue::Integer(digits) = self.raw else {
             return self.wrong_type("a whole number", &help, report);
         };
