@@ -57,7 +57,7 @@ fn report(shared: &Shared, path: &Path, found: Result<String, rusqlite::Error>) 
     let path = path.display();
     match found {
         Ok(text) if text == "ok" => {
-            tracing::info!("the journal in {path} is whole after a stop that was not in order")
+            tracing::info!("the journal in {path} is whole after a stop that was not in order");
         }
         Ok(text) => shared.door.damaged(format!("the journal in {path} is damaged: {text}")),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {

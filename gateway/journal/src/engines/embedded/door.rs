@@ -99,9 +99,11 @@ impl Door {
             return;
         }
         match &to {
+            // The figures in the reason change all the time; that there is no room is said once.
+            State::NoRoom(_) if matches!(*state, State::NoRoom(_)) => {}
             State::NoRoom(why) => tracing::warn!("the journal refuses events: {why}"),
             State::Damaged(why) | State::Poisoned(why) => {
-                tracing::error!("the journal refuses events: {why}")
+                tracing::error!("the journal refuses events: {why}");
             }
             State::Open => tracing::info!("the journal takes events again"),
             State::Closed => {}

@@ -66,12 +66,10 @@ pub(crate) async fn deliveries_are_listed_newest_first_and_by_endpoint(subject: 
 
 pub(crate) async fn filters_select(subject: Subject) {
     let journal = &subject.journal;
-    for (number, kind) in
-        ["order.created", "order.paid", "user.created", "order.item.added"].iter().enumerate()
-    {
+    for (number, kind) in (0..).zip(["order.created", "order.paid", "user.created", "order.item.added"]) {
         let mut event = event(&number.to_string());
         event.event_type = EventType::new(kind).unwrap();
-        event.received = at(60_000 * number as i64);
+        event.received = at(60_000 * number);
         let seq = put_event(journal, event, &["a", "b"]).await;
         if number % 2 == 1 {
             settle(journal, &lane("a"), seq, 1, ended(Status::Failed)).await;

@@ -190,11 +190,11 @@ struct Lane<'q> {
     /// The highest number that was not read yet.
     to: i64,
     /// How many rows to read next: few at first, since most lanes of a large tenant give a page a row or none.
-    batch: usize,
+    batch: u32,
 }
 
-const FIRST_BATCH: usize = 4;
-const LARGEST_BATCH: usize = 256;
+const FIRST_BATCH: u32 = 4;
+const LARGEST_BATCH: u32 = 256;
 
 pub(in crate::engines::embedded) fn list(
     connection: &Connection,
@@ -283,16 +283,15 @@ impl Lane<'_> {
             }
         };
         let mut statement = connection.prepare_cached(sql)?;
-        let batch = self.batch as i64;
         let mut rows = match status.filter(|status| status.code() > Status::Delivered.code()) {
-            Some(status) => statement.query((self.id, from, self.to, batch, status.code()))?,
-            None => statement.query((self.id, from, self.to, batch))?,
+            Some(status) => statement.query((self.id, from, self.to, self.batch, status.code()))?,
+            None => statement.query((self.id, from, self.to, self.batch))?,
         };
         while let Some(row) = rows.next()? {
             self.ahead.push_back(Stored::read(row)?);
         }
         self.to = match self.ahead.back() {
-            Some(stored) if self.ahead.len() == self.batch => stored.seq - 1,
+            Some(stored) if self.ahead.len() == self.batch as usize => stored.seq - 1,
             _ => from - 1,
         };
         self.batch = (self.batch * 2).min(LARGEST_BATCH);

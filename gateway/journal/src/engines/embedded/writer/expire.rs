@@ -12,7 +12,7 @@ use crate::engines::embedded::record;
 
 /// How many events are looked at in one group, and how many of them removed: a large expiry then holds nobody up for
 /// long. Looking is much cheaper than removing.
-const LOOKED_AT: usize = 2048;
+const LOOKED_AT: u32 = 2048;
 const REMOVED: u64 = 512;
 
 /// One call of [`Journal::expire`](crate::Journal::expire).
@@ -65,7 +65,7 @@ pub(super) fn expire(
     let mut progress = input.done;
     let bound: Option<i64> = statements.last_until.query_row((minute(input.before),), |row| row.get(0))?;
     let part = read_part(statements, progress.after, bound.unwrap_or(0))?;
-    progress.is_over = part.len() < LOOKED_AT;
+    progress.is_over = part.len() < LOOKED_AT as usize;
     let stop_at = input.budget.min(progress.removed + REMOVED);
     for old in part {
         if old.received >= input.before.as_millis() {
@@ -96,7 +96,7 @@ pub(super) fn expire(
 }
 
 fn read_part(statements: &mut Statements<'_>, after: i64, bound: i64) -> Result<Vec<Old>, Fault> {
-    let rows = statements.oldest.query_map((after, bound, LOOKED_AT as i64), |row| {
+    let rows = statements.oldest.query_map((after, bound, LOOKED_AT), |row| {
         Ok(Old {
             seq: row.get(0)?,
             tenant: row.get(1)?,

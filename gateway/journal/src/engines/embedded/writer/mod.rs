@@ -182,7 +182,7 @@ impl Writer<'_> {
                 self.poisoned = Some(why);
             }
             Err(fault) if group.len() == 1 => {
-                group.into_iter().for_each(|op| op.fail(fault.clone().of_write()))
+                group.into_iter().for_each(|op| op.fail(fault.clone().of_write()));
             }
             Err(_) => group.into_iter().for_each(|op| self.write_all(vec![op])),
         }
@@ -294,7 +294,7 @@ impl Writer<'_> {
                 job.outcome = Some(Ok(epoch));
             }
             Op::Quarantine { lane, seq, reason } => {
-                settle::quarantine(statements, tally, *lane, *seq, reason)?
+                settle::quarantine(statements, tally, *lane, *seq, reason)?;
             }
             #[cfg(test)]
             Op::Execute(job) => {

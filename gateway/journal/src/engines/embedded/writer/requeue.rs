@@ -11,7 +11,7 @@ use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record;
 
 /// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
-const PART: usize = 1000;
+const PART: u32 = 1000;
 
 /// The statuses that a recovery takes up.
 const LOST: [Status; 2] = [Status::Exhausted, Status::Failed];
@@ -120,7 +120,7 @@ fn recover_part(
         let first: Option<i64> =
             statements.first_since.query_row((minute(recover.since),), |row| row.get(0))?;
         let after = progress.after.max(first.unwrap_or(last + 1) - 1);
-        let bounds = (recover.lane, status.code(), after, recover.since.as_millis(), PART as i64);
+        let bounds = (recover.lane, status.code(), after, recover.since.as_millis(), PART);
         let part: Vec<i64> =
             statements.lost.query_map(bounds, |row| row.get(0))?.collect::<Result<_, _>>()?;
         for seq in &part {
@@ -128,7 +128,7 @@ fn recover_part(
         }
         progress.again += part.len() as u64;
         progress = match part.last() {
-            Some(seq) if part.len() == PART => Progress { after: *seq, ..progress },
+            Some(seq) if part.len() == PART as usize => Progress { after: *seq, ..progress },
             _ => Progress { after: 0, status: progress.status + 1, ..progress },
         };
     }
