@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::value::RawValue;
@@ -151,19 +151,23 @@ pub(crate) fn excerpt(text: &str, most: usize) -> String {
 /// For whom a table is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// A person at a terminal: lines, and cells that wrap to its width.
-    Terminal,
+    /// A person at a terminal of so many columns.
+    Terminal(u16),
     /// A pipe or file: a line a row, columns two blanks apart.
     Plain,
 }
 
 impl Look {
     pub(crate) fn of_stdout() -> Self {
-        if io::stdout().is_terminal() { Self::Terminal } else { Self::Plain }
+        // The width is known where standard output is a terminal, and nowhere else.
+        Table::new().width().map_or(Self::Plain, Self::Terminal)
     }
 }
 
-/// A list with a header. The first column names the row and is never broken over lines.
+/// The narrowest last column that reads well when its text is wrapped.
+const NARROWEST: u16 = 20;
+
+/// A list with a header. Names, ids and times are made to be copied, so only the last column is ever wrapped.
 #[derive(Debug)]
 pub(crate) struct Rows {
     header: Vec<&'static str>,
@@ -181,31 +185,52 @@ impl Rows {
     }
 
     pub(crate) fn render(&self, look: Look) -> String {
+        match look {
+            Look::Terminal(width) => self.ruled(width).unwrap_or_else(|| self.plain()),
+            Look::Plain => self.plain(),
+        }
+    }
+
+    fn plain(&self) -> String {
         let mut table = Table::new();
         table.set_header(&self.header).add_rows(&self.rows);
-        match look {
-            Look::Terminal => {
-                table
-                    .load_style(presets::UTF8_HORIZONTAL_ONLY)
-                    .set_content_arrangement(ContentArrangement::Dynamic);
-                if let Some(first) = table.column_mut(0) {
-                    first.set_constraint(ColumnConstraint::ContentWidth);
-                }
-            }
-            Look::Plain => {
-                table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-                for column in table.column_iter_mut() {
-                    column.set_padding((0, 2));
-                }
-            }
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
         }
-        let mut text: String =
-            table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect();
-        if text.is_empty() {
-            text.push('\n');
-        }
-        text
+        lines(&table)
     }
+
+    /// A table with lines that fits the width, without the columns that say nothing; `None` where it is too wide.
+    fn ruled(&self, width: u16) -> Option<String> {
+        let told: Vec<usize> = (0..self.header.len())
+            .filter(|column| self.rows.iter().any(|row| !row[*column].is_empty()))
+            .collect();
+        let mut table = Table::new();
+        table.set_header(told.iter().map(|column| self.header[*column]));
+        table.add_rows(self.rows.iter().map(|row| told.iter().map(|column| &row[*column])));
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(width);
+        let mut widths = table.column_max_content_widths();
+        let last = widths.pop()?;
+        // A column is as wide as its content, a blank on either side, and a blank between two of them.
+        let fixed = widths.iter().fold(2, |sum: u16, width| sum.saturating_add(*width).saturating_add(3));
+        if fixed.saturating_add(last.min(NARROWEST)) > width {
+            return None;
+        }
+        for column in table.column_iter_mut().take(widths.len()) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+        Some(lines(&table))
+    }
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
 }
 
 /// Prints a page of a list. What is said about it goes to standard error, out of the way of pipes.
@@ -292,7 +317,32 @@ mod tests {
             rows.render(Look::Plain),
             "ID      TYPE           REASON\nevt_1   order.created\nevt_22  a              two\\nlines\n"
         );
-        assert!(rows.render(Look::Terminal).contains("order.created"));
+    }
+
+    #[test]
+    fn a_table_wraps_its_last_column_alone_and_leaves_out_empty_ones() {
+        let mut rows = Rows::new(&["EVENT", "DUE", "RECEIVED", "REASON"]);
+        rows.push(["evt_01a20ffdf96b75a69c0afa025fc5eaa0", "", "2026-01-31T12:00:00.000Z", ""]);
+        rows.push([
+            "evt_2",
+            "",
+            "2026-01-31T12:00:00.000Z",
+            "the plugin keep-above ran into its limit of 16 MiB",
+        ]);
+        let wide = rows.render(Look::Terminal(90));
+        assert!(wide.lines().all(|line| line.chars().count() <= 90), "{wide}");
+        for whole in ["evt_01a20ffdf96b75a69c0afa025fc5eaa0", "2026-01-31T12:00:00.000Z", "16 MiB"] {
+            assert!(wide.contains(whole), "{wide}");
+        }
+        assert!(!wide.contains("DUE") && !wide.contains("limit of 16 MiB"), "{wide}");
+        assert_eq!(rows.render(Look::Terminal(80)), rows.render(Look::Plain), "too narrow for lines");
+    }
+
+    #[test]
+    fn a_list_without_rows_is_its_header_in_a_pipe() {
+        let rows = Rows::new(&["EVENT", "TYPE"]);
+        assert_eq!(rows.render(Look::Plain), "EVENT  TYPE\n");
+        assert_eq!(rows.render(Look::Terminal(80)), rows.render(Look::Plain));
     }
 
     #[test]
