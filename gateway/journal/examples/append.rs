@@ -3,8 +3,8 @@
 //!
 //! `cargo run --release -p hookweir-journal --example append [EVENTS] [DIRECTORY]`
 //!
-//! Each event has 1 KiB of data and one delivery, which is settled as delivered with its attempt. The run ends when
-//! all are settled.
+//! Each event has 1 KiB of data and one delivery, which is settled with its attempt: one in a hundred as failed, the
+//! others as delivered. The run ends when all are settled; then lists are read from what it left.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
-use hookweir_journal::{Appended, Journal, NewEvent, Next, Settlement};
+use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Journal, NewEvent, Next, Settlement};
 use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType, Outcome, Status, TenantId,
     Timestamp,
@@ -165,7 +165,7 @@ async fn embedded(directory: &Path, tasks: usize, events: usize) -> Result<Run> 
                 let appended = journal.append(vec![new]).await?;
                 waits.push(started.elapsed());
                 let [Appended::Stored { seq }] = appended[..] else { bail!("not stored: {appended:?}") };
-                settle.send(delivered(lane, seq, epoch)).await.context("the settler is gone")?;
+                settle.send(settlement(lane, seq, epoch)).await.context("the settler is gone")?;
             }
             Ok(waits)
         });
@@ -176,8 +176,46 @@ async fn embedded(directory: &Path, tasks: usize, events: usize) -> Result<Run> 
     let (wall, cpu) = (started.elapsed(), cpu_time().saturating_sub(cpu));
     let after = journal.stats();
     let syncing = Duration::from_secs_f64(after.sync_seconds.sum - before.sync_seconds.sum);
+    lists(&journal, &tenant, &lanes).await?;
     journal.close().await;
     Ok(Run { events: waits.len(), wall, cpu, commits: after.commits - before.commits, syncing, waits })
+}
+
+/// Reads pages of 50 and prints how long each took, the best of five.
+async fn lists(journal: &Embedded, tenant: &TenantId, lanes: &[EndpointKey]) -> Result<()> {
+    let events = EventFilter { tenant: tenant.clone(), event_type: None, since: None, until: None };
+    let of_status = |status| DeliveryFilter {
+        tenant: tenant.clone(),
+        endpoint: None,
+        status,
+        event_type: None,
+        since: None,
+        until: None,
+    };
+    let newest = journal.events(&events, None, 1).await?.items.pop().context("no event")?;
+    let lane = lanes.first().context("no lane")?;
+    let mut best = [Duration::MAX; 5];
+    for _ in 0..5 {
+        for (read, best) in best.iter_mut().enumerate() {
+            let started = Instant::now();
+            match read {
+                0 => drop(journal.event(tenant, &newest.id).await?),
+                1 => drop(journal.events(&events, None, 50).await?),
+                2 => drop(journal.deliveries(&of_status(None), None, 50).await?),
+                3 => drop(journal.deliveries(&of_status(Some(Status::Failed)), None, 50).await?),
+                _ => drop(journal.due(lane, Timestamp::now(), &[], 50).await?),
+            }
+            *best = (*best).min(started.elapsed());
+        }
+    }
+    let names = ["event by id", "50 events", "50 deliveries", "50 failed", "due"];
+    let shown: Vec<String> = names
+        .iter()
+        .zip(best)
+        .map(|(name, best)| format!("{name} {:.2}", best.as_secs_f64() * 1e3))
+        .collect();
+    println!("       reads, ms: {}", shown.join(", "));
+    Ok(())
 }
 
 /// Settles what has gathered, as the dispatcher does.
@@ -214,7 +252,9 @@ fn event(lane: &EndpointKey) -> Result<NewEvent> {
     })
 }
 
-fn delivered(lane: &EndpointKey, seq: hookweir_journal::Seq, epoch: Epoch) -> Settlement {
+fn settlement(lane: &EndpointKey, seq: hookweir_journal::Seq, epoch: Epoch) -> Settlement {
+    let is_failed = seq.0.is_multiple_of(100);
+    let status = if is_failed { Status::Failed } else { Status::Delivered };
     Settlement {
         endpoint: lane.clone(),
         seq,
@@ -223,11 +263,11 @@ fn delivered(lane: &EndpointKey, seq: hookweir_journal::Seq, epoch: Epoch) -> Se
             number: 1,
             started: Timestamp::now(),
             duration_ms: 3,
-            outcome: Outcome::Delivered,
+            outcome: if is_failed { Outcome::Rejected } else { Outcome::Delivered },
             reason: None,
             answer: None,
             plugins: Vec::new(),
         }),
-        next: Next::Final { status: Status::Delivered, reason: None },
+        next: Next::Final { status, reason: None },
     }
 }

@@ -1,8 +1,8 @@
 //! The embedded engine: SQLite in a directory of its own, for a gateway on one machine.
 //!
-//! One thread writes ([`writer`]), a few connections read ([`read`]). Every commit is synced before anyone is
-//! answered, and one sync serves all calls that have gathered meanwhile. A second process is kept out by a file lock
-//! ([`lock`]), so this one owns all shards, under an epoch that counts openings.
+//! One thread writes (`writer`), a few connections read (`read`). Every commit is synced before anyone is answered,
+//! and one sync serves all calls that have gathered meanwhile. A second process is kept out by a file lock (`lock`),
+//! so this one owns all shards, under an epoch that counts openings.
 //!
 //! Files: `journal.db`, its companions `-wal` and `-shm`, and `lock`. SQLite's own command line can read the journal
 //! while the gateway runs (open it read-only).
