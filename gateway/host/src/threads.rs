@@ -42,10 +42,7 @@ struct Task<J, R> {
 
 impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
     /// Starts `count` threads that put each job through `work`, which must not panic.
-    pub(crate) fn start(
-        count: usize,
-        work: impl Fn(&J) -> R + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(count: usize, work: impl Fn(&J) -> R + Send + Sync + 'static) -> io::Result<Self> {
         let count = count.max(1);
         let shared = Arc::new(Shared {
             state: Mutex::new(State { queue: Fair::new(count), rooms: HashMap::new(), closing: false }),
@@ -245,10 +242,12 @@ mod tests {
         // Polled once, so that it is in the queue, and then given up.
         let owner = tenant("a");
         let mut abandoned = Box::pin(threads.run(&owner, "abandoned"));
-        assert!(std::future::poll_fn(|context| {
-            std::task::Poll::Ready(abandoned.as_mut().poll(context).is_pending())
-        })
-        .await);
+        assert!(
+            std::future::poll_fn(|context| {
+                std::task::Poll::Ready(abandoned.as_mut().poll(context).is_pending())
+            })
+            .await
+        );
         drop(abandoned);
         for _ in 0..2 {
             let_go.send(()).unwrap();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hookweir_model::{Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp};
+use hookweir_model::{
+    Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// The answer to an accepted event.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
 use hookweir_journal::Journal;
-use hookweir_journal::embedded::{Embedded, Options};
+use hookweir_journal::engines::embedded::{Embedded, Options};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -77,12 +77,18 @@ impl App {
         raise_file_limit();
         let accept_listener = bind(config.accept.listen, "accept").await?;
         let admin_listener = bind(config.admin.listen, "admin").await?;
-        let accept_addr = accept_listener.local_addr().context("failed to read the accept listener's address")?;
-        let admin_addr = admin_listener.local_addr().context("failed to read the admin listener's address")?;
+        let accept_addr =
+            accept_listener.local_addr().context("failed to read the accept listener's address")?;
+        let admin_addr =
+            admin_listener.local_addr().context("failed to read the admin listener's address")?;
         config.egress.own_addresses = vec![accept_addr, admin_addr];
 
-        let metrics = Arc::new(Metrics::new());
-        let journal = open_journal(&config, &metrics).await?;
+        let journal = Arc::new(open_journal(&config).await?);
+        let metrics = Arc::new(Metrics::new({
+            let journal = Arc::clone(&journal);
+            move || journal.stats().sync_seconds
+        }));
+        let journal: Arc<dyn Journal> = journal;
         let host = Arc::new(host(&config.journal.path)?);
         let max_age = config.journal.retention;
         let live = Live::build(config, &host, None).await.map_err(Refused::Configuration)?;
@@ -100,15 +106,19 @@ impl App {
         )
         .await?;
 
-        let accept = Arc::new(Accept {
-            live: Arc::clone(&live),
+        let path = Arc::new(accept::Path {
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
             metrics: Arc::clone(&metrics),
             broken: broken.clone(),
         });
-        let admin =
-            Admin { live: Arc::clone(&live), journal: Arc::clone(&journal), dispatcher: dispatcher.clone(), metrics };
+        let accept = Arc::new(Accept { live: Arc::clone(&live), metrics: Arc::clone(&metrics), path });
+        let admin = Admin {
+            live: Arc::clone(&live),
+            journal: Arc::clone(&journal),
+            dispatcher: dispatcher.clone(),
+            metrics,
+        };
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),
             tokio::spawn(admin::serve(admin_listener, admin, stop.clone())),
@@ -166,21 +176,17 @@ impl App {
 
 async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("failed to listen on {address}: change {which}.listen, or stop what uses that port"))
+    bound.with_context(|| {
+        format!("failed to listen on {address}: change {which}.listen, or stop what uses that port")
+    })
 }
 
-async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>> {
+async fn open_journal(config: &Config) -> Result<Embedded> {
     let path: PathBuf = config.journal.path.clone();
-    let metrics = Arc::clone(metrics);
-    let options = Options {
-        max_size: Some(config.journal.max_size),
-        on_sync: Some(Arc::new(move |took| metrics.journal_sync(took))),
-        ..Options::default()
-    };
-    let open = move || Embedded::open(&path, options);
-    let opened = tokio::task::spawn_blocking(open).await.context("opening the journal was broken off")?;
-    let journal = opened.with_context(|| format!("failed to open the journal in {}", config.journal.path.display()))?;
-    Ok(Arc::new(journal))
+    let options = Options { max_size: Some(config.journal.max_size), ..Options::default() };
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, options)).await;
+    let opened = opened.context("opening the journal was broken off")?;
+    opened.with_context(|| format!("failed to open the journal in {}", config.journal.path.display()))
 }
 
 /// Each connection takes a descriptor, and the usual soft limit of 1,024 is soon reached.

@@ -45,8 +45,12 @@ pub(crate) fn wrap(format: Format, event: &Event, content: Shaped) -> Result<Sha
         Format::Ims { user_id } => {
             let message_body = json(&content.body, "ims")?;
             let event_time = Timestamp::parse(&event.time).unwrap_or(event.received).to_seconds_string();
-            let message =
-                ImsMessage { event_type: event.event_type.as_str(), user_id, event_time: &event_time, message_body };
+            let message = ImsMessage {
+                event_type: event.event_type.as_str(),
+                user_id,
+                event_time: &event_time,
+                message_body,
+            };
             ("ims", serde_json::to_vec(&message))
         }
     };
@@ -78,8 +82,11 @@ mod tests {
             ordering_key: None,
             data: Bytes::from_static(data.as_bytes()),
         };
-        let content =
-            Shaped { content_type: event.content_type.clone(), headers: Vec::new(), body: event.data.clone() };
+        let content = Shaped {
+            content_type: event.content_type.clone(),
+            headers: Vec::new(),
+            body: event.data.clone(),
+        };
         (event, content)
     }
 
@@ -90,7 +97,9 @@ mod tests {
             (Format::Data, data.to_owned()),
             (
                 Format::Envelope,
-                format!(r#"{{"type":"FileUploadComplete","timestamp":"2022-07-15T10:48:14.5+02:00","data":{data}}}"#),
+                format!(
+                    r#"{{"type":"FileUploadComplete","timestamp":"2022-07-15T10:48:14.5+02:00","data":{data}}}"#
+                ),
             ),
             (
                 Format::Ims { user_id: 1_833_220_977_560_000 },
@@ -107,7 +116,9 @@ mod tests {
 
     #[test]
     fn only_data_takes_what_is_not_json() {
-        for (format, fits) in [(Format::Data, true), (Format::Envelope, false), (Format::Ims { user_id: 1 }, false)] {
+        for (format, fits) in
+            [(Format::Data, true), (Format::Envelope, false), (Format::Ims { user_id: 1 }, false)]
+        {
             let (event, content) = event("not json");
             assert_eq!(wrap(format, &event, content).is_ok(), fits, "{format:?}");
         }

@@ -127,7 +127,11 @@ impl Live {
 }
 
 impl Tenant {
-    async fn build(id: &TenantId, settings: &config::Tenant, host: &Host) -> Result<Self, Vec<PluginProblem>> {
+    async fn build(
+        id: &TenantId,
+        settings: &config::Tenant,
+        host: &Host,
+    ) -> Result<Self, Vec<PluginProblem>> {
         let mut problems = Vec::new();
         let mut plugins = HashMap::with_capacity(settings.plugins.len());
         let problem = |plugin: &PluginId, file: &config::PluginFile, problem: String| PluginProblem {
@@ -148,10 +152,13 @@ impl Tenant {
         for (endpoint, endpoint_settings) in &settings.endpoints {
             let mut chain = Vec::new();
             let filters = endpoint_settings.filters.iter().map(|name| (name, PluginRole::Filter));
-            let transformers = endpoint_settings.transformers.iter().map(|name| (name, PluginRole::Transformer));
+            let transformers =
+                endpoint_settings.transformers.iter().map(|name| (name, PluginRole::Transformer));
             for (name, role) in filters.chain(transformers) {
                 // A plugin that is missing here was reported above, or by the check of the configuration.
-                let (Some(plugin), Some(file)) = (plugins.get(name), settings.plugins.get(name)) else { continue };
+                let (Some(plugin), Some(file)) = (plugins.get(name), settings.plugins.get(name)) else {
+                    continue;
+                };
                 let exports = plugin.exports();
                 let fits = match role {
                     PluginRole::Filter => exports.filter,
@@ -167,7 +174,10 @@ impl Tenant {
             }
             let key = EndpointKey::new(id.clone(), endpoint.clone());
             let endpoint_settings = endpoint_settings.clone();
-            endpoints.insert(endpoint.clone(), Arc::new(Endpoint { key, settings: endpoint_settings, chain: chain.into() }));
+            endpoints.insert(
+                endpoint.clone(),
+                Arc::new(Endpoint { key, settings: endpoint_settings, chain: chain.into() }),
+            );
         }
         if problems.is_empty() {
             let order = settings.endpoints.keys().cloned().collect();
@@ -180,9 +190,9 @@ impl Tenant {
     /// The endpoints that an event of this type goes to, those that are switched off included: their deliveries wait.
     pub(crate) fn matching(&self, event_type: &EventType) -> Vec<EndpointId> {
         let wants = |endpoint: &&EndpointId| {
-            self.endpoints
-                .get(*endpoint)
-                .is_some_and(|endpoint| endpoint.settings.event_types.iter().any(|pattern| pattern.matches(event_type)))
+            self.endpoints.get(*endpoint).is_some_and(|endpoint| {
+                endpoint.settings.event_types.iter().any(|pattern| pattern.matches(event_type))
+            })
         };
         self.order.iter().filter(wants).cloned().collect()
     }

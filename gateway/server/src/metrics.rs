@@ -7,9 +7,12 @@ use std::fmt;
 use std::time::Duration;
 
 use hookweir_journal::Health;
+use hookweir_journal::engines::embedded;
 use hookweir_model::{EndpointKey, PluginId, Status, TenantId, Timestamp};
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -100,7 +103,6 @@ pub(crate) struct Metrics {
     pending: Gauge,
     oldest_pending: Gauge,
     journal_bytes: Gauge,
-    journal_sync_seconds: Histogram,
     stages: [Histogram; Stage::ALL.len()],
 }
 
@@ -111,7 +113,8 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `syncs` reads the journal's own record of its commits, when the metrics are asked for.
+    pub(crate) fn new(syncs: impl Fn() -> embedded::Histogram + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("hookweir");
         let accepted = Counter::default();
         registry.register("events_accepted", "Events answered 202 for the first time", accepted.clone());
@@ -120,9 +123,19 @@ impl Metrics {
         let deliveries = Family::default();
         registry.register("deliveries", "Deliveries that reached a final status", deliveries.clone());
         let attempt_seconds = seconds();
-        registry.register_with_unit("attempt", "Duration of attempts", Unit::Seconds, attempt_seconds.clone());
+        registry.register_with_unit(
+            "attempt",
+            "Duration of attempts",
+            Unit::Seconds,
+            attempt_seconds.clone(),
+        );
         let plugin_seconds: HistogramFamily<PluginLabels> = Family::new_with_constructor(seconds);
-        registry.register_with_unit("plugin", "Duration of plugin calls", Unit::Seconds, plugin_seconds.clone());
+        registry.register_with_unit(
+            "plugin",
+            "Duration of plugin calls",
+            Unit::Seconds,
+            plugin_seconds.clone(),
+        );
         let plugin_failures = Family::default();
         registry.register("plugin_failures", "Plugin calls that gave no result", plugin_failures.clone());
         let pending = Gauge::default();
@@ -132,9 +145,7 @@ impl Metrics {
         registry.register_with_unit("oldest_pending", help, Unit::Seconds, oldest_pending.clone());
         let journal_bytes = Gauge::default();
         registry.register("journal_bytes", "Bytes that the journal takes on disk", journal_bytes.clone());
-        let journal_sync_seconds = seconds();
-        let help = "Duration of the journal's synced commits";
-        registry.register_with_unit("journal_sync", help, Unit::Seconds, journal_sync_seconds.clone());
+        registry.register_collector(Box::new(Syncs(Box::new(syncs))));
         let stage_seconds: HistogramFamily<StageLabel> = Family::new_with_constructor(seconds);
         let help = "Time that events spend in each stage of their way";
         registry.register_with_unit("stage", help, Unit::Seconds, stage_seconds.clone());
@@ -151,7 +162,6 @@ impl Metrics {
             pending,
             oldest_pending,
             journal_bytes,
-            journal_sync_seconds,
             stages,
         }
     }
@@ -197,10 +207,6 @@ impl Metrics {
         self.plugin_failures.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn journal_sync(&self, took: Duration) {
-        self.journal_sync_seconds.observe(took.as_secs_f64());
-    }
-
     /// The text at `/metrics`; the gauges are read from the journal's health at this moment.
     pub(crate) fn render(&self, health: &Health, now: Timestamp) -> String {
         self.pending.set(signed(health.pending));
@@ -211,6 +217,25 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// The journal measures its commits itself; this only shows what it measured.
+struct Syncs(Box<dyn Fn() -> embedded::Histogram + Send + Sync>);
+
+impl fmt::Debug for Syncs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Syncs")
+    }
+}
+
+impl Collector for Syncs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let read = (self.0)();
+        let help = "Duration of the journal's synced commits";
+        encoder
+            .encode_descriptor("journal_sync", help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)
     }
 }
 
@@ -235,7 +260,8 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_contract() {
-        let metrics = Metrics::new();
+        let read = embedded::Histogram { sum: 0.008, count: 1, buckets: vec![(0.01, 1), (f64::MAX, 0)] };
+        let metrics = Metrics::new(move || read.clone());
         metrics.accepted();
         metrics.rejected("unauthorized");
         let tenant = TenantId::new("acme").unwrap();
@@ -243,8 +269,9 @@ mod tests {
         metrics.plugin(&tenant, &plugin, 25);
         metrics.plugin_failed(&tenant, &plugin, "deadline");
         metrics.attempt(Duration::from_millis(3));
-        metrics.journal_sync(Duration::from_millis(8));
-        metrics.endpoint(&EndpointKey::new(tenant, EndpointId::new("billing").unwrap())).count(Status::Delivered);
+        metrics
+            .endpoint(&EndpointKey::new(tenant, EndpointId::new("billing").unwrap()))
+            .count(Status::Delivered);
         let health = Health {
             writable: Ok(()),
             power_safe: true,

@@ -70,7 +70,9 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::Malformed(detail) | Self::Conflict(detail) => detail.clone(),
-            Self::Unauthorized => "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned(),
+            Self::Unauthorized => {
+                "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned()
+            }
             Self::NotFound(what) => format!("there is no such {what}"),
             Self::Method(allowed) => format!("this resource takes {allowed}"),
             Self::TooSlow => "the request's body did not arrive in time".to_owned(),
@@ -111,12 +113,18 @@ impl From<hookweir_journal::Error> for Problem {
     fn from(error: hookweir_journal::Error) -> Self {
         use hookweir_journal::Error;
         match error {
-            Error::Full => Self::Unavailable { detail: "the gateway's disk has no room; try again later", retry_after: 10 },
+            Error::Full => Self::Unavailable {
+                detail: "the gateway's disk has no room; try again later",
+                retry_after: 10,
+            },
             Error::Busy => Self::Unavailable { detail: "the gateway is busy; try again", retry_after: 1 },
             Error::NotFound(what) => Self::NotFound(what),
             Error::Unknown(cause) => {
                 tracing::error!(cause, "the journal can't say whether a write is on disk");
-                Self::Unavailable { detail: "the event may or may not have been kept; send it again", retry_after: 5 }
+                Self::Unavailable {
+                    detail: "the event may or may not have been kept; send it again",
+                    retry_after: 5,
+                }
             }
             Error::Corrupt(cause) | Error::Failed(cause) => {
                 tracing::error!(cause, "the journal failed");

@@ -7,7 +7,12 @@ use hookweir_model::RetryPolicy;
 /// The wait after the `failed`-th attempt of a round, or `None` when the policy's attempts are used up.
 ///
 /// `dice` is a number in `0.0..1.0`; the receiver's `retry_after` may lengthen the wait, never shorten it.
-pub(crate) fn wait(policy: &RetryPolicy, failed: u32, retry_after: Option<Duration>, dice: f64) -> Option<Duration> {
+pub(crate) fn wait(
+    policy: &RetryPolicy,
+    failed: u32,
+    retry_after: Option<Duration>,
+    dice: f64,
+) -> Option<Duration> {
     let index = usize::try_from(failed).ok()?.checked_sub(1)?;
     let planned = policy.waits.get(index)?;
     let jittered = planned.mul_f64(1.0 + policy.jitter * dice);
@@ -23,7 +28,8 @@ mod tests {
     #[test]
     fn the_ims_rule_is_three_attempts_one_second_apart() {
         let ims = RetryPolicy::ims();
-        for (failed, wanted) in [(0, None), (1, Some(SECOND)), (2, Some(SECOND)), (3, None), (u32::MAX, None)] {
+        for (failed, wanted) in [(0, None), (1, Some(SECOND)), (2, Some(SECOND)), (3, None), (u32::MAX, None)]
+        {
             assert_eq!(wait(&ims, failed, None, 0.99), wanted, "after attempt {failed}");
         }
     }
@@ -42,7 +48,11 @@ mod tests {
     fn retry_after_lengthens_and_never_shortens() {
         let standard = RetryPolicy::standard();
         for (asked, wanted) in [(0, 5), (3, 5), (7, 7), (86_400, 86_400)] {
-            assert_eq!(wait(&standard, 1, Some(asked * SECOND), 0.0), Some(wanted * SECOND), "asked for {asked} s");
+            assert_eq!(
+                wait(&standard, 1, Some(asked * SECOND), 0.0),
+                Some(wanted * SECOND),
+                "asked for {asked} s"
+            );
         }
         assert_eq!(wait(&standard, 10, Some(SECOND), 0.0), None, "an asked wait makes no further attempt");
     }

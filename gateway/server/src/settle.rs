@@ -62,6 +62,17 @@ pub(crate) fn endpoint_state(
     (changed != *state).then_some(changed)
 }
 
+/// Whether the journal should have the state as it is now. A failure that the next delivery mends is not worth a
+/// synced write each way; one that lasts a minute is, since 120 hours are counted from it over restarts.
+pub(crate) fn worth_keeping(kept: &EndpointState, state: &EndpointState, now: Timestamp) -> bool {
+    const LASTING: Duration = Duration::from_secs(60);
+    let failing = match (kept.failing_since, state.failing_since) {
+        (None, Some(since)) => now.since(since) >= LASTING,
+        (kept, now) => kept != now,
+    };
+    failing || kept.disabled != state.disabled
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn only_what_lasts_is_worth_keeping() {
+        let fine = EndpointState::default();
+        let failing = EndpointState { disabled: None, failing_since: Some(NOW) };
+        let off = EndpointState {
+            disabled: Some(Disabled { reason: "x".to_owned(), at: NOW }),
+            failing_since: None,
+        };
+        let minute = Duration::from_secs(60);
+        for (kept, state, now, wanted) in [
+            (&fine, &fine, NOW, false),
+            (&fine, &failing, NOW, false),
+            (&fine, &failing, NOW.after(minute), true),
+            (&failing, &failing, NOW.after(minute), false),
+            (&failing, &fine, NOW, true),
+            (&fine, &off, NOW, true),
+            (&off, &fine, NOW, true),
+        ] {
+            assert_eq!(worth_keeping(kept, state, now), wanted, "{kept:?} {state:?} {now}");
+        }
+    }
+
+    #[test]
     fn gone_and_120_hours_of_failures_disable() {
         let fine = EndpointState::default();
         let gone = endpoint_state(&fine, Outcome::Rejected, true, NOW).unwrap();
@@ -130,7 +163,8 @@ mod tests {
         let failing = EndpointState { disabled: None, failing_since: Some(NOW) };
         let just_before = NOW.after(GIVE_UP_ENDPOINT_AFTER).before(Duration::from_millis(1));
         assert_eq!(endpoint_state(&failing, Outcome::Retry, false, just_before), None);
-        let at_last = endpoint_state(&failing, Outcome::Retry, false, NOW.after(GIVE_UP_ENDPOINT_AFTER)).unwrap();
+        let at_last =
+            endpoint_state(&failing, Outcome::Retry, false, NOW.after(GIVE_UP_ENDPOINT_AFTER)).unwrap();
         assert!(at_last.disabled.is_some_and(|disabled| disabled.reason.contains("120 hours")));
     }
 }

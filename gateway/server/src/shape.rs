@@ -29,12 +29,20 @@ pub(crate) enum Shape {
     Unavailable(String),
 }
 
-pub(crate) async fn shape(host: &Host, metrics: &Metrics, endpoint: &Endpoint, event: &Arc<Event>) -> Shaping {
+pub(crate) async fn shape(
+    host: &Host,
+    metrics: &Metrics,
+    endpoint: &Endpoint,
+    event: &Arc<Event>,
+) -> Shaping {
     let (verdict, calls) = if endpoint.chain.is_empty() {
         (Verdict::Keep(None), Vec::new())
     } else {
-        let job =
-            Job { tenant: event.tenant.clone(), event: Arc::clone(event), steps: Arc::clone(&endpoint.chain) };
+        let job = Job {
+            tenant: event.tenant.clone(),
+            event: Arc::clone(event),
+            steps: Arc::clone(&endpoint.chain),
+        };
         let ran = host.run(job).await;
         (ran.verdict, ran.calls)
     };
@@ -45,11 +53,9 @@ pub(crate) async fn shape(host: &Host, metrics: &Metrics, endpoint: &Endpoint, e
         Verdict::Keep(Some(made)) => {
             Shaped { content_type: made.content_type, headers: made.headers, body: made.data }
         }
-        Verdict::Keep(None) => Shaped {
-            content_type: event.content_type.clone(),
-            headers: Vec::new(),
-            body: event.data.clone(),
-        },
+        Verdict::Keep(None) => {
+            Shaped { content_type: event.content_type.clone(), headers: Vec::new(), body: event.data.clone() }
+        }
         Verdict::Drop { plugin, digest, reason } => {
             let reason = format!("{plugin} (sha256 {}): {reason}", digest.short());
             return Shaping { result: Shape::Filtered(reason), calls };

@@ -61,9 +61,14 @@ mod tests {
         assert!(!verdict(|r| r.header("host", "a").header("transfer-encoding", "cow, chunked")));
         assert!(!verdict(|r| r.header("host", "a").header("transfer-encoding", ",chunked")));
         assert!(!verdict(|r| {
-            r.header("host", "a").header("transfer-encoding", "chunked").header("transfer-encoding", "chunked")
+            r.header("host", "a")
+                .header("transfer-encoding", "chunked")
+                .header("transfer-encoding", "chunked")
         }));
-        assert!(!verdict(|r| r.header("host", "a").header("transfer-encoding", "chunked").header("content-length", "3")));
+        assert!(!verdict(|r| r
+            .header("host", "a")
+            .header("transfer-encoding", "chunked")
+            .header("content-length", "3")));
         assert!(!verdict(|r| r.header("host", "a").uri("http://other/v1/x")));
         assert!(!verdict(|r| r.header("host", "a").uri(format!("/{}", "a".repeat(MAX_TARGET)))));
         assert!(!verdict(|r| r.header("host", "a").header("x", "é")));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookweir_journal::{Appended, Journal, NewEvent};
-use hookweir_model::{Digest, Timestamp};
+use hookweir_model::{Digest, EndpointId, Event, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -36,6 +36,13 @@ const MAX_KEY: usize = 255;
 #[derive(Debug)]
 pub(crate) struct Accept {
     pub live: Arc<ArcSwap<Live>>,
+    pub metrics: Arc<Metrics>,
+    pub path: Arc<Path>,
+}
+
+/// Where an event goes once it is known to be one.
+#[derive(Debug)]
+pub(crate) struct Path {
     pub journal: Arc<dyn Journal>,
     pub dispatcher: Dispatcher,
     pub metrics: Arc<Metrics>,
@@ -49,11 +56,14 @@ impl Accept {
             Ok(accepted) => json(StatusCode::ACCEPTED, &accepted),
             Err(problem) => {
                 self.metrics.rejected(problem.name());
-                let close = matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
+                let close =
+                    matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
                 let mut response = problem.into_response();
                 if close {
                     // Part of the request may be unread: what follows on this connection can't be trusted.
-                    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+                    response
+                        .headers_mut()
+                        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
                 }
                 response
             }
@@ -79,32 +89,15 @@ impl Accept {
         drop(live);
         self.metrics.stage(Stage::Accept, clock.elapsed());
 
-        let clock = Instant::now();
-        let event = Arc::new(event);
         let new = NewEvent {
-            event: event.as_ref().clone(),
+            event: event.clone(),
             fingerprint: Digest::of(&body),
             idempotency_key,
             endpoints: endpoints.clone(),
         };
-        let appended = self.journal.append(vec![new]).await.inspect_err(|error| {
-            if matches!(error, hookweir_journal::Error::Unknown(_)) {
-                self.broken.cancel();
-            }
-        })?;
-        self.metrics.stage(Stage::Journal, clock.elapsed());
-        match appended.into_iter().next() {
-            Some(Appended::Stored { seq }) => {
-                self.metrics.accepted();
-                self.dispatcher.offer(&event, seq, &endpoints);
-                Ok(api::Accepted { id: event.id.clone(), duplicate: false, deliveries: endpoints.len() })
-            }
-            Some(Appended::Duplicate { id, deliveries }) => Ok(api::Accepted { id, duplicate: true, deliveries }),
-            Some(Appended::Conflict { id }) => Err(Problem::Conflict(format!(
-                "the id or the idempotency key belongs to event {id}, which was sent with other bytes"
-            ))),
-            None => Err(Problem::Internal),
-        }
+        // A task of its own: a sender that hangs up now must not part the event on disk from its lanes.
+        let kept = tokio::spawn(keep(Arc::clone(&self.path), new, Arc::new(event), endpoints));
+        kept.await.unwrap_or(Err(Problem::Internal))
     }
 
     /// Finds whose events these are. Without a known key nothing is said about which tenants there are; with a key,
@@ -127,6 +120,34 @@ impl Accept {
             // The admin token is for the admin listener: it does not send events.
             Some(Caller::Admin) | None => Err(Problem::Unauthorized),
         }
+    }
+}
+
+/// Keeps the event and, once it is on disk, hands it to the lanes. The one place where an event becomes accepted.
+async fn keep(
+    path: Arc<Path>,
+    new: NewEvent,
+    event: Arc<Event>,
+    endpoints: Vec<EndpointId>,
+) -> Result<api::Accepted, Problem> {
+    let clock = Instant::now();
+    let appended = path.journal.append(vec![new]).await.inspect_err(|error| {
+        if matches!(error, hookweir_journal::Error::Unknown(_)) {
+            path.broken.cancel();
+        }
+    })?;
+    path.metrics.stage(Stage::Journal, clock.elapsed());
+    match appended.into_iter().next() {
+        Some(Appended::Stored { seq }) => {
+            path.metrics.accepted();
+            path.dispatcher.offer(&event, seq, &endpoints);
+            Ok(api::Accepted { id: event.id.clone(), duplicate: false, deliveries: endpoints.len() })
+        }
+        Some(Appended::Duplicate { id, deliveries }) => Ok(api::Accepted { id, duplicate: true, deliveries }),
+        Some(Appended::Conflict { id }) => Err(Problem::Conflict(format!(
+            "the id or the idempotency key belongs to event {id}, which was sent with other bytes"
+        ))),
+        None => Err(Problem::Internal),
     }
 }
 
@@ -157,29 +178,38 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()) && values.next().is_none());
-    let wrong = || Problem::Malformed(format!("send one Idempotency-Key of 1 to {MAX_KEY} visible ASCII characters"));
+    let wrong =
+        || Problem::Malformed(format!("send one Idempotency-Key of 1 to {MAX_KEY} visible ASCII characters"));
     key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
 /// The sender's trace context, if it is well-formed; it is kept with the event and passed on.
 fn trace_context(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get("traceparent")?.to_str().ok()?;
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let mut parts = value.split('-');
-    let well_formed = [2, 32, 16, 2].into_iter().all(|length| parts.next().is_some_and(|part| hex(part, length)));
+    let well_formed =
+        [2, 32, 16, 2].into_iter().all(|length| parts.next().is_some_and(|part| hex(part, length)));
     (well_formed && parts.next().is_none()).then_some(value)
 }
 
 /// The whole body, refused before it is read where its length tells that it is too large.
 async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes, Problem> {
-    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let told = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<usize>().ok());
     if told.is_some_and(|length| length > limit) {
         return Err(Problem::TooLarge(limit));
     }
     match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(limit)),
-        Ok(Err(_)) => Err(Problem::Malformed("the request's body broke off or is not framed as HTTP asks".to_owned())),
+        Ok(Err(_)) => {
+            Err(Problem::Malformed("the request's body broke off or is not framed as HTTP asks".to_owned()))
+        }
         Err(_) => Err(Problem::TooSlow),
     }
 }
@@ -189,7 +219,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -225,7 +258,9 @@ mod tests {
     fn trace_contexts() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(trace_context(&headers(&[("traceparent", good)])), Some(good));
-        for bad in ["", "00-0af7", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", &format!("{good}-x")] {
+        for bad in
+            ["", "00-0af7", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", &format!("{good}-x")]
+        {
             assert_eq!(trace_context(&headers(&[("traceparent", bad)])), None, "{bad:?}");
         }
     }

@@ -42,7 +42,8 @@ pub(super) fn parse(
     for (name, value) in
         [("source", &native.source), ("subject", &native.subject), ("ordering_key", &native.ordering_key)]
     {
-        let fits = |text: &String| (1..=MAX_ATTRIBUTE).contains(&text.len()) && !text.chars().any(char::is_control);
+        let fits =
+            |text: &String| (1..=MAX_ATTRIBUTE).contains(&text.len()) && !text.chars().any(char::is_control);
         if value.as_ref().is_some_and(|text| !fits(text)) {
             let detail = format!("{name}: give 1 to {MAX_ATTRIBUTE} bytes without control characters");
             return Err(Problem::Malformed(detail));
@@ -60,7 +61,10 @@ pub(super) fn parse(
         time: native.time.unwrap_or_else(|| received.to_string()),
         received,
         content_type: "application/json".to_owned(),
-        attributes: traceparent.map(|value| ("traceparent".to_owned(), value.to_owned())).into_iter().collect(),
+        attributes: traceparent
+            .map(|value| ("traceparent".to_owned(), value.to_owned()))
+            .into_iter()
+            .collect(),
         ordering_key: native.ordering_key,
         data: body.slice_ref(native.data.get().as_bytes()),
     })
@@ -102,8 +106,14 @@ mod tests {
         assert_eq!((event.source.as_str(), event.subject), ("/tenants/acme", None));
         assert_eq!(event.time, "2023-11-14T22:13:20.000Z");
         let event = parsed(r#"{"type":"a","data":1,"id":"i","source":"/s","subject":"j","time":"2026-01-31T12:00:00+01:00","ordering_key":"k"}"#).unwrap();
-        assert_eq!((event.id.as_str(), event.source.as_str(), event.subject.as_deref()), ("i", "/s", Some("j")));
-        assert_eq!((event.time.as_str(), event.ordering_key.as_deref()), ("2026-01-31T12:00:00+01:00", Some("k")));
+        assert_eq!(
+            (event.id.as_str(), event.source.as_str(), event.subject.as_deref()),
+            ("i", "/s", Some("j"))
+        );
+        assert_eq!(
+            (event.time.as_str(), event.ordering_key.as_deref()),
+            ("2026-01-31T12:00:00+01:00", Some("k"))
+        );
     }
 
     #[test]

@@ -63,13 +63,19 @@ impl FromRequestParts<Admin> for Tenant {
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
         let scope = Scope::from_request_parts(parts, admin).await?;
         let missing = Problem::NotFound("tenant");
-        let Ok(Path(path)) = Path::<TenantPath>::from_request_parts(parts, admin).await else { return Err(missing) };
+        let Ok(Path(path)) = Path::<TenantPath>::from_request_parts(parts, admin).await else {
+            return Err(missing);
+        };
         let tenant = TenantId::new(&path.tenant).map_err(|_| missing.clone())?;
         let visible = match &scope {
             Scope::Everything => true,
             Scope::Tenant(own) => *own == tenant,
         };
-        if visible && admin.live.load().tenant(tenant.as_str()).is_some() { Ok(Self(tenant)) } else { Err(missing) }
+        if visible && admin.live.load().tenant(tenant.as_str()).is_some() {
+            Ok(Self(tenant))
+        } else {
+            Err(missing)
+        }
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) async fn retry(
     let key = path.key(tenant)?;
     let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint.clone());
     if admin.live.load().endpoint(&endpoint).is_none() {
-        let detail = format!("endpoint {} is not in the configuration any more: put it back first", key.endpoint);
+        let detail =
+            format!("endpoint {} is not in the configuration any more: put it back first", key.endpoint);
         return Err(Problem::Conflict(detail));
     }
     let deliveries = admin.journal.requeue(Selection::Retry(key)).await?;

@@ -23,7 +23,8 @@ pub(super) struct EndpointPath {
 impl EndpointPath {
     fn find(&self, admin: &Admin, tenant: &TenantId) -> Result<Arc<Endpoint>, Problem> {
         let live = admin.live.load();
-        let found = live.tenant(tenant.as_str()).and_then(|tenant| tenant.endpoints.get(self.endpoint.as_str()));
+        let found =
+            live.tenant(tenant.as_str()).and_then(|tenant| tenant.endpoints.get(self.endpoint.as_str()));
         found.cloned().ok_or(Problem::NotFound("endpoint"))
     }
 }
@@ -83,10 +84,18 @@ pub(super) async fn disable(
     switch(&admin, &tenant, &path, false).await
 }
 
-async fn switch(admin: &Admin, tenant: &TenantId, path: &EndpointPath, on: bool) -> Result<Response, Problem> {
+async fn switch(
+    admin: &Admin,
+    tenant: &TenantId,
+    path: &EndpointPath,
+    on: bool,
+) -> Result<Response, Problem> {
     let endpoint = path.find(admin, tenant)?;
     if on && !endpoint.settings.enabled {
-        let detail = format!("endpoint {} says 'enabled = false' in the configuration: change it there", path.endpoint);
+        let detail = format!(
+            "endpoint {} says 'enabled = false' in the configuration: change it there",
+            path.endpoint
+        );
         return Err(Problem::Conflict(detail));
     }
     admin.dispatcher.set_enabled(&endpoint.key, on).await?;

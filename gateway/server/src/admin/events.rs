@@ -29,7 +29,9 @@ pub(super) async fn list(
     query: ListQuery,
 ) -> Result<Response, Problem> {
     if query.endpoint.is_some() || query.status.is_some() {
-        return Err(Problem::Malformed("endpoint and status are filters of deliveries, not of events".to_owned()));
+        return Err(Problem::Malformed(
+            "endpoint and status are filters of deliveries, not of events".to_owned(),
+        ));
     }
     let filter = EventFilter { tenant, event_type: query.event_type, since: query.since, until: query.until };
     let page = admin.journal.events(&filter, query.cursor.as_ref(), query.limit).await?;

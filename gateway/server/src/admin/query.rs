@@ -46,7 +46,10 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     }
 }
 
-async fn raw<T: DeserializeOwned + 'static, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, Problem> {
+async fn raw<T: DeserializeOwned + 'static, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, Problem> {
     let query = Query::<T>::from_request_parts(parts, state).await;
     query.map(|Query(query)| query).map_err(|error| Problem::Malformed(error.body_text()))
 }
@@ -55,16 +58,20 @@ fn check(written: Written) -> Result<ListQuery, Problem> {
     let malformed = |name: &str, wanted: &str| Problem::Malformed(format!("{name}: {wanted}"));
     let time = |name: &str, text: Option<String>| {
         let parse = |text: String| {
-            Timestamp::parse(&text).ok_or_else(|| malformed(name, "give a time in RFC 3339, as 2026-01-31T12:00:00Z"))
+            Timestamp::parse(&text)
+                .ok_or_else(|| malformed(name, "give a time in RFC 3339, as 2026-01-31T12:00:00Z"))
         };
         text.map(parse).transpose()
     };
-    let endpoint = written.endpoint.map(|text| EndpointId::new(&text).map_err(|error| malformed("endpoint", &error.to_string())));
+    let endpoint = written
+        .endpoint
+        .map(|text| EndpointId::new(&text).map_err(|error| malformed("endpoint", &error.to_string())));
     let status = written.status.map(|text| {
         let known = Status::ALL.map(Status::as_str).join(", ");
         Status::parse(&text).ok_or_else(|| malformed("status", &format!("give one of {known}")))
     });
-    let pattern = |text: String| TypePattern::parse(&text).map_err(|error| malformed("event_type", &error.to_string()));
+    let pattern =
+        |text: String| TypePattern::parse(&text).map_err(|error| malformed("event_type", &error.to_string()));
     let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(malformed("limit", &format!("give a number from 1 to {MAX_LIMIT}")));

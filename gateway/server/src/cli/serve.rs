@@ -28,7 +28,8 @@ pub(super) fn run(args: Args) -> Result<Exit> {
             return Ok(Exit::WrongConfiguration);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     let code = runtime.block_on(live(&args, loaded));
     // What hangs in a blocking call after an orderly stop is not waited for.
     runtime.shutdown_background();
@@ -37,7 +38,8 @@ pub(super) fn run(args: Args) -> Result<Exit> {
 
 /// Start, run until a signal or a broken journal, drain.
 async fn live(args: &Args, config: config::Config) -> Result<Exit> {
-    let mut signals = Signals::new().context("failed to listen for signals")?;
+    let mut end = End::new().context("failed to listen for signals")?;
+    let mut hangup = signal(SignalKind::hangup()).context("failed to listen for signals")?;
     let app = match App::start(config).await {
         Ok(app) => app,
         Err(Refused::Configuration(problems)) => {
@@ -50,7 +52,7 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     println!("admin listening on {}", app.admin_addr);
     let code = loop {
         tokio::select! {
-            () = signals.stop() => {
+            () = end.asked() => {
                 info!("stopping: what is in flight has ten seconds; a second signal ends at once");
                 break Exit::Done;
             }
@@ -58,12 +60,12 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
                 error!("stopping: the journal can't be relied on; start again to read what is really there");
                 break Exit::Failed;
             }
-            _ = signals.hangup.recv() => reload(&app, args).await,
+            _ = hangup.recv() => reload(&app, args).await,
         }
     };
     tokio::select! {
         () = app.stop() => {}
-        () = signals.stop() => {
+        () = end.asked() => {
             error!("ended at once by a second signal; deliveries in flight stay pending");
             return Ok(Exit::Failed);
         }
@@ -76,7 +78,10 @@ async fn reload(app: &App, args: &Args) {
     let loaded = match config::load(&args.config, &StdEnv) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            error!(problems = problems.render(false), "the new configuration has problems; the old one stays in force");
+            error!(
+                problems = problems.render(false),
+                "the new configuration has problems; the old one stays in force"
+            );
             return;
         }
     };
@@ -84,11 +89,17 @@ async fn reload(app: &App, args: &Args) {
         Ok(()) => info!("the new configuration is in force"),
         Err(Refused::Configuration(problems)) => {
             for problem in &problems {
-                error!(problem = format!("{problem:#}"), "the new configuration has problems; the old one stays in force");
+                error!(
+                    problem = format!("{problem:#}"),
+                    "the new configuration has problems; the old one stays in force"
+                );
             }
         }
         Err(Refused::Machine(problem)) => {
-            error!(problem = format!("{problem:#}"), "the new configuration can't be used; the old one stays in force");
+            error!(
+                problem = format!("{problem:#}"),
+                "the new configuration can't be used; the old one stays in force"
+            );
         }
     }
 }
@@ -97,25 +108,24 @@ fn report(problems: &[anyhow::Error]) {
     for problem in problems {
         eprintln!("error: {problem:#}");
     }
-    eprintln!("{} in the configuration", if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) });
+    eprintln!(
+        "{} in the configuration",
+        if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
+    );
 }
 
-struct Signals {
+/// The two signals that ask for an end.
+struct End {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
-impl Signals {
+impl End {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn stop(&mut self) {
+    async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

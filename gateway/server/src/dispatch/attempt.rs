@@ -50,21 +50,26 @@ pub(super) async fn handle(
     ready: Ready,
 ) -> Handled {
     metrics.stage(Stage::Queue, ready.since.elapsed());
-    let settlement = |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
+    let settlement =
+        |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
     let Some(endpoint) = live.endpoint(key) else {
         let reason = Some("the endpoint was removed from the configuration".to_owned());
-        return Handled { settlement: settlement(None, Next::Final { status: Status::Cancelled, reason }), sent: None };
+        return Handled {
+            settlement: settlement(None, Next::Final { status: Status::Cancelled, reason }),
+            sent: None,
+        };
     };
     let started = Timestamp::now();
     let clock = Instant::now();
     let number = ready.attempts.saturating_add(1);
-    let (ended, sent) = match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
-        Ok(pair) => pair,
-        Err(filtered) => {
-            let next = Next::Final { status: Status::Filtered, reason: Some(filtered) };
-            return Handled { settlement: settlement(None, next), sent: None };
-        }
-    };
+    let (ended, sent) =
+        match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
+            Ok(pair) => pair,
+            Err(filtered) => {
+                let next = Next::Final { status: Status::Filtered, reason: Some(filtered) };
+                return Handled { settlement: settlement(None, next), sent: None };
+            }
+        };
     let attempt = Attempt {
         number,
         started,
@@ -121,7 +126,8 @@ async fn run(
             }
         }
     };
-    let traceparent = event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
+    let traceparent =
+        event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
     let request = Request { event: &event.id, attempt: number, shaped, traceparent };
     let report = live.client.send(&endpoint.settings.target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);

@@ -18,7 +18,14 @@ pub(super) struct Lane {
     pub epoch: Epoch,
     pub counters: EndpointCounters,
     queue: Mutex<Queue<Ready>>,
-    state: Mutex<EndpointState>,
+    fare: Mutex<Fare>,
+}
+
+/// How the endpoint fares: as it is known here, and as it stands in the journal.
+#[derive(Debug)]
+pub(super) struct Fare {
+    pub state: EndpointState,
+    pub kept: EndpointState,
 }
 
 /// A delivery that can be tried now.
@@ -72,8 +79,14 @@ impl Ready {
 }
 
 impl Lane {
-    pub(super) fn new(key: EndpointKey, epoch: Epoch, state: EndpointState, counters: EndpointCounters) -> Self {
-        Self { key, epoch, counters, queue: Mutex::default(), state: Mutex::new(state) }
+    pub(super) fn new(
+        key: EndpointKey,
+        epoch: Epoch,
+        state: EndpointState,
+        counters: EndpointCounters,
+    ) -> Self {
+        let fare = Mutex::new(Fare { state: state.clone(), kept: state });
+        Self { key, epoch, counters, queue: Mutex::default(), fare }
     }
 
     /// Never held over an await; the queue's own invariants hold after every call, so a panic elsewhere spoils nothing.
@@ -81,8 +94,8 @@ impl Lane {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, EndpointState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn fare(&self) -> MutexGuard<'_, Fare> {
+        self.fare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

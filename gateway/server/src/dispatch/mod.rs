@@ -19,9 +19,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
 use hookweir_journal::{Journal, Lease, Seq};
-use hookweir_model::{
-    Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, Shard, Timestamp,
-};
+use hookweir_model::{Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, Shard, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,7 +91,8 @@ impl Dispatcher {
             broken,
         });
         let dispatcher = Self { shared: Arc::clone(&shared) };
-        let states = shared.journal.endpoint_states().await.context("failed to read the endpoints' states")?;
+        let states =
+            shared.journal.endpoint_states().await.context("failed to read the endpoints' states")?;
         for (key, state) in states {
             shared.add_lane(&key, state);
         }
@@ -159,20 +158,25 @@ impl Dispatcher {
 
     /// What is known of an endpoint beyond its configuration.
     pub(crate) fn state(&self, key: &EndpointKey) -> EndpointState {
-        self.shared.lane(key).map(|lane| lane.state().clone()).unwrap_or_default()
+        self.shared.lane(key).map(|lane| lane.fare().state.clone()).unwrap_or_default()
     }
 
     /// Switches an endpoint on or off; its deliveries wait meanwhile. Durable when it returns.
-    pub(crate) async fn set_enabled(&self, key: &EndpointKey, enabled: bool) -> Result<(), hookweir_journal::Error> {
+    pub(crate) async fn set_enabled(
+        &self,
+        key: &EndpointKey,
+        enabled: bool,
+    ) -> Result<(), hookweir_journal::Error> {
         let Some(lane) = self.shared.lane(key) else { return Ok(()) };
         {
-            let mut state = lane.state();
+            let mut fare = lane.fare();
             // Switching on starts the counting of failures anew, else a long failing endpoint would go off at once.
-            *state = if enabled {
+            fare.state = if enabled {
                 EndpointState::default()
             } else {
-                let disabled = Disabled { reason: "switched off by an operator".to_owned(), at: Timestamp::now() };
-                EndpointState { disabled: Some(disabled), ..state.clone() }
+                let disabled =
+                    Disabled { reason: "switched off by an operator".to_owned(), at: Timestamp::now() };
+                EndpointState { disabled: Some(disabled), ..fare.state.clone() }
             };
         }
         self.shared.keep_state(&lane).await?;
@@ -228,7 +232,7 @@ impl Shared {
             return 0;
         }
         match self.live.load().endpoint(&lane.key) {
-            Some(endpoint) if !endpoint.settings.enabled || lane.state().disabled.is_some() => 0,
+            Some(endpoint) if !endpoint.settings.enabled || lane.fare().state.disabled.is_some() => 0,
             Some(endpoint) => endpoint.settings.concurrency,
             None => 16,
         }
@@ -270,30 +274,32 @@ impl Shared {
         });
     }
 
+    /// Writes the endpoint's state as it is now, so that of two writes the later one has the last word.
     async fn keep_state(&self, lane: &Lane) -> Result<(), hookweir_journal::Error> {
         let _order = self.state_writes.lock().await;
-        let state = lane.state().clone();
-        self.journal.put_endpoint_state(&lane.key, &state).await
+        let state = lane.fare().state.clone();
+        self.journal.put_endpoint_state(&lane.key, &state).await?;
+        lane.fare().kept = state;
+        Ok(())
     }
 
     /// Learns from a request how the endpoint fares.
-    async fn note(self: &Arc<Self>, lane: &Arc<Lane>, sent: Sent) {
-        let changed = {
-            let mut state = lane.state();
-            let next = settle::endpoint_state(&state, sent.outcome, sent.gone, Timestamp::now());
-            let switched_off = next.as_ref().and_then(|next| next.disabled.clone()).filter(|_| state.disabled.is_none());
-            next.map(|next| {
-                *state = next;
-                switched_off
-            })
+    async fn note(&self, lane: &Lane, sent: Sent) {
+        let now = Timestamp::now();
+        let (keep, switched_off) = {
+            let mut fare = lane.fare();
+            let before = fare.state.disabled.is_some();
+            if let Some(next) = settle::endpoint_state(&fare.state, sent.outcome, sent.gone, now) {
+                fare.state = next;
+            }
+            let switched_off = fare.state.disabled.clone().filter(|_| !before);
+            (settle::worth_keeping(&fare.kept, &fare.state, now), switched_off)
         };
-        let Some(switched_off) = changed else { return };
         if let Some(disabled) = switched_off {
             warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
-            drop(lane.queue().park());
         }
-        if let Err(error) = self.keep_state(lane).await {
-            // The state is right in memory; it is written again with its next change.
+        if keep && let Err(error) = self.keep_state(lane).await {
+            // The state is right in memory, and is written again after the next attempt.
             warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
         }
     }
@@ -321,9 +327,9 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         let mut queue = lane.queue();
         queue.attempted();
         next = queue.take(concurrency);
-        let wants_read = next.is_none() || queue.in_flight() == concurrency;
+        let pump = queue.wants_read() || concurrency == 0;
         drop(queue);
-        if wants_read {
+        if pump {
             shared.pump(&lane);
         }
     }

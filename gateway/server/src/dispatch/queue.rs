@@ -117,10 +117,14 @@ impl<T: Entry> Queue<T> {
         }
     }
 
+    /// Whether it is time to read the journal.
+    pub(super) fn wants_read(&self) -> bool {
+        (self.behind || self.retries_due) && self.ready.len() < LOW && self.read.is_none()
+    }
+
     /// Starts a read if one is wanted and answers what it should leave out.
     pub(super) fn begin_read(&mut self) -> Option<Vec<Seq>> {
-        let wanted = (self.behind || self.retries_due) && self.ready.len() < LOW;
-        if !wanted || self.read.is_some() {
+        if !self.wants_read() {
             return None;
         }
         self.read = Some(Read::default());
@@ -180,10 +184,6 @@ impl<T: Entry> Queue<T> {
 
     pub(super) fn held(&self) -> Vec<Seq> {
         self.held.iter().copied().collect()
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hookweir_journal::{Error, Next, Seq, Settled, Settlement};
 use hookweir_model::{Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::Shared;
 use super::lane::Lane;
@@ -20,7 +20,11 @@ const GROUP: usize = 1024;
 
 #[derive(Debug)]
 pub(super) enum Item {
-    Settle { lane: Arc<Lane>, settlement: Box<Settlement>, since: Instant },
+    Settle {
+        lane: Arc<Lane>,
+        settlement: Box<Settlement>,
+        since: Instant,
+    },
     /// Answered when all that was sent before is in the journal.
     Flush(oneshot::Sender<()>),
 }
@@ -69,7 +73,10 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
             }
         }
         match write(&shared, settlements).await {
-            Ok(answers) => pending.into_iter().zip(answers).for_each(|(pending, settled)| finish(&shared, pending, settled)),
+            Ok(answers) => pending
+                .into_iter()
+                .zip(answers)
+                .for_each(|(pending, settled)| finish(&shared, pending, settled)),
             Err(error) => {
                 error!(%error, "failed to settle deliveries; stopping, they are tried again after a restart");
                 shared.broken.cancel();
@@ -107,11 +114,13 @@ fn finish(shared: &Arc<Shared>, pending: Pending, settled: Settled) {
         (Settled::Applied, Then::Count(status)) => {
             lane.counters.count(status);
             if status != Status::Delivered {
-                info!(endpoint = %lane.key, %status, "delivery ended");
+                debug!(endpoint = %lane.key, %status, "delivery ended");
             }
         }
         (Settled::Applied | Settled::Repeated, Then::Arm(due)) => shared.arm(&lane, due),
         (Settled::Repeated, Then::Count(_)) => {}
-        (Settled::Stale, _) => warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused"),
+        (Settled::Stale, _) => {
+            warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused")
+        }
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args) -> Result<Exit> {
     log::start("error");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
     let shown = runtime.block_on(show(&args));
     runtime.shutdown_background();
     shown.map(|()| Exit::Done)
@@ -56,7 +57,9 @@ async fn show(args: &Args) -> Result<()> {
     };
     println!("gateway   accept {}, admin {}", app.accept_addr, app.admin_addr);
     println!("receiver  {} (verifies each signature)", receiver.url());
-    println!("tenant    demo: endpoint 'chat' with filter keep-above and transformer to-slack, endpoint 'archive' as it comes");
+    println!(
+        "tenant    demo: endpoint 'chat' with filter keep-above and transformer to-slack, endpoint 'archive' as it comes"
+    );
     let toured = tour::run(&app, &receiver).await;
     if toured.is_ok() && !args.once {
         println!("\nThe gateway keeps running; send it more:");

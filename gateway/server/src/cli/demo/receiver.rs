@@ -46,7 +46,8 @@ impl Receiver {
     pub(super) async fn start(secret: &str) -> Result<Self> {
         let key = VerifyingKey::parse(secret).context("failed to read the demo's secret")?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen on loopback")?;
-        let url = format!("http://{}", listener.local_addr().context("failed to read the receiver's address")?);
+        let url =
+            format!("http://{}", listener.local_addr().context("failed to read the receiver's address")?);
         let seen = Arc::new(Seen { key, requests: Mutex::default() });
         tokio::spawn(serve(listener, Arc::clone(&seen)));
         Ok(Self { url, seen })

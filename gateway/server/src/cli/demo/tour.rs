@@ -26,7 +26,8 @@ struct Stop {
 }
 
 pub(super) async fn run(app: &App, receiver: &Receiver) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build().context("failed to set up the demo's client")?;
+    let client =
+        reqwest::Client::builder().no_proxy().build().context("failed to set up the demo's client")?;
     let stops = [
         Stop {
             title: "an order over the minimum: kept, transformed, signed, delivered",
@@ -52,7 +53,9 @@ pub(super) async fn run(app: &App, receiver: &Receiver) -> Result<()> {
     ];
     for (number, stop) in stops.iter().enumerate() {
         println!("\n{}. {}", number + 1, stop.title);
-        follow(app, receiver, &client, stop).await.with_context(|| format!("event {} went astray", stop.id))?;
+        follow(app, receiver, &client, stop)
+            .await
+            .with_context(|| format!("event {} went astray", stop.id))?;
     }
     println!("\nAll deliveries ended as they should.");
     Ok(())
@@ -73,11 +76,17 @@ async fn follow(app: &App, receiver: &Receiver, client: &reqwest::Client, stop: 
 
     let event = settled(app, client, &stop.id).await?;
     for (endpoint, status, attempts) in stop.wanted {
-        let detail: DeliveryDetail = get(app, client, &format!("events/{}/deliveries/{endpoint}", stop.id)).await?;
+        let detail: DeliveryDetail =
+            get(app, client, &format!("events/{}/deliveries/{endpoint}", stop.id)).await?;
         print(receiver, &detail);
         let delivery = &detail.delivery;
         let seen = (delivery.status, delivery.attempts);
-        ensure!(seen == (status, attempts), "{endpoint} is {} after {} attempts", delivery.status, delivery.attempts);
+        ensure!(
+            seen == (status, attempts),
+            "{endpoint} is {} after {} attempts",
+            delivery.status,
+            delivery.attempts
+        );
     }
     ensure!(event.deliveries.len() == stop.wanted.len(), "it went to {} endpoints", event.deliveries.len());
     let requests = receiver.requests(&stop.id);
@@ -120,9 +129,16 @@ fn print(receiver: &Receiver, detail: &DeliveryDetail) {
                 hookweir_model::PluginRole::Filter => "kept",
                 hookweir_model::PluginRole::Transformer => "transformed",
             };
-            println!("     {did:<10} by {} (sha256 {}), {} us", call.plugin, call.digest.short(), call.micros);
+            println!(
+                "     {did:<10} by {} (sha256 {}), {} us",
+                call.plugin,
+                call.digest.short(),
+                call.micros
+            );
         }
-        let sent = requests.iter().find(|request| request.path == path && request.attempt == attempt.number.to_string());
+        let sent = requests
+            .iter()
+            .find(|request| request.path == path && request.attempt == attempt.number.to_string());
         if let Some(sent) = sent {
             let signature = if sent.verified { "signature verified" } else { "SIGNATURE WRONG" };
             println!("     sent       {}", sent.body);
