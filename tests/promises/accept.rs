@@ -306,12 +306,15 @@ async fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
             ),
         ),
     ];
+    let mut wrong = Vec::new();
     for (what, request) in &cases {
         let answer = raw::exchange(gateway.accept_address(), request.as_bytes()).await;
-        assert!(answer.closed, "{what}: the connection must be closed: {answer:?}");
-        assert!(matches!(answer.status(), 400 | 414 | 431), "{what}: {answer:?}");
-        assert_eq!(answer.answers(), 1, "{what}: what follows is no request: {answer:?}");
+        // One answer and the end of the connection: what follows was not taken for a request.
+        if !answer.closed || answer.answers() != 1 || !matches!(answer.status(), 400 | 414 | 431) {
+            wrong.push(format!("{what}: {answer:?}"));
+        }
     }
+    assert!(wrong.is_empty(), "not refused with 400 and the end of the connection:\n{}", wrong.join("\n"));
     let taken = gateway.admin().list("/v1/tenants/acme/events").await;
     assert!(taken.is_empty(), "a request that can be read in two ways was taken: {taken:?}");
     // The plain request beside them is taken, and the connection stays open for the next.

@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod bytes;
 mod cli;
+mod config;
 mod crash;
 mod demo;
 mod egress;

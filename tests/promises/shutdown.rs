@@ -49,7 +49,7 @@ async fn an_attempt_in_flight_may_end() {
 #[tokio::test]
 async fn a_receiver_that_never_answers_does_not_hold_up_the_end() {
     let receiver = Receiver::always(Reply::Hang).await;
-    let lines = "retry = { waits = [], timeout = \"10m\" }";
+    let lines = "retry = { waits = [], timeout = \"5m\" }";
     let mut gateway = Gateway::start(one_endpoint(&receiver.url("/hook"), lines)).await;
     let event = gateway.sender().event("a.b", "1").await;
     receiver.wait_for(1).await;

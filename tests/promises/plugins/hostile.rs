@@ -65,7 +65,12 @@ fn hostile() -> Vec<Hostile> {
         ),
         ("bad-pointer", "filters", filter("(i32.const 2147483644)"), ""),
         ("not-text", "filters", filter(&drop_with("(i32.const 568)", "(i32.const 2)")), ""),
-        ("oversized", "transformers", transformer(&outgoing(no_headers, three_mebibytes)), "output"),
+        (
+            "oversized",
+            "transformers",
+            transformer(&outgoing(no_headers, three_mebibytes)),
+            "more than 2097152 bytes",
+        ),
         ("out-of-bounds", "transformers", transformer(&outgoing(no_headers, out_of_bounds)), ""),
         ("stolen-header", "transformers", transformer(&outgoing(one_header, no_data)), "host"),
     ]
