@@ -37,7 +37,8 @@ async fn measure(per_row: Duration) -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let compiler = Compiler { program: std::env::current_exe()?, args: vec![COMPILE.into()] };
     let host = Host::new(Config { threads: 1, ..Config::new(dir.path().join("cache"), compiler) })?;
-    let filter = load_step(&host, "keep-above", PluginRole::Filter, r#"{"field":"amount","minimum":100}"#).await?;
+    let filter =
+        load_step(&host, "keep-above", PluginRole::Filter, r#"{"field":"amount","minimum":100}"#).await?;
     let transformer =
         load_step(&host, "to-slack", PluginRole::Transformer, r#"{"fields":["amount","items.0"]}"#).await?;
 
@@ -119,12 +120,11 @@ fn native(event: &Event) -> Result<(), Box<dyn Error>> {
 }
 
 async fn load_step(host: &Host, id: &str, role: PluginRole, config: &str) -> Result<Step, Box<dyn Error>> {
-    let dir = std::env::var_os("HOOKWEIR_PLUGINS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist"),
-        PathBuf::from,
-    );
+    let dir = std::env::var_os("HOOKWEIR_PLUGINS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist"), PathBuf::from);
     let file = dir.join(format!("{id}.wasm"));
-    let wasm = std::fs::read(&file).map_err(|error| format!("{}: {error}; run plugins/build", file.display()))?;
+    let wasm =
+        std::fs::read(&file).map_err(|error| format!("{}: {error}; run plugins/build", file.display()))?;
     let size = wasm.len();
     let started = Instant::now();
     let plugin = host.load(Bytes::from(wasm)).await?;

@@ -60,8 +60,7 @@ impl Cache {
         let noted = fs::read_to_string(sum_path(&path)).ok()?;
         let code = fs::read(&path).ok()?;
         let whole = Digest::parse(noted.trim_end()) == Some(Digest::of(&code));
-        let fits = matches!(Engine::detect_precompiled(&code), Some(Precompiled::Component));
-        if !(whole && fits) {
+        if !(whole && is_code(&code)) {
             tracing::warn!(plugin = %component, "a compiled plugin in the cache is damaged and is compiled again");
             return None;
         }
@@ -98,7 +97,11 @@ impl Cache {
     }
 
     fn try_keep(&self, draft: &Draft, path: &Path) -> io::Result<()> {
-        let sum = Digest::of(&fs::read(&draft.path)?);
+        let code = fs::read(&draft.path)?;
+        if !is_code(&code) {
+            return Err(io::Error::other("the compiler wrote something else than a compiled component"));
+        }
+        let sum = Digest::of(&code);
         let sum_draft = draft.path.with_extension("sum.draft");
         let mut sum_file = create(&sum_draft)?;
         writeln!(sum_file, "{sum}")?;
@@ -145,6 +148,11 @@ impl Drop for Draft {
 
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether the header is that of a compiled component.
+fn is_code(bytes: &[u8]) -> bool {
+    matches!(Engine::detect_precompiled(bytes), Some(Precompiled::Component))
 }
 
 fn sum_path(code: &Path) -> PathBuf {

@@ -43,12 +43,7 @@ pub(crate) fn run(job: &Job) -> Ran {
 }
 
 pub(crate) fn fault(step: &Step, cause: Cause) -> Fault {
-    Fault {
-        plugin: step.id.clone(),
-        digest: step.plugin.digest(),
-        kind: cause.kind,
-        message: cause.message,
-    }
+    Fault { plugin: step.id.clone(), digest: step.plugin.digest(), kind: cause.kind, message: cause.message }
 }
 
 /// What follows a call that gave a result.
@@ -229,8 +224,14 @@ mod tests {
     fn what_can_not_be_sent_is_refused() {
         let limits = Limits::default();
         for (made, message) in [
-            (outgoing("a/b", &[("Host", "x")], b""), "its headers can't be sent: header \"Host\" is set by the gateway or by HTTP and can't be given"),
-            (outgoing("a/b\r\nhost: x", &[], b""), "its content type \"a/b\\r\\nhost: x\" is not visible ASCII"),
+            (
+                outgoing("a/b", &[("Host", "x")], b""),
+                "its headers can't be sent: header \"Host\" is set by the gateway or by HTTP and can't be given",
+            ),
+            (
+                outgoing("a/b\r\nhost: x", &[], b""),
+                "its content type \"a/b\\r\\nhost: x\" is not visible ASCII",
+            ),
             (outgoing("", &[], b""), "its content type \"\" is not visible ASCII"),
         ] {
             let refused = accept(made, None, &limits).unwrap_err();
@@ -248,10 +249,7 @@ mod tests {
     #[test]
     fn a_panic_of_the_host_is_one_calls_fault() {
         let fault = guarded::<()>(|| panic!("index {} out of range", 7)).unwrap_err();
-        assert_eq!(
-            fault,
-            Cause::new(FaultKind::Host, "the plugin host panicked: index 7 out of range")
-        );
+        assert_eq!(fault, Cause::new(FaultKind::Host, "the plugin host panicked: index 7 out of range"));
         assert_eq!(guarded(|| Ok(1)), Ok(1));
     }
 }

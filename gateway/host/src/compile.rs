@@ -184,7 +184,11 @@ mod tests {
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
         let killed = |signal: Signal| ExitStatus::from_raw(signal.as_raw());
         for (status, stderr, sentence) in [
-            (exit(65), "type mismatch (at offset 0x10)\n", "it is not a valid component: type mismatch (at offset 0x10)"),
+            (
+                exit(65),
+                "type mismatch (at offset 0x10)\n",
+                "it is not a valid component: type mismatch (at offset 0x10)",
+            ),
             (
                 killed(Signal::XCPU),
                 "",

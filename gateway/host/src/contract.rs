@@ -58,7 +58,11 @@ pub struct Ran {
 pub enum Verdict {
     /// Every filter kept it. `None` where no transformer ran: the event goes out as it came.
     Keep(Option<Outgoing>),
-    Drop { plugin: PluginId, digest: Digest, reason: String },
+    Drop {
+        plugin: PluginId,
+        digest: Digest,
+        reason: String,
+    },
     Fault(Fault),
 }
 

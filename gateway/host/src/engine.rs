@@ -61,6 +61,8 @@ fn settings() -> Config {
         .max_wasm_stack(STACK)
         // A fresh instance for each event is cheap because its memory is a copy-on-write view of the component's file.
         .memory_init_cow(true)
+        // A trace of a guest's functions says nothing to its tenant, and costs time at each trap.
+        .wasm_backtrace_max_frames(None)
         // Relaxed SIMD may answer differently on another processor; a retry on another node must not.
         .relaxed_simd_deterministic(true)
         // What no guest needs is off, since each was the way into an escape or is untried. The collector itself stays

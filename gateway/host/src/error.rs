@@ -50,13 +50,18 @@ pub enum LoadError {
         instead(.found)
     )]
     NoExport { found: Vec<String> },
-    #[error("it wants {wanted} bytes of memory at its start; the most that any plugin may have is {MEMORY_CEILING}")]
+    #[error(
+        "it wants {wanted} bytes of memory at its start; the most that any plugin may have is {MEMORY_CEILING}"
+    )]
     Memory { wanted: u64 },
     #[error("it wants a table of {wanted} elements; the most that any plugin may have is {TABLE_CEILING}")]
     Table { wanted: u64 },
     #[error("it is not a valid component: {0}")]
     Invalid(String),
-    #[error("it takes too long to compile: more than {} s of processor time, or of waiting", compile::SECONDS)]
+    #[error(
+        "it takes too long to compile: more than {} s of processor time, or of waiting",
+        compile::SECONDS
+    )]
     CompileTime,
     #[error("compiling it takes more than {} bytes of memory", compile::MEMORY)]
     CompileMemory,

@@ -29,10 +29,8 @@ impl<T> Fair<T> {
 
     /// Puts a job at the end of its tenant's queue.
     pub(crate) fn push(&mut self, tenant: &TenantId, job: T) {
-        let lane = self
-            .lanes
-            .entry(tenant.clone())
-            .or_insert_with(|| Lane { waiting: VecDeque::new(), running: 0 });
+        let lane =
+            self.lanes.entry(tenant.clone()).or_insert_with(|| Lane { waiting: VecDeque::new(), running: 0 });
         if lane.waiting.is_empty() {
             self.turn.push_back(tenant.clone());
         }

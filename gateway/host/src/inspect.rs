@@ -206,9 +206,7 @@ mod tests {
     fn exports_that_are_no_plugin_are_named() {
         let nothing = refusal("(component)");
         assert!(nothing.contains("it exports nothing at all"), "{nothing}");
-        let other = refusal(
-            r#"(component (instance $i) (export "wasi:http/handler@0.2.0" (instance $i)))"#,
-        );
+        let other = refusal(r#"(component (instance $i) (export "wasi:http/handler@0.2.0" (instance $i)))"#);
         assert!(other.contains("it exports `wasi:http/handler@0.2.0`"), "{other}");
     }
 

@@ -93,10 +93,7 @@ impl Instance {
     ) -> Result<Result<transformer::Outgoing, Failure>, Cause> {
         let instance = self.begin()?;
         let Some(indices) = self.plugin.transformer() else {
-            return Err(Cause::new(
-                FaultKind::Host,
-                "it is configured as a transformer, which it is not",
-            ));
+            return Err(Cause::new(FaultKind::Host, "it is configured as a transformer, which it is not"));
         };
         indices
             .load(&mut self.store, &instance)

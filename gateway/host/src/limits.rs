@@ -151,10 +151,7 @@ mod tests {
         assert!(space.memory_growing(0, PAGE, None).unwrap());
         assert!(space.memory_growing(PAGE, 3 * PAGE, None).unwrap());
         let error = space.memory_growing(PAGE, 2 * PAGE, None).unwrap_err();
-        assert_eq!(
-            error.downcast_ref(),
-            Some(&Overrun::Memory { wanted: 5 * PAGE, limit: 4 * PAGE })
-        );
+        assert_eq!(error.downcast_ref(), Some(&Overrun::Memory { wanted: 5 * PAGE, limit: 4 * PAGE }));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use hookweir_model::Digest;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower};
 use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower,
+};
 use wasmtime::{Engine, Store};
 
 use crate::bindings::{Event, Failure, filter, transformer};
@@ -85,7 +87,11 @@ fn bind_transformer(pre: &InstancePre<Guest>) -> wasmtime::Result<transformer::G
 
 /// Compares the type of an exported function with the one that `wit/` states. The bindings do so too, but only once
 /// there is an instance.
-fn check_type<Params, Return>(pre: &InstancePre<Guest>, interface: &str, function: &str) -> wasmtime::Result<()>
+fn check_type<Params, Return>(
+    pre: &InstancePre<Guest>,
+    interface: &str,
+    function: &str,
+) -> wasmtime::Result<()>
 where
     Params: ComponentNamedList + Lower,
     Return: ComponentNamedList + Lift,

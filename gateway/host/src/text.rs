@@ -88,7 +88,8 @@ mod tests {
             assert_eq!(push_escaped(&mut out, text, limit), whole, "{text:?}");
             assert_eq!(out, kept, "{text:?}");
         }
-        for (text, limit, kept) in [("abcdef", 6, "abc…"), ("éé", 6, "é…"), ("abc", 2, "abc"), ("", 9, "…")] {
+        for (text, limit, kept) in [("abcdef", 6, "abc…"), ("éé", 6, "é…"), ("abc", 2, "abc"), ("", 9, "…")]
+        {
             let mut out = text.to_owned();
             mark_cut(&mut out, limit);
             assert_eq!(out, kept, "{text:?}");

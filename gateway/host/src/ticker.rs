@@ -123,8 +123,7 @@ mod tests {
     #[test]
     fn ticks_while_a_call_runs_and_sleeps_when_none_does() {
         let (tick, ticks) = mpsc::channel();
-        // The receiver may be gone by the last tick.
-        let ticker = Ticker::start(move || drop(tick.send(()))).unwrap();
+        let ticker = Ticker::start(move || tick.send(()).unwrap()).unwrap();
         for _ in 0..2 {
             let running = ticker.ticking();
             for _ in 0..3 {

@@ -29,7 +29,7 @@ fn no_compiler() -> Compiler {
 
 #[tokio::test]
 async fn a_plugin_is_compiled_once_and_shared() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let wasm = guest::echo_filter();
     let first = setup.load(wasm.clone()).await;
     assert_eq!((first.digest(), first.size()), (Digest::of(&wasm), wasm.len()));
@@ -44,7 +44,7 @@ async fn a_plugin_is_compiled_once_and_shared() {
 
 #[tokio::test]
 async fn many_loads_at_once_of_the_same_and_of_others() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let loads: Vec<_> = (0..12)
         .map(|number| {
             let host = setup.host.clone();
@@ -64,7 +64,7 @@ async fn many_loads_at_once_of_the_same_and_of_others() {
 
 #[tokio::test]
 async fn only_the_gateway_can_read_and_write_there() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     setup.load(filter("", KEEP)).await;
     let dir = setup.cache_dir().join("cache");
     assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
@@ -73,12 +73,16 @@ async fn only_the_gateway_can_read_and_write_there() {
     }
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
     setup::host_in(setup.cache_dir(), 1, no_compiler()).close();
-    assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700, "a folder that is open to others is closed");
+    assert_eq!(
+        fs::metadata(&dir).unwrap().mode() & 0o777,
+        0o700,
+        "a folder that is open to others is closed"
+    );
 }
 
 #[tokio::test]
 async fn damaged_files_are_compiled_again() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let wasm = filter("", KEEP);
     drop(setup.load(wasm.clone()).await);
     let [code] = code_files(setup.cache_dir()).try_into().unwrap();
@@ -117,7 +121,7 @@ async fn damaged_files_are_compiled_again() {
 
 #[tokio::test]
 async fn code_of_another_name_is_not_run() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     drop(setup.load(filter("", KEEP)).await);
     drop(setup.load(guest::echo_filter()).await);
     let [one, other] = code_files(setup.cache_dir()).try_into().unwrap();

@@ -21,7 +21,7 @@ fn pass_with_header(name: &str, value: &str) -> Bytes {
 
 #[tokio::test]
 async fn no_plugins_keep_the_event_as_it_came() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let ran = setup.host.run(job("a", b"{}", Vec::new())).await;
     assert_eq!(ran.verdict, Verdict::Keep(None));
     assert!(ran.calls.is_empty());
@@ -29,7 +29,7 @@ async fn no_plugins_keep_the_event_as_it_came() {
 
 #[tokio::test]
 async fn the_first_filter_that_drops_ends_the_chain() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let keep = setup.load(filter("", KEEP)).await;
     let echo = setup.load(guest::echo_filter()).await;
     let trap = setup.load(filter("", "(unreachable)")).await;
@@ -38,13 +38,14 @@ async fn the_first_filter_that_drops_ends_the_chain() {
     let ran = setup.host.run(job("a", b"the data", steps)).await;
     let Verdict::Drop { plugin, digest, reason } = ran.verdict else { panic!("{:?}", ran.verdict) };
     assert_eq!((plugin.as_str(), digest, reason.as_str()), ("echo", echo.digest(), "the data"));
-    let called: Vec<_> = ran.calls.iter().map(|call| (call.plugin.as_str(), call.digest, call.role)).collect();
+    let called: Vec<_> =
+        ran.calls.iter().map(|call| (call.plugin.as_str(), call.digest, call.role)).collect();
     assert_eq!(called, [("keep", keep.digest(), Filter), ("echo", echo.digest(), Filter)]);
 }
 
 #[tokio::test]
 async fn each_transformer_gets_what_the_last_one_made() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let first = setup.load(pass_with_header("X-First", "1")).await;
     let second = setup.load(pass_with_header("x-second", "2")).await;
     let again = setup.load(pass_with_header("x-first", "3")).await;
@@ -71,7 +72,7 @@ async fn each_transformer_gets_what_the_last_one_made() {
 
 #[tokio::test]
 async fn a_failed_transformer_ends_the_chain_and_nothing_is_sent() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let first = setup.load(pass_with_header("x-first", "1")).await;
     let trap = setup.load(transformer("", "(unreachable)")).await;
     let steps = vec![
@@ -87,7 +88,7 @@ async fn a_failed_transformer_ends_the_chain_and_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_guest_reads_its_own_steps_config() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let tell = "(call $config (i32.const 2048))";
     let body = format!("{tell} {}", drop_with("(i32.load (i32.const 2048))", "(i32.load (i32.const 2052))"));
     let plugin = setup.load(filter("", &body)).await;
@@ -117,7 +118,7 @@ fn counter() -> Bytes {
 
 #[tokio::test]
 async fn one_instance_serves_both_calls_of_one_event_and_no_other() {
-    let setup = Setup::new(2);
+    let setup = Setup::new(2).await;
     let plugin = setup.load(counter()).await;
     let other_config = Step { config: "{\"a\":1}".into(), ..step("counter", Transformer, &plugin) };
     let table = [
@@ -135,11 +136,12 @@ async fn one_instance_serves_both_calls_of_one_event_and_no_other() {
 
 #[tokio::test]
 async fn more_plugins_than_instances_that_may_be_kept() {
-    let setup = Setup::new(2);
+    let setup = Setup::new(2).await;
     let plugin = setup.load(counter()).await;
     let ids: Vec<String> = (0..12).map(|number| format!("counter-{number}")).collect();
     let both = [Filter, Transformer];
-    let steps: Vec<Step> = both.iter().flat_map(|role| ids.iter().map(|id| step(id, *role, &plugin))).collect();
+    let steps: Vec<Step> =
+        both.iter().flat_map(|role| ids.iter().map(|id| step(id, *role, &plugin))).collect();
     let jobs: Vec<_> = (0..20)
         .map(|_| {
             let host = setup.host.clone();
@@ -156,7 +158,7 @@ async fn more_plugins_than_instances_that_may_be_kept() {
 
 #[tokio::test]
 async fn a_plugin_is_not_called_for_what_it_is_not() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let plugin = setup.load(filter("", KEEP)).await;
     assert_eq!((plugin.exports().filter, plugin.exports().transformer), (true, false));
     let ran = setup.host.run(job("a", b"{}", vec![step("keep", Transformer, &plugin)])).await;
@@ -170,7 +172,7 @@ async fn a_plugin_is_not_called_for_what_it_is_not() {
 #[tokio::test]
 async fn every_part_of_the_event_arrives() {
     // Each part's address and length lie at this offset in the record; the attributes' first name and value at 52.
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let tenant = TenantId::new("a").unwrap();
     let mut whole = Arc::unwrap_or_clone(event(&tenant, b"\x00{data}"));
     whole.subject = Some("order/1".to_owned());
@@ -201,7 +203,8 @@ async fn every_part_of_the_event_arrives() {
     for (name, (address, length), text) in table {
         let plugin = setup.load(filter("", &drop_with(&address, &length))).await;
         let steps = vec![step("tell", Filter, &plugin)];
-        let job = hookweir_host::Job { tenant: tenant.clone(), event: Arc::clone(&whole), steps: steps.into() };
+        let job =
+            hookweir_host::Job { tenant: tenant.clone(), event: Arc::clone(&whole), steps: steps.into() };
         let ran = setup.host.run(job).await;
         let Verdict::Drop { reason, .. } = ran.verdict else { panic!("{name}: {:?}", ran.verdict) };
         assert_eq!(reason, text, "{name}");

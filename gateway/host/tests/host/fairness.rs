@@ -11,7 +11,7 @@ use crate::setup::{Setup, job, step};
 #[tokio::test]
 async fn stuck_plugins_of_one_tenant_leave_the_others_their_turn() {
     for threads in [1, 2] {
-        let setup = Setup::new(threads);
+        let setup = Setup::new(threads).await;
         let stuck = setup.load(filter("", "(loop $again (br $again)) (unreachable)")).await;
         let good = setup.load(guest::echo_filter()).await;
         let ended = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +49,7 @@ async fn stuck_plugins_of_one_tenant_leave_the_others_their_turn() {
 
 #[tokio::test]
 async fn a_closed_host_answers_and_does_not_hang() {
-    let setup = Setup::new(2);
+    let setup = Setup::new(2).await;
     let good = setup.load(guest::echo_filter()).await;
     setup.host.close();
     let ran = setup.host.run(job("a", b"{}", vec![step("echo", Filter, &good)])).await;

@@ -182,7 +182,7 @@ async fn run(setup: &Setup, name: &str, plugin: &Arc<Plugin>, file: &Path) -> Re
 
 #[tokio::test]
 async fn golden_events() {
-    let setup = Setup::new(2);
+    let setup = Setup::new(2).await;
     let (mut ran, mut wrong) = (0, Vec::new());
     for (name, files) in golden_files() {
         let component = components_dir().join(format!("{name}.wasm"));

@@ -8,7 +8,8 @@ use wit_parser::Resolve;
 
 /// A guest of the given world. `items` are the items of its core module; it must define a memory and an allocator.
 pub(crate) fn component(world: &str, items: &str) -> Bytes {
-    let mut module = wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid");
+    let mut module =
+        wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid");
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let (package, _) = resolve.push_path(wit).expect("wit/ can be read");
@@ -40,9 +41,7 @@ pub(crate) const MEMORY: &str = r#"
 
 /// The function of a filter. The body leaves the address of a `result<verdict, failure>`; `$event` is the event's.
 pub(crate) fn filter_function(body: &str) -> String {
-    format!(
-        r#"(func (export "hookweir:plugin/filter@0.1.0#filter") (param $event i32) (result i32) {body})"#
-    )
+    format!(r#"(func (export "hookweir:plugin/filter@0.1.0#filter") (param $event i32) (result i32) {body})"#)
 }
 
 /// The function of a transformer. The body leaves the address of a `result<outgoing, failure>`.

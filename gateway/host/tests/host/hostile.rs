@@ -26,7 +26,7 @@ fn case(name: &'static str, role: PluginRole, wasm: Bytes, kind: FaultKind, mess
 const RESIDENT_SLACK: usize = 48 << 20;
 
 async fn assert_each_fails(cases: Vec<Case>) {
-    let setup = Setup::new(2);
+    let setup = Setup::alone(2).await;
     // What is loaded and touched only once is not the guest's doing.
     setup.assert_still_serves().await;
     let before = resident();
@@ -97,7 +97,7 @@ async fn time() {
             Filter,
             filter(
                 "",
-                "(loop $again (call $log (i32.const 1) (i32.const 0) (i32.const 100000)) (br $again)) (unreachable)",
+                "(loop $again (call $log (i32.const 1) (i32.const 0) (i32.const 8000)) (br $again)) (unreachable)",
             ),
             FaultKind::Deadline,
             over,
@@ -105,7 +105,8 @@ async fn time() {
         case(
             "config flood",
             Filter,
-            filter("", "(loop $again (call $config (i32.const 2048)) (br $again)) (unreachable)"),
+            filter("", "(loop $again (call $config (i32.const 2048)) (global.set $top (i32.const 16384)) (br $again))
+                 (unreachable)"),
             FaultKind::Deadline,
             over,
         ),
@@ -234,7 +235,10 @@ async fn traps() {
         case(
             "an indirect call to nothing",
             Filter,
-            filter("(type $t (func (result i32))) (table 4 funcref)", "(call_indirect (type $t) (i32.const 3))"),
+            filter(
+                "(type $t (func (result i32))) (table 4 funcref)",
+                "(call_indirect (type $t) (i32.const 3))",
+            ),
             FaultKind::Trap,
             "it trapped: wasm trap: uninitialized element",
         ),
@@ -263,9 +267,8 @@ async fn output() {
     let unreadable = "what it handed over can't be read: ";
     let too_much = "it handed over more than 2097152 bytes";
     let made = |items: &str, made: Made<'_>| transformer(&format!("{CONTENT_TYPE} {items}"), &made.body());
-    let grown = |body: &str| {
-        transformer(CONTENT_TYPE, &format!("(drop (memory.grow (i32.const 100))) {body}"))
-    };
+    let grown =
+        |body: &str| transformer(CONTENT_TYPE, &format!("(drop (memory.grow (i32.const 100))) {body}"));
     let allocator = |address: &str| {
         guest::component(
             "filter-plugin",
@@ -463,7 +466,7 @@ async fn a_guests_own_failures_keep_their_kind_and_text() {
 
 #[tokio::test]
 async fn a_lower_limit_is_the_one_that_counts() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let endless = filter("", "(loop $again (br $again)) (unreachable)");
     let limits = Limits { deadline: Duration::from_millis(3), ..Limits::default() };
     let fault = setup.fault(Filter, endless, limits).await;
@@ -476,12 +479,15 @@ async fn a_lower_limit_is_the_one_that_counts() {
     let limits = Limits { output: 100, ..Limits::default() };
     let made = Made { data: ("(i32.const 0)", "(i32.const 98)"), ..Made::EMPTY };
     let fault = setup.fault(Transformer, transformer(CONTENT_TYPE, &made.body()), limits).await;
-    assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Output, "it handed over more than 100 bytes"));
+    assert_eq!(
+        (fault.kind, fault.message.as_str()),
+        (FaultKind::Output, "it handed over more than 100 bytes")
+    );
 }
 
 #[tokio::test]
 async fn the_log_is_cut_and_can_not_forge_lines() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let items = r#"(data (i32.const 700) "a\1b[31m\0aerror: forged</script>")"#;
     let log = |times: u32| {
         format!(
@@ -501,14 +507,16 @@ async fn the_log_is_cut_and_can_not_forge_lines() {
     assert_eq!(ran.verdict, Verdict::Keep(None), "what goes over the limit is cut, not a failure");
     let lines = &ran.calls[0].log;
     assert!((1_000..=1_024).contains(&lines.len()), "{}", lines.len());
-    assert!(lines.ends_with('…') && lines.lines().all(|line| line.starts_with("warn: a") || line.ends_with('…')));
+    assert!(
+        lines.ends_with('…') && lines.lines().all(|line| line.starts_with("warn: a") || line.ends_with('…'))
+    );
 }
 
 /// The counter is in a global and in memory. Slots of the pool are used again, so what one call leaves there must not
 /// be seen by the next.
 #[tokio::test]
 async fn no_state_outlives_a_call() {
-    let setup = Setup::new(2);
+    let setup = Setup::new(2).await;
     let count = "(global.set $count (i32.add (global.get $count) (i32.const 1)))
                  (i32.store8 (i32.const 900) (i32.add (i32.load8_u (i32.const 900)) (i32.const 1)))
                  (i32.store8 (i32.const 901) (i32.add (i32.const 48) (global.get $count)))

@@ -1,11 +1,13 @@
 //! Uploads that can't be loaded. Each is refused in a sentence that says what is wrong and what to do.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use hookweir_host::{Compiler, LoadError};
 use hookweir_model::PluginRole::Filter;
 
 use crate::guest::{self, KEEP, MEMORY, filter, filter_function};
-use crate::setup::{self, Setup, job, resident, step};
+use crate::setup::{self, Place, Setup, job, resident, step};
 
 fn wat(text: &str) -> Bytes {
     wat::parse_str(text).unwrap().into()
@@ -13,14 +15,21 @@ fn wat(text: &str) -> Bytes {
 
 #[tokio::test]
 async fn what_is_refused_before_it_is_compiled() {
+    let _place = Place::shared().await;
     // A compiler that can't even be started: nothing below may get that far.
     let dir = tempfile::tempdir().unwrap();
     let none = Compiler { program: dir.path().join("no-compiler"), args: Vec::new() };
     let host = setup::host_in(dir.path(), 1, none);
     let table = [
         (Bytes::new(), "its file is empty"),
-        (Bytes::from_static(b"(component)"), "it is WebAssembly text; compile it to a binary component first"),
-        (Bytes::from_static(b"\x7fELF"), "it is not WebAssembly: its file does not start with the bytes `\\0asm`"),
+        (
+            Bytes::from_static(b"(component)"),
+            "it is WebAssembly text; compile it to a binary component first",
+        ),
+        (
+            Bytes::from_static(b"\x7fELF"),
+            "it is not WebAssembly: its file does not start with the bytes `\\0asm`",
+        ),
         (wat("(module)"), "it is a core WebAssembly module, not a component; link it with wasm-component-ld"),
         (
             wat(r#"(module (import "wasi_snapshot_preview1" "sock_open" (func)))"#),
@@ -42,7 +51,11 @@ async fn what_is_refused_before_it_is_compiled() {
         (
             guest::component(
                 "filter-plugin",
-                &format!("{} {}", MEMORY.replace("\"memory\") 4)", "\"memory\") 4096)"), filter_function(KEEP)),
+                &format!(
+                    "{} {}",
+                    MEMORY.replace("\"memory\") 4)", "\"memory\") 4096)"),
+                    filter_function(KEEP)
+                ),
             ),
             "it wants 268435456 bytes of memory at its start; the most that any plugin may have is 67108864",
         ),
@@ -59,38 +72,32 @@ async fn what_is_refused_before_it_is_compiled() {
 
 #[tokio::test]
 async fn what_the_compiler_and_the_linker_refuse() {
-    let setup = Setup::new(1);
+    let setup = Setup::new(1).await;
     let good = filter("", KEEP);
     let table = [
         // Whole by its headers, but cut or wrong inside.
         (flip_code(&good), "it is not a valid component: "),
         (
-            wat(
-                r#"(component
+            wat(r#"(component
                      (type $i (instance (export "log" (func (param "n" u32)))))
                      (import "hookweir:plugin/host@0.1.0" (instance (type $i)))
                      (instance $none)
-                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#,
-            ),
+                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#),
             "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): ",
         ),
         (
-            wat(
-                r#"(component
+            wat(r#"(component
                      (instance $none)
-                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#,
-            ),
+                     (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#),
             "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): it exports no function `filter`",
         ),
         (
-            wat(
-                r#"(component
+            wat(r#"(component
                      (core module $m (func (export "f") (result i32) (i32.const 1)))
                      (core instance $i (instantiate $m))
                      (func $f (result u32) (canon lift (core func $i "f")))
                      (instance $filter (export "filter" (func $f)))
-                     (export "hookweir:plugin/filter@0.1.0" (instance $filter)))"#,
-            ),
+                     (export "hookweir:plugin/filter@0.1.0" (instance $filter)))"#),
             "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): its `filter` differs from",
         ),
         (
@@ -125,6 +132,7 @@ fn flip_code(component: &Bytes) -> Bytes {
 /// shell that allows less of it, and this process's memory is none the larger.
 #[tokio::test]
 async fn a_compile_bomb_ends_by_the_limit() {
+    let _place = Place::alone().await;
     let dir = tempfile::tempdir().unwrap();
     let script = format!("ulimit -S -t 2; exec '{}'", env!("CARGO_BIN_EXE_compile-plugin"));
     let hurried = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
@@ -144,13 +152,48 @@ async fn a_compile_bomb_ends_by_the_limit() {
     assert!(after < before + (16 << 20), "{before} bytes were in use, and then {after}");
 
     host.run(job("good", b"{}", vec![step("echo", Filter, &good)])).await;
-    let left: Vec<_> = std::fs::read_dir(dir.path().join("cache"))
+    assert_eq!(drafts(dir.path()), Vec::<String>::new());
+    host.close();
+}
+
+/// The runtime's clock is paused, so that it jumps to the deadline as soon as everything waits for the child.
+#[tokio::test(start_paused = true)]
+async fn a_compiler_that_hangs_is_killed() {
+    let _place = Place::shared().await;
+    let dir = tempfile::tempdir().unwrap();
+    let hanging = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), "exec sleep 1000".into()] };
+    let host = setup::host_in(dir.path(), 1, hanging);
+    let error = host.load(filter("", KEEP)).await.unwrap_err();
+    assert!(matches!(error, LoadError::CompileTime), "{error}");
+    assert_eq!(drafts(dir.path()), Vec::<String>::new());
+    host.close();
+}
+
+#[tokio::test]
+async fn a_compiler_that_fails_is_not_the_plugins_fault() {
+    let _place = Place::shared().await;
+    let dir = tempfile::tempdir().unwrap();
+    for (script, sentence) in [
+        ("exit 3", "the compiler failed on it: exit status: 3: "),
+        ("kill -SEGV $$", "the compiler failed on it: signal: 11 (SIGSEGV)"),
+        ("echo 'no such thing' >&2; exit 1", "the compiler failed on it: exit status: 1: no such thing"),
+        ("echo not-code", "the gateway could not load it: "),
+    ] {
+        let broken = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
+        let host = setup::host_in(dir.path(), 1, broken);
+        let text = host.load(filter("", KEEP)).await.unwrap_err().to_string();
+        assert!(text.starts_with(sentence), "{text}");
+        host.close();
+    }
+}
+
+/// Unfinished files that are left in the cache.
+fn drafts(dir: &Path) -> Vec<String> {
+    std::fs::read_dir(dir.join("cache"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".draft"))
-        .collect();
-    assert_eq!(left, Vec::<String>::new());
-    host.close();
+        .collect()
 }
 
 /// A function of more than a megabyte in which every value depends on many others and lives long.

@@ -7,19 +7,50 @@ use bytes::Bytes;
 use hookweir_host::{Compiler, Config, Fault, Host, Job, Limits, Plugin, Step, Verdict};
 use hookweir_model::{Event, EventId, EventType, PluginId, PluginRole, TenantId, Timestamp};
 use tempfile::TempDir;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::guest;
+
+/// The tests of this binary share a process. Those that look at its memory hold this for themselves.
+static PROCESS: RwLock<()> = RwLock::const_new(());
+
+/// Held by a test to its end, so that none that needs the process alone runs beside it.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+impl Place {
+    pub(crate) async fn shared() -> Self {
+        Self::Shared { _guard: PROCESS.read().await }
+    }
+
+    pub(crate) async fn alone() -> Self {
+        Self::Alone { _guard: PROCESS.write().await }
+    }
+}
 
 pub(crate) struct Setup {
     pub host: Host,
     dir: TempDir,
+    _place: Place,
 }
 
 impl Setup {
-    pub(crate) fn new(threads: usize) -> Self {
+    pub(crate) async fn new(threads: usize) -> Self {
+        Self::in_place(threads, Place::shared().await)
+    }
+
+    /// For tests that look at the process's memory.
+    pub(crate) async fn alone(threads: usize) -> Self {
+        Self::in_place(threads, Place::alone().await)
+    }
+
+    fn in_place(threads: usize, place: Place) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = host_in(dir.path(), threads, compiler());
-        Self { host, dir }
+        Self { host, dir, _place: place }
     }
 
     pub(crate) fn cache_dir(&self) -> &Path {
