@@ -80,6 +80,9 @@ async fn only_the_gateway_can_read_and_write_there() {
     );
 }
 
+/// Does something to the file of compiled code, given what it held.
+type Damage = fn(&Path, &[u8]);
+
 #[tokio::test]
 async fn damaged_files_are_compiled_again() {
     let setup = Setup::new(1).await;
@@ -87,24 +90,20 @@ async fn damaged_files_are_compiled_again() {
     drop(setup.load(wasm.clone()).await);
     let [code] = code_files(setup.cache_dir()).try_into().unwrap();
     let whole = fs::read(&code).unwrap();
-    let sum = code.with_extension("sha256");
-    let damage: [(&str, Box<dyn Fn()>); 6] = [
-        ("cut", Box::new(|| fs::write(&code, &whole[..whole.len() / 2]).unwrap())),
-        ("empty", Box::new(|| fs::write(&code, b"").unwrap())),
-        ("garbage", Box::new(|| fs::write(&code, b"not code").unwrap())),
-        (
-            "one bit",
-            Box::new(|| {
-                let mut flipped = whole.clone();
-                flipped[whole.len() / 2] ^= 1;
-                fs::write(&code, flipped).unwrap();
-            }),
-        ),
-        ("no sum", Box::new(|| fs::remove_file(&sum).unwrap())),
-        ("no code", Box::new(|| fs::remove_file(&code).unwrap())),
+    let damage: [(&str, Damage); 6] = [
+        ("cut", |code, whole| fs::write(code, &whole[..whole.len() / 2]).unwrap()),
+        ("empty", |code, _| fs::write(code, b"").unwrap()),
+        ("garbage", |code, _| fs::write(code, b"not code").unwrap()),
+        ("one bit", |code, whole| {
+            let mut flipped = whole.to_vec();
+            flipped[whole.len() / 2] ^= 1;
+            fs::write(code, flipped).unwrap();
+        }),
+        ("no sum", |code, _| fs::remove_file(code.with_extension("sha256")).unwrap()),
+        ("no code", |code, _| fs::remove_file(code).unwrap()),
     ];
     for (name, damage) in damage {
-        damage();
+        damage(&code, &whole);
         // A host that can't compile says so rather than run what it finds.
         let crippled = setup::host_in(setup.cache_dir(), 1, no_compiler());
         let error = crippled.load(wasm.clone()).await.unwrap_err();
