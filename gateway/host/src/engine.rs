@@ -65,14 +65,13 @@ fn settings() -> Config {
         .wasm_backtrace_max_frames(None)
         // Relaxed SIMD may answer differently on another processor; a retry on another node must not.
         .relaxed_simd_deterministic(true)
+        // Several memories in one module stay allowed: the engine's own glue between linked components has them.
         // What no guest needs is off, since each was the way into an escape or is untried. The collector itself stays
         // compiled in: a build without it could be made to abort (RUSTSEC-2026-0570).
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_tail_call(true)
         .wasm_component_model(true);
     config
 }

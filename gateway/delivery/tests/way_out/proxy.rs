@@ -15,7 +15,7 @@ async fn proxies_of_the_environment_are_ignored() {
     let receiver = Receiver::start(Script::answer("200 OK", "", "")).await;
     let proxy = Receiver::start(Script::answer("200 OK", "", "")).await;
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "proxy::as_a_child", "--ignored"]).env(TARGET, receiver.url());
+    child.args(["--exact", "proxy::as_a_child"]).env(TARGET, receiver.url());
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         child.env(name, proxy.url()).env(name.to_ascii_lowercase(), proxy.url());
     }
@@ -25,9 +25,9 @@ async fn proxies_of_the_environment_are_ignored() {
     assert_eq!((receiver.connections(), proxy.connections()), (1, 0));
 }
 
+/// Not a test: what the test above runs in a process of its own. Without its word it has nothing to do.
 #[tokio::test]
-#[ignore = "run by the test above, in a process of its own"]
 async fn as_a_child() {
-    let url = std::env::var(TARGET).unwrap();
+    let Ok(url) = std::env::var(TARGET) else { return };
     assert_eq!(ending(&send_to(&client(), &target(&url, LONG)).await), (Delivered, None));
 }

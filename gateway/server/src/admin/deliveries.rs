@@ -62,6 +62,7 @@ pub(super) async fn retry(
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
     let key = path.key(tenant)?;
+    admin.journal.delivery(&key).await?.ok_or(Problem::NotFound("delivery"))?;
     let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint.clone());
     if admin.live.load().endpoint(&endpoint).is_none() {
         let detail =

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> Result<Exit> {
+pub(super) fn run(args: &Args) -> Result<Exit> {
     let bench = Bench::default();
     let inspect = |file: &PluginFile| bench.inspect(file).map_err(|error| format!("{error:#}"));
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {

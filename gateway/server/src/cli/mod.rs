@@ -142,9 +142,9 @@ pub(crate) fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let exit = match command {
-        Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Event(command) => client(event::run(command)),
         Command::Delivery(command) => client(delivery::run(command)),
         Command::Endpoint(command) => client(endpoint::run(command)),

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     config: PathBuf,
 }
 
-pub(super) fn run(args: Args) -> Result<Exit> {
+pub(super) fn run(args: &Args) -> Result<Exit> {
     log::start("info");
     let loaded = match config::load(&args.config, &StdEnv) {
         Ok(loaded) => loaded,
@@ -30,7 +30,7 @@ pub(super) fn run(args: Args) -> Result<Exit> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
-    let code = runtime.block_on(live(&args, loaded));
+    let code = runtime.block_on(live(args, loaded));
     // What hangs in a blocking call after an orderly stop is not waited for.
     runtime.shutdown_background();
     code

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_delivery::{EgressPolicy, HttpTarget};
 use hookweir_host::Limits;
-use hookweir_model::{Digest, EndpointId, PluginId, RetryPolicy, TenantId, TypePattern};
+use hookweir_model::{EndpointId, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
 
 #[derive(Debug, Clone)]
@@ -53,7 +53,6 @@ pub(crate) struct Tenant {
 pub(crate) struct PluginFile {
     pub file: PathBuf,
     pub wasm: Bytes,
-    pub digest: Digest,
     /// JSON text, `{}` where none is configured.
     pub config: Arc<str>,
     pub limits: Limits,

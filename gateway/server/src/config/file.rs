@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::problem::{Fault, Place, Report};
-use super::source::{FileId, Source, plain_reason};
+use super::source::{FileId, Source, plain_reason, secrets_by_prefix};
 use super::written::{Table, Value, names_secret};
 
 /// Reads the text of a file as TOML. On a mistake in the syntax nothing of the file is used, since what the parser
@@ -83,20 +83,6 @@ fn first_given(text: &str, span: &Range<usize>) -> Option<Range<usize>> {
         }
     }
     last
-}
-
-/// The secrets that tell themselves by how they start, wherever they stand.
-fn secrets_by_prefix(text: &str) -> Vec<Range<usize>> {
-    let of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
-    ["whsec_", "whsk_"]
-        .into_iter()
-        .flat_map(|prefix| text.match_indices(prefix))
-        .map(|(start, prefix)| {
-            let rest = start + prefix.len();
-            let tail = text.get(rest..).unwrap_or("");
-            rest..rest + tail.find(|letter| !of_base64(letter)).unwrap_or(tail.len())
-        })
-        .collect()
 }
 
 /// What has to be masked around a mistake in the syntax, where no walk can tell what is a secret: the letters and

@@ -57,7 +57,7 @@ pub(super) fn plugin(
         Some((_, None)) => return unusable,
         _ => {}
     }
-    let file = PluginFile { file, wasm, digest, config: config.into(), limits };
+    let file = PluginFile { file, wasm, config: config.into(), limits };
     let exports = outside.inspect.and_then(|inspect| {
         let help = "build it as a component for a world of hookweir:plugin";
         path.take(inspect(&file).map_err(|reason| Fault::new(reason, help)), report)

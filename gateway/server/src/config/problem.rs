@@ -9,7 +9,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::source::{FileId, Source};
+use super::source::{FileId, Source, shown, without_secrets};
 
 /// Why a value can't be used, told apart from where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,8 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { what: what.into(), help: help.into() }
+        // A value stands in many a fault, and a secret may stand where it does not belong.
+        Self { what: without_secrets(what.into()), help: without_secrets(help.into()) }
     }
 }
 
@@ -113,7 +114,7 @@ pub(crate) struct ProblemView<'a> {
 impl Problems {
     /// The one problem of a configuration whose main file can't be read.
     pub(super) fn of_unreadable(path: &Path, fault: Fault) -> Self {
-        let key = path.display().to_string();
+        let key = shown(path);
         Self { problems: vec![Problem { key, fault, place: None, also: None }], sources: Vec::new() }
     }
 

@@ -18,14 +18,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * DAY);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(5 * MINUTE);
 const MOST_WAITS: usize = 50;
 
+/// A preset by its name.
+type Preset = (&'static str, fn() -> RetryPolicy);
+
 /// Reads a retry table.
 pub(super) fn policy(value: Option<Value<'_>>, report: &mut Report) -> RetryPolicy {
     let Some(table) = value.and_then(|value| value.table(HELP, report)) else {
         return RetryPolicy::standard();
     };
     table.allow(&["preset", "waits", "jitter", "timeout", "connect_timeout", "success"], report);
-    let presets: [(&str, fn() -> RetryPolicy); 2] =
-        [("standard", RetryPolicy::standard), ("ims", RetryPolicy::ims)];
+    let presets: [Preset; 2] = [("standard", RetryPolicy::standard), ("ims", RetryPolicy::ims)];
     let preset = table.get("preset").and_then(|value| value.one_of(&presets, report));
     let mut policy = preset.map_or_else(RetryPolicy::standard, |preset| preset());
     if let Some(waits) = table.get("waits").and_then(|value| waits(&value, report)) {

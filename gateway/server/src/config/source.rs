@@ -37,7 +37,7 @@ impl Source {
 
     /// The path as it was given, so that it can be found from where the program was started.
     pub(super) fn shown_path(&self) -> String {
-        self.path.display().to_string()
+        shown(&self.path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -67,21 +67,41 @@ impl Source {
 
     /// Replaces every character of the stretches by stars. All offsets stay as they are.
     pub(super) fn mask<'a>(&mut self, spans: impl Iterator<Item = &'a Range<usize>>) {
-        for span in spans {
-            let Some(secret) = self.text.get(span.clone()) else { continue };
-            let stars: String = secret
-                .chars()
-                .map(|letter| {
-                    if matches!(letter, '\r' | '\n') {
-                        letter.to_string()
-                    } else {
-                        "*".repeat(letter.len_utf8())
-                    }
-                })
-                .collect();
-            self.text.replace_range(span.clone(), &stars);
-        }
+        mask(&mut self.text, spans);
     }
+}
+
+fn mask<'a>(text: &mut String, spans: impl Iterator<Item = &'a Range<usize>>) {
+    for span in spans {
+        let Some(secret) = text.get(span.clone()) else { continue };
+        let star = |letter: char| match letter {
+            '\r' | '\n' => letter.to_string(),
+            _ => "*".repeat(letter.len_utf8()),
+        };
+        let stars: String = secret.chars().map(star).collect();
+        text.replace_range(span.clone(), &stars);
+    }
+}
+
+/// The secrets that tell themselves by how they start, wherever they stand.
+pub(super) fn secrets_by_prefix(text: &str) -> Vec<Range<usize>> {
+    let of_base64 = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-".contains(letter);
+    ["whsec_", "whsk_"]
+        .into_iter()
+        .flat_map(|prefix| text.match_indices(prefix))
+        .map(|(start, prefix)| {
+            let rest = start + prefix.len();
+            let tail = text.get(rest..).unwrap_or("");
+            rest..rest + tail.find(|letter| !of_base64(letter)).unwrap_or(tail.len())
+        })
+        .collect()
+}
+
+/// A text with the secrets masked that tell themselves by how they start.
+pub(super) fn without_secrets(mut text: String) -> String {
+    let secrets = secrets_by_prefix(&text);
+    mask(&mut text, secrets.iter());
+    text
 }
 
 /// Reads a file of at most `cap` bytes; `None` if it is longer.
@@ -90,6 +110,15 @@ pub(super) fn read_at_most(path: &Path, cap: u64) -> io::Result<Option<Vec<u8>>>
     File::open(path)?.take(cap.saturating_add(1)).read_to_end(&mut bytes)?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= cap);
     Ok(fits.then_some(bytes))
+}
+
+/// A path as it is shown: a name may hold characters that would steer a terminal.
+pub(super) fn shown(path: &Path) -> String {
+    let escape = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    path.display().to_string().chars().map(escape).collect()
 }
 
 /// What an error of the system means, without its number.
@@ -128,6 +157,13 @@ mod tests {
         text.mask([7..14, 24..32, 90..99].iter());
         assert_eq!(text.text(), "key = \"*******\"\nnext = [****\n***]\n");
         assert_eq!(text.text().len(), length);
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_secret_and_steers_no_terminal() {
+        let told = without_secrets("\"whsec_MfKQ+/=\" and whsk_A, not whpk_B".to_owned());
+        assert_eq!(told, "\"whsec_*******\" and whsk_*, not whpk_B");
+        assert_eq!(shown(Path::new("a\u{1b}[2J/ü.toml")), "a\\u{1b}[2J/ü.toml");
     }
 
     #[test]

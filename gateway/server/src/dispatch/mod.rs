@@ -305,40 +305,29 @@ impl Shared {
     }
 }
 
-/// Handles deliveries of a lane one after the other until there is none to take. Ends without a trace when attempts
-/// are aborted: what it had is still pending.
-async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
-    let mut next = Some(first);
-    while let Some(ready) = next {
-        let live = shared.live.load_full();
-        let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
-        let handled = tokio::select! {
-            handled = handling => handled,
-            () = shared.aborting.cancelled() => return,
-        };
-        if let Some(sent) = handled.sent {
-            shared.note(&lane, sent).await;
-        }
-        let result = settler::Item::settle(Arc::clone(&lane), handled.settlement);
-        if shared.results.send(result).await.is_err() {
-            return;
-        }
-        let concurrency = shared.concurrency(&lane);
-        let mut queue = lane.queue();
-        queue.attempted();
-        next = queue.take(concurrency);
-        let pump = queue.wants_read() || concurrency == 0;
-        drop(queue);
-        if pump {
-            shared.pump(&lane);
-        }
+/// Handles one delivery. Its place in the lane is free again when the settler has written what it came to. Ends without
+/// a trace when attempts are aborted: the delivery is still pending.
+async fn work(shared: Arc<Shared>, lane: Arc<Lane>, ready: Ready) {
+    let live = shared.live.load_full();
+    let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
+    let handled = tokio::select! {
+        handled = handling => handled,
+        () = shared.aborting.cancelled() => return,
+    };
+    if let Some(sent) = handled.sent {
+        shared.note(&lane, sent).await;
     }
+    // The settler is gone only when the journal is broken, and then the process ends.
+    let _ = shared.results.send(Item::settle(lane, handled.settlement)).await;
 }
 
 /// Brings what is due from the journal, and sets the timer for what is due next.
 async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>) {
     let Ok(_permit) = shared.reads.acquire().await else { return };
-    let read = shared.journal.due(&lane.key, Timestamp::now(), &skip, queue::READ).await;
+    // Of an endpoint that is gone, everything is wanted at once: it is to be cancelled, whenever it was due.
+    let gone = shared.live.load().endpoint(&lane.key).is_none();
+    let now = if gone { Timestamp::from_millis(i64::MAX) } else { Timestamp::now() };
+    let read = shared.journal.due(&lane.key, now, &skip, queue::READ).await;
     let due = match read {
         Ok(due) => due,
         Err(error) => {

@@ -4,6 +4,9 @@
 //! or only on disk, or final. The invariant that everything else stands on: **a held delivery is not taken a second
 //! time, and one that is not held will be read from disk.** So nothing is sent twice within a process, and a lane can
 //! let go of what it has no room for.
+//!
+//! In flight is what was taken and is not settled: an answer that the journal does not have yet is as much at risk as
+//! one that is still awaited. So after a crash at most `concurrency` deliveries of an endpoint are sent a second time.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -27,6 +30,7 @@ pub(super) trait Entry {
 pub(super) struct Queue<T> {
     ready: VecDeque<T>,
     held: HashSet<Seq>,
+    /// Taken and not yet settled.
     in_flight: usize,
     /// Never-tried deliveries may be on disk that are not held here.
     behind: bool,
@@ -104,13 +108,9 @@ impl<T: Entry> Queue<T> {
         Some(entry)
     }
 
-    /// An attempt is over; its delivery stays held until it is settled.
-    pub(super) fn attempted(&mut self) {
-        self.in_flight -= 1;
-    }
-
-    /// The journal has the result: the delivery is no longer held.
+    /// The journal has the result of a delivery that was taken: it is no longer held, and another may be taken.
     pub(super) fn settled(&mut self, seq: Seq) {
+        self.in_flight -= 1;
         self.held.remove(&seq);
         if let Some(read) = &mut self.read {
             read.settled.insert(seq);
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(queue.take(2).map(|item| item.seq), Some(1));
         assert_eq!(queue.take(2).map(|item| item.seq), Some(2));
         assert_eq!(queue.take(2), None, "two are in flight");
-        queue.attempted();
+        queue.settled(Seq(1));
         assert_eq!(queue.take(2).map(|item| item.seq), Some(3));
         assert_eq!(queue.begin_read(), None, "nothing is on disk that is not here");
     }
@@ -252,7 +252,6 @@ mod tests {
         assert_eq!(drain(&mut queue), [1]);
         queue.miss();
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]));
-        queue.attempted();
         queue.settled(Seq(1));
         queue.end_read(vec![fresh(1), fresh(2)], false);
         assert_eq!(drain(&mut queue), [2]);
@@ -265,7 +264,6 @@ mod tests {
         queue.begin_read().unwrap();
         queue.end_read(vec![fresh(5)], false);
         assert_eq!(drain(&mut queue), [5]);
-        queue.attempted();
         queue.settled(Seq(5));
         queue.offer(fresh(5));
         assert_eq!(drain(&mut queue), [0; 0], "5 is settled");

@@ -1,6 +1,7 @@
 //! Carries results to the journal, in groups: while one group is being written the next one gathers, so that workers
 //! never wait for a sync.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,10 +74,18 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
             }
         }
         match write(&shared, settlements).await {
-            Ok(answers) => pending
-                .into_iter()
-                .zip(answers)
-                .for_each(|(pending, settled)| finish(&shared, pending, settled)),
+            Ok(answers) => {
+                let lanes: Vec<_> = pending.iter().map(|pending| Arc::clone(&pending.lane)).collect();
+                pending
+                    .into_iter()
+                    .zip(answers)
+                    .for_each(|(pending, settled)| finish(&shared, pending, settled));
+                // Each lane is pumped once a group: what was settled together makes room together.
+                let mut pumped = HashSet::new();
+                for lane in lanes.iter().filter(|lane| pumped.insert(Arc::as_ptr(lane))) {
+                    shared.pump(lane);
+                }
+            }
             Err(error) => {
                 error!(%error, "failed to settle deliveries; stopping, they are tried again after a restart");
                 shared.broken.cancel();

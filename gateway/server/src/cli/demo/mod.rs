@@ -30,11 +30,11 @@ pub(crate) struct Args {
     once: bool,
 }
 
-pub(super) fn run(args: Args) -> Result<Exit> {
+pub(super) fn run(args: &Args) -> Result<Exit> {
     log::start("error");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
-    let shown = runtime.block_on(show(&args));
+    let shown = runtime.block_on(show(args));
     runtime.shutdown_background();
     shown.map(|()| Exit::Done)
 }
