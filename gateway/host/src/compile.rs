@@ -20,8 +20,13 @@ use crate::engine;
 use crate::error::{HostError, LoadError};
 use crate::text;
 
-/// Seconds of processor time, and of wall time. The largest known guest, a JavaScript engine of 12 MB, takes ten.
+/// Seconds of processor time. The largest known guests, a JavaScript engine of 12 MB and a Python of 18 MB, take 10 to
+/// 20 by machine.
 pub(crate) const SECONDS: u64 = 30;
+
+/// Seconds from start to end. The child steps back behind everything else, so on a busy machine a good plugin waits
+/// many times longer than it computes; only a child that hangs should meet this.
+pub(crate) const WALL_SECONDS: u64 = 10 * SECONDS;
 
 /// Bytes of address space. A hundred thousand functions take a quarter of it.
 pub(crate) const MEMORY: u64 = 2 << 30;
@@ -55,13 +60,16 @@ impl Compiler {
     /// Compiles `wasm` into the draft. The child is dead and reaped when this returns, and is killed if it is dropped.
     pub(crate) async fn compile(&self, wasm: &[u8], draft: &Draft) -> Result<(), LoadError> {
         let mut child = self.spawn(draft).map_err(HostError::Compiler)?;
-        let waited = tokio::time::timeout(Duration::from_secs(SECONDS), talk(&mut child, wasm)).await;
+        let waited = tokio::time::timeout(Duration::from_secs(WALL_SECONDS), talk(&mut child, wasm)).await;
         let Ok(ended) = waited else {
             child.kill().await.map_err(HostError::Compiler)?;
             return Err(LoadError::CompileTime);
         };
         let (status, stderr) = ended.map_err(HostError::Compiler)?;
-        judge(status, &stderr)
+        judge(status, &stderr).inspect_err(|error| {
+            // Where the compiler broke is for whoever runs the gateway; the tenant's sentence names no inside.
+            tracing::warn!(%status, %error, stderr = %text::reason(stderr.trim()), "a plugin was not compiled");
+        })
     }
 
     fn spawn(&self, draft: &Draft) -> io::Result<Child> {
@@ -120,7 +128,7 @@ fn judge(status: ExitStatus, stderr: &str) -> Result<(), LoadError> {
         Some(Signal::XCPU) => LoadError::CompileTime,
         Some(Signal::XFSZ) => LoadError::CompileSize,
         Some(Signal::ABORT) if starved => LoadError::CompileMemory,
-        _ => LoadError::CompilerFailed(text::reason(&format!("{status}: {}", stderr.trim()))),
+        _ => LoadError::CompilerFailed(status.to_string()),
     })
 }
 
@@ -192,7 +200,7 @@ mod tests {
             (
                 killed(Signal::XCPU),
                 "",
-                "it takes too long to compile: more than 30 s of processor time, or of waiting",
+                "it takes too long to compile: more than 30 s of processor time, or 300 s in all",
             ),
             (
                 killed(Signal::ABORT),
@@ -203,9 +211,9 @@ mod tests {
             (
                 exit(101),
                 "thread 'main' panicked\nat x",
-                "the compiler failed on it: exit status: 101: thread 'main' panicked\\nat x",
+                "the compiler failed on it (exit status: 101)",
             ),
-            (killed(Signal::KILL), "", "the compiler failed on it: signal: 9 (SIGKILL): "),
+            (killed(Signal::KILL), "", "the compiler failed on it (signal: 9 (SIGKILL))"),
         ] {
             assert_eq!(judge(status, stderr).unwrap_err().to_string(), sentence);
         }

@@ -59,15 +59,16 @@ pub enum LoadError {
     #[error("it is not a valid component: {0}")]
     Invalid(String),
     #[error(
-        "it takes too long to compile: more than {} s of processor time, or of waiting",
-        compile::SECONDS
+        "it takes too long to compile: more than {} s of processor time, or {} s in all",
+        compile::SECONDS,
+        compile::WALL_SECONDS
     )]
     CompileTime,
     #[error("compiling it takes more than {} bytes of memory", compile::MEMORY)]
     CompileMemory,
     #[error("it compiles to more than {} bytes", compile::OUTPUT)]
     CompileSize,
-    #[error("the compiler failed on it: {0}")]
+    #[error("the compiler failed on it ({0})")]
     CompilerFailed(String),
     #[error("it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): {0}")]
     Contract(String),

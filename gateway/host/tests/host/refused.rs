@@ -147,7 +147,7 @@ async fn a_compile_bomb_ends_by_the_limit() {
     assert!(matches!(error, LoadError::CompileTime), "{error}");
     assert_eq!(
         error.to_string(),
-        "it takes too long to compile: more than 30 s of processor time, or of waiting"
+        "it takes too long to compile: more than 30 s of processor time, or 300 s in all"
     );
     assert!(after < before + (16 << 20), "{before} bytes were in use, and then {after}");
 
@@ -174,9 +174,9 @@ async fn a_compiler_that_fails_is_not_the_plugins_fault() {
     let _place = Place::shared().await;
     let dir = tempfile::tempdir().unwrap();
     for (script, sentence) in [
-        ("exit 3", "the compiler failed on it: exit status: 3: "),
-        ("kill -SEGV $$", "the compiler failed on it: signal: 11 (SIGSEGV)"),
-        ("echo 'no such thing' >&2; exit 1", "the compiler failed on it: exit status: 1: no such thing"),
+        ("exit 3", "the compiler failed on it (exit status: 3)"),
+        ("kill -SEGV $$", "the compiler failed on it (signal: 11 (SIGSEGV)"),
+        ("echo 'no such thing' >&2; exit 1", "the compiler failed on it (exit status: 1)"),
         ("echo not-code", "the gateway could not load it: "),
     ] {
         let broken = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };

@@ -107,7 +107,7 @@ impl Dispatcher {
                         lane.queue().miss();
                         shared.pump(&lane);
                     }
-                    Some(due) => shared.arm(&lane, due),
+                    Some(due) => shared.expect(&lane, due),
                 }
             }
         }
@@ -256,7 +256,17 @@ impl Shared {
         }
     }
 
-    /// Sees to it that the lane reads the journal when a retry is due.
+    /// Sees to it that the lane tries what is due then. For an endpoint that is gone that is at once: it is cancelled.
+    fn expect(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
+        if self.live.load().endpoint(&lane.key).is_some() {
+            self.arm(lane, due);
+        } else {
+            lane.queue().retry_due();
+            self.pump(lane);
+        }
+    }
+
+    /// Sees to it that the lane reads the journal then.
     fn arm(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
         if !lane.queue().arm(due) {
             return;
@@ -350,7 +360,7 @@ async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>) {
     }
     match shared.journal.next_due(&lane.key, &held).await {
         Ok(Some(head)) => match head.due {
-            Some(due) => shared.arm(&lane, due),
+            Some(due) => shared.expect(&lane, due),
             None => {
                 lane.queue().miss();
                 shared.pump(&lane);

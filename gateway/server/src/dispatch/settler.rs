@@ -46,7 +46,7 @@ struct Pending {
 
 enum Then {
     Count(Status),
-    Arm(Timestamp),
+    Expect(Timestamp),
 }
 
 pub(super) fn channel() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
@@ -66,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
                 Item::Settle { lane, settlement, since } => {
                     let then = match &settlement.next {
                         Next::Final { status, .. } => Then::Count(*status),
-                        Next::RetryAt { due, .. } => Then::Arm(*due),
+                        Next::RetryAt { due, .. } => Then::Expect(*due),
                     };
                     pending.push(Pending { lane, seq: settlement.seq, since, then });
                     settlements.push(*settlement);
@@ -126,7 +126,7 @@ fn finish(shared: &Arc<Shared>, pending: Pending, settled: Settled) {
                 debug!(endpoint = %lane.key, %status, "delivery ended");
             }
         }
-        (Settled::Applied | Settled::Repeated, Then::Arm(due)) => shared.arm(&lane, due),
+        (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(&lane, due),
         (Settled::Repeated, Then::Count(_)) => {}
         (Settled::Stale, _) => {
             warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused")
