@@ -28,8 +28,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
-    let bench = Bench::default();
-    let inspect = |file: &PluginFile| bench.inspect(file).map_err(|error| format!("{error:#}"));
+    let plugins = PluginHost::default();
+    let inspect = |file: &PluginFile| plugins.inspect(file).map_err(|error| format!("{error:#}"));
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {
         Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
         Ok(config) => show::print(&lines(&config))?,
@@ -48,11 +48,11 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
 
 /// A plugin host for the time of the check. It starts with the first plugin: most configurations have none.
 #[derive(Default)]
-struct Bench {
+struct PluginHost {
     started: OnceCell<(Runtime, Host, TempDir)>,
 }
 
-impl Bench {
+impl PluginHost {
     fn inspect(&self, file: &PluginFile) -> Result<Exports> {
         if self.started.get().is_none() {
             let cache = tempfile::tempdir().context("can't make a folder for compiled plugins")?;
