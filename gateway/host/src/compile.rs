@@ -208,11 +208,7 @@ mod tests {
                 "compiling it takes more than 2147483648 bytes of memory",
             ),
             (killed(Signal::XFSZ), "", "it compiles to more than 268435456 bytes"),
-            (
-                exit(101),
-                "thread 'main' panicked\nat x",
-                "the compiler failed on it (exit status: 101)",
-            ),
+            (exit(101), "thread 'main' panicked\nat x", "the compiler failed on it (exit status: 101)"),
             (killed(Signal::KILL), "", "the compiler failed on it (signal: 9 (SIGKILL))"),
         ] {
             assert_eq!(judge(status, stderr).unwrap_err().to_string(), sentence);

@@ -111,12 +111,42 @@ async fn what_the_compiler_and_the_linker_refuse() {
             )),
             "it wants more than a plugin may have: ",
         ),
+        // Compiled without complaint: it lacks the filter's function, and no more.
+        (
+            linked(),
+            "it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): it exports no function",
+        ),
     ];
     for (wasm, sentence) in table {
         let text = setup.host.load(wasm).await.unwrap_err().to_string();
         assert!(text.starts_with(sentence), "{text}");
         setup.assert_still_serves().await;
     }
+}
+
+/// Two components with a memory each, linked, as JavaScript guests are. The engine's own glue between them, which
+/// copies the text, is a module with both memories: a setting that forbids such modules once made the compiler panic.
+fn linked() -> Bytes {
+    wat(r#"(component
+             (component $callee
+               (core module $m
+                 (memory (export "memory") 1)
+                 (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+                 (func (export "f") (param i32 i32)))
+               (core instance $i (instantiate $m))
+               (func (export "f") (param "text" string)
+                 (canon lift (core func $i "f") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))
+             (component $caller
+               (import "f" (func $f (param "text" string)))
+               (core module $libc (memory (export "memory") 1))
+               (core instance $libc (instantiate $libc))
+               (core func $lowered (canon lower (func $f) (memory (core memory $libc "memory"))))
+               (core module $m (import "" "f" (func (param i32 i32))))
+               (core instance (instantiate $m (with "" (instance (export "f" (func $lowered)))))))
+             (instance $a (instantiate $callee))
+             (instance (instantiate $caller (with "f" (func $a "f"))))
+             (instance $none)
+             (export "hookweir:plugin/filter@0.1.0" (instance $none)))"#)
 }
 
 /// Damages the body of the filter's function: `i32.const 1024` becomes an instruction that does not exist.

@@ -129,7 +129,7 @@ fn finish(shared: &Arc<Shared>, pending: Pending, settled: Settled) {
         (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(&lane, due),
         (Settled::Repeated, Then::Count(_)) => {}
         (Settled::Stale, _) => {
-            warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused")
+            warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused");
         }
     }
 }
