@@ -165,6 +165,8 @@ impl Writer<'_> {
         }
         match self.write(&mut group) {
             Ok(()) => {
+                // Before the answers: whoever has one, and sends more, meets the room that is really left.
+                self.look_for_room();
                 for op in group {
                     self.committed(op);
                 }
