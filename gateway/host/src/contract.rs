@@ -11,7 +11,7 @@ use crate::Plugin;
 /// The bounds of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Processor time of the guest, instantiation included. Wall time is bounded too, at ten times this.
+    /// Processor time of the guest, instantiation included. Wall time is bounded too, at a hundred times this.
     pub deadline: Duration,
     /// Bytes of linear memory over all memories of the component.
     pub memory: usize,

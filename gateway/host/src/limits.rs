@@ -14,7 +14,7 @@ use crate::engine::TABLE_CEILING;
 
 /// A call's wall time may be this many times its processor time. A busy machine makes a good plugin wait for its
 /// turn, so only a guest that gets nowhere at all should meet this.
-const WALL_FACTOR: u32 = 10;
+const WALL_FACTOR: u32 = 100;
 
 /// A guest asked for more than it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -135,9 +135,9 @@ mod tests {
             (0, 0, Ok(())),
             (10, 10, Ok(())),
             (11, 11, Err(Overrun::Processor { limit: ms(10) })),
-            (1, 100, Ok(())),
-            (1, 101, Err(Overrun::Wall { limit: ms(100) })),
-            (11, 101, Err(Overrun::Processor { limit: ms(10) })),
+            (1, 1000, Ok(())),
+            (1, 1001, Err(Overrun::Wall { limit: ms(1000) })),
+            (11, 1001, Err(Overrun::Processor { limit: ms(10) })),
         ] {
             assert_eq!(judge(ms(processor), ms(wall), ms(10)), verdict, "{processor} {wall}");
         }
