@@ -1,8 +1,11 @@
-//! What the kernel says about a process: its processor time and its memory, read from `/proc`.
+//! What the kernel says about processes: their processor time and memory, and how busy the whole machine is, read from
+//! `/proc`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+
+use super::spread::ratio;
 
 /// Processor time of the process and of its children that have ended and were waited for.
 pub(super) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
@@ -17,6 +20,57 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
     parse_resident(&status).with_context(|| format!("{path} is not understood"))
+}
+
+/// Watches the machine from its making on, to tell how much of it others take. Ratios can't be trusted when that is much.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// The processes of the rig.
+    own: Vec<u32>,
+    own_before: Duration,
+    machine_before: Duration,
+    started: Instant,
+}
+
+impl Watch {
+    pub(super) fn start(own: Vec<u32>) -> anyhow::Result<Self> {
+        let (machine_before, _) = machine_time()?;
+        Ok(Self { own_before: sum_of_times(&own)?, own, machine_before, started: Instant::now() })
+    }
+
+    /// The part of all cores' time since the start that went to processes which are not of the rig.
+    pub(super) fn others_share(&self) -> anyhow::Result<f64> {
+        let own = sum_of_times(&self.own)?.saturating_sub(self.own_before);
+        let (machine, cores) = machine_time()?;
+        let others = machine.saturating_sub(self.machine_before).saturating_sub(own);
+        // Cores are few.
+        Ok(ratio(others.as_secs_f64(), self.started.elapsed().as_secs_f64() * cores as f64))
+    }
+}
+
+fn sum_of_times(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| processor_time(*pid)).sum()
+}
+
+/// The time that all cores together were busy, and how many they are.
+fn machine_time() -> anyhow::Result<(Duration, usize)> {
+    let path = "/proc/stat";
+    let stat = std::fs::read_to_string(path).with_context(|| format!("{path} can't be read"))?;
+    let (ticks, cores) = parse_machine(&stat).with_context(|| format!("{path} is not understood"))?;
+    Ok((ticks_to_time(ticks, rustix::param::clock_ticks_per_second()), cores))
+}
+
+/// Everything but `idle` and `iowait`: what the host stole was not ours either. `guest` is part of `user` already.
+fn parse_machine(stat: &str) -> Option<(u64, usize)> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let times: Vec<u64> =
+        line.split_ascii_whitespace().take(8).map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = times.try_into().ok()?;
+    let is_core = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let cores = stat.lines().filter(is_core).count();
+    (cores > 0).then_some((user + nice + system + irq + softirq + steal, cores))
 }
 
 /// The sum of `utime`, `stime`, `cutime` and `cstime`. The name of the program, in brackets, may hold blanks and
@@ -74,6 +128,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_busy_when_it_is_neither_idle_nor_waiting() {
+        let two = "cpu  10 1 20 5000 300 2 3 4 7 0\ncpu0 5 1 10 2500 150 1 2 2 7 0\ncpu1 5 0 10 2500 150 1 1 2 0 0\nintr 9 0\n";
+        for (stat, expected) in [
+            (two, Some((40, 2))),
+            ("cpu  10 1 20 5000\ncpu0 10 1 20 5000\n", None),
+            ("cpu  10 1 20 5000 300 2 3 4 7 0\nintr 9\n", None),
+            ("intr 9\n", None),
+        ] {
+            assert_eq!(parse_machine(stat), expected, "{stat}");
+        }
+    }
+
+    #[test]
     fn ticks_become_time() {
         for (ticks, per_second, expected) in [(0, 100, 0), (289, 100, 2890), (3, 1000, 3), (5, 0, 5000)] {
             assert_eq!(ticks_to_time(ticks, per_second), Duration::from_millis(expected));
@@ -85,5 +152,7 @@ mod tests {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 0);
         processor_time(pid).unwrap();
+        let share = Watch::start(vec![pid]).unwrap().others_share().unwrap();
+        assert!(share >= 0.0, "{share}");
     }
 }

@@ -20,6 +20,8 @@ use super::stages::{STAGES, StageShare};
 
 /// A round is noisy where a sync takes longer than this, a few times what a quiet disk needs,
 const NOISY_SYNC_MS: f64 = 0.5;
+/// or others take more than this of the machine during one of its runs,
+const NOISY_OTHERS: f64 = 0.1;
 /// or where its relay is this far from the median of the relays.
 const NOISY_RELAY: f64 = 0.2;
 
@@ -112,11 +114,7 @@ impl ScenarioReport {
         let cpu = Spread::of(
             rounds.iter().map(|round| ratio(round.gateway.cpu_ms_per_event, round.relay.cpu_ms_per_event)),
         )?;
-        let runs = || {
-            rounds
-                .iter()
-                .flat_map(|round| [&round.relay, &round.gateway].into_iter().chain(&round.undisturbed))
-        };
+        let runs = || rounds.iter().flat_map(Round::runs);
         let refusal = runs().find_map(|run| run.refusal.clone());
         Some(Self {
             gateway: RunMedians::of(&gateways)?,
@@ -156,6 +154,7 @@ impl DeadEndpointReport {
 
 fn is_noisy(round: &Round, median_relay: f64) -> bool {
     round.sync_ms > NOISY_SYNC_MS
+        || round.others_share() > NOISY_OTHERS
         || (ratio(round.relay.delivered_per_s, median_relay) - 1.0).abs() > NOISY_RELAY
 }
 
@@ -259,7 +258,7 @@ impl fmt::Display for Report {
                 let (noisy, rounds) = (report.noisy_rounds, report.rounds.len());
                 writeln!(
                     f,
-                    "\n{scenario}: {noisy} of {rounds} rounds were noisy (slow disk, or a relay off its median)"
+                    "\n{scenario}: {noisy} of {rounds} rounds were noisy (slow disk, busy machine, or a relay off its median)"
                 )?;
             }
         }
@@ -325,6 +324,7 @@ mod tests {
             lost: 0,
             duplicates: 0,
             refused: 0,
+            others_share: 0.02,
             refusal: None,
         }
     }
@@ -365,10 +365,17 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_disk_or_an_unusual_relay_makes_a_round_noisy() {
+    fn a_slow_disk_a_busy_machine_or_an_unusual_relay_makes_a_round_noisy() {
         for (round, expected) in [
             (round(40_000.0, 20_000.0), false),
             (Round { sync_ms: 4.0, ..round(40_000.0, 20_000.0) }, true),
+            (
+                Round {
+                    gateway: Run { others_share: 0.4, ..run(20_000.0, 0.05) },
+                    ..round(40_000.0, 20_000.0)
+                },
+                true,
+            ),
             (round(30_000.0, 20_000.0), true),
             (round(50_000.0, 20_000.0), true),
             (round(42_000.0, 20_000.0), false),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::control::Servant;
 use super::gateway::{Destinations, Gateway};
 use super::load::{Outcome, Plan, Until};
+use super::process::Watch;
 use super::progress::Progress;
 use super::receiver::{Answer, Command, Report};
 use super::relay::RelayTo;
@@ -46,6 +47,8 @@ pub(super) struct Run {
     pub(super) lost: u64,
     pub(super) duplicates: u64,
     pub(super) refused: u64,
+    /// The part of the machine that processes outside the rig took during the run.
+    pub(super) others_share: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<String>,
 }
@@ -60,6 +63,17 @@ pub(super) struct Round {
     pub(super) undisturbed: Option<Run>,
     /// The median time of a sync of 4 KiB before the round.
     pub(super) sync_ms: f64,
+}
+
+impl Round {
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
+        [&self.relay, &self.gateway].into_iter().chain(&self.undisturbed)
+    }
+
+    /// What others took at most in any of its runs.
+    pub(super) fn others_share(&self) -> f64 {
+        self.runs().map(|run| run.others_share).fold(0.0, f64::max)
+    }
 }
 
 /// What was measured in a scenario.
@@ -199,13 +213,20 @@ impl Rig {
     /// One run, its drain included.
     async fn run(&mut self, subject: &Subject, time: Duration) -> anyhow::Result<Run> {
         self.receiver.ask::<_, Answer>(&Command::Begin, AT_ONCE).await?;
+        let watch = Watch::start(self.pids(subject)?)?;
         let before = process::processor_time(subject.pid)?;
         let plan = self.plan(subject, MEASURED, Until::Elapsed(time));
         let outcome: Outcome = self.load.ask(&plan, time + GRACE).await?;
         let report = self.drain(outcome.accepted).await?;
+        let others_share = watch.others_share()?;
         let processor = quiet(subject.pid).await?.saturating_sub(before);
         let resident = process::resident_bytes(subject.pid)?;
-        Ok(combine(outcome, report, processor, resident))
+        Ok(combine(outcome, report, Usage { processor, resident, others_share }))
+    }
+
+    /// All processes that have work to do while this one is measured.
+    fn pids(&self, subject: &Subject) -> anyhow::Result<Vec<u32>> {
+        Ok(vec![std::process::id(), self.load.pid()?, self.receiver.pid()?, subject.pid])
     }
 
     /// Waits until every accepted event has arrived, or until nothing arrives any more.
@@ -272,19 +293,29 @@ async fn quiet(pid: u32) -> anyhow::Result<Duration> {
     Ok(last)
 }
 
-fn combine(outcome: Outcome, report: Report, processor: Duration, resident: u64) -> Run {
+/// What the kernel says about a run.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    processor: Duration,
+    /// In bytes.
+    resident: u64,
+    others_share: f64,
+}
+
+fn combine(outcome: Outcome, report: Report, usage: Usage) -> Run {
     let count = |number: u64| number as f64;
     Run {
         accepted_per_s: ratio(count(outcome.accepted.count), outcome.seconds),
         delivered_per_s: ratio(count(report.arrived.count), report.seconds),
         accept_p50_ms: outcome.p50_ms,
         accept_p99_ms: outcome.p99_ms,
-        cpu_ms_per_event: ratio(processor.as_secs_f64() * 1e3, count(report.arrived.count)),
-        rss_mib: count(resident) / (1024.0 * 1024.0),
+        cpu_ms_per_event: ratio(usage.processor.as_secs_f64() * 1e3, count(report.arrived.count)),
+        rss_mib: count(usage.resident) / (1024.0 * 1024.0),
         accepted: outcome.accepted.count,
         lost: lost(outcome.accepted, report.arrived),
         duplicates: report.duplicates,
         refused: outcome.refused,
+        others_share: usage.others_share,
         refusal: outcome.refusal,
     }
 }
@@ -293,11 +324,12 @@ fn round_line(scenario: Scenario, number: u32, round: &Round) -> String {
     let Round { relay, gateway, undisturbed, sync_ms } = round;
     let mut line = format!(
         "{scenario} {number}: relay {:.0}/s, gateway {:.0}/s accepted and {:.0}/s delivered ({:.2} of the relay), \
-         sync {sync_ms:.2} ms",
+         sync {sync_ms:.2} ms, {:.0} % of the machine for others",
         relay.delivered_per_s,
         gateway.accepted_per_s,
         gateway.delivered_per_s,
         ratio(gateway.delivered_per_s, relay.delivered_per_s),
+        round.others_share() * 100.0,
     );
     if let Some(undisturbed) = undisturbed {
         let part = ratio(gateway.delivered_per_s, undisturbed.delivered_per_s);
@@ -329,11 +361,13 @@ mod tests {
             p99_ms: 4.0,
         };
         let report = Report { arrived: tally(900), duplicates: 2, seconds: 3.0 };
-        let run = combine(outcome, report, Duration::from_millis(90), 5 << 20);
+        let usage = Usage { processor: Duration::from_millis(90), resident: 5 << 20, others_share: 0.25 };
+        let run = combine(outcome, report, usage);
         assert_eq!(
             (run.accepted_per_s, run.delivered_per_s, run.cpu_ms_per_event, run.rss_mib),
             (500.0, 300.0, 0.1, 5.0)
         );
+        assert_eq!(run.others_share, 0.25);
         assert_eq!((run.accepted, run.lost, run.duplicates, run.refused), (1_000, 100, 2, 3));
     }
 }
