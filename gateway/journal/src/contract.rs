@@ -259,7 +259,8 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     /// Records attempts and next states: atomic for each settlement, idempotent by (delivery, attempt number), and
     /// refused as [`Settled::Stale`] under an epoch that is not the shard's present one. The answers stand in the
     /// order of the batch. When it returns, the settlements are written but a power cut may still undo them: that
-    /// means one more delivery, never a lost one. A full disk does not lose settlements: the call waits for room.
+    /// means one more delivery, never a lost one. A full disk does not lose settlements: the call waits for room. Nor is it
+    /// refused as [`Error::Busy`]: how much may wait is the caller's to bound.
     ///
     /// The present epoch of a shard is that of the lease given last, whether or not it has ended: while nobody else
     /// took the shard, nobody else has delivered. Shaped bytes are kept until the delivery is delivered or replayed;

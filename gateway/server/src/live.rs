@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use hookweir_delivery::HttpClient;
-use hookweir_host::{Host, Limits, LoadError, Plugin, Step};
+use hookweir_host::{Host, Plugin, Step};
 use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginRole, TenantId};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
@@ -145,7 +145,7 @@ impl Tenant {
                 Ok(plugin) => {
                     plugins.insert(name.clone(), plugin);
                 }
-                Err(error) => problems.push(problem(name, file, load_problem(&error))),
+                Err(error) => problems.push(problem(name, file, error.to_string())),
             }
         }
         let mut endpoints = HashMap::with_capacity(settings.endpoints.len());
@@ -199,10 +199,11 @@ impl Tenant {
 }
 
 fn step(name: &PluginId, role: PluginRole, plugin: &Arc<Plugin>, file: &config::PluginFile) -> Step {
-    let limits: Limits = file.limits;
-    Step { id: name.clone(), role, plugin: Arc::clone(plugin), config: Arc::clone(&file.config), limits }
-}
-
-fn load_problem(error: &LoadError) -> String {
-    error.to_string()
+    Step {
+        id: name.clone(),
+        role,
+        plugin: Arc::clone(plugin),
+        config: Arc::clone(&file.config),
+        limits: file.limits,
+    }
 }

@@ -5,7 +5,6 @@ use hookweir_journal::{Cursor, Page, Seq};
 use hookweir_model::{EndpointId, Status, Timestamp, TypePattern};
 use http::request::Parts;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::api;
 use crate::problem::Problem;
@@ -42,16 +41,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        check(raw::<Written, S>(parts, state).await?)
+        let query = Query::<Written>::from_request_parts(parts, state).await;
+        check(query.map_err(|error| Problem::Malformed(error.body_text()))?.0)
     }
-}
-
-async fn raw<T: DeserializeOwned + 'static, S: Send + Sync>(
-    parts: &mut Parts,
-    state: &S,
-) -> Result<T, Problem> {
-    let query = Query::<T>::from_request_parts(parts, state).await;
-    query.map(|Query(query)| query).map_err(|error| Problem::Malformed(error.body_text()))
 }
 
 fn check(written: Written) -> Result<ListQuery, Problem> {

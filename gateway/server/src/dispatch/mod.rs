@@ -130,10 +130,7 @@ impl Dispatcher {
     /// Deliveries of this endpoint were made due by the journal: they are read and tried.
     pub(crate) fn wake(&self, key: &EndpointKey) {
         if let Some(lane) = self.shared.lane(key) {
-            let mut queue = lane.queue();
-            queue.miss();
-            queue.retry_due();
-            drop(queue);
+            lane.queue().look_again();
             self.shared.pump(&lane);
         }
     }
@@ -148,9 +145,7 @@ impl Dispatcher {
         }
         for lane in self.shared.all_lanes() {
             if live.endpoint(&lane.key).is_none() {
-                let mut queue = lane.queue();
-                queue.miss();
-                queue.retry_due();
+                lane.queue().look_again();
             }
             self.shared.pump(&lane);
         }

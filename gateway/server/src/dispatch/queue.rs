@@ -98,6 +98,12 @@ impl<T: Entry> Queue<T> {
         }
     }
 
+    /// Notes that anything may be on disk, tried or not.
+    pub(super) fn look_again(&mut self) {
+        self.miss();
+        self.retry_due();
+    }
+
     /// The next delivery to try, if another may be in flight.
     pub(super) fn take(&mut self, concurrency: usize) -> Option<T> {
         if self.in_flight >= concurrency {
@@ -117,18 +123,14 @@ impl<T: Entry> Queue<T> {
         }
     }
 
-    /// Whether it is time to read the journal.
-    pub(super) fn wants_read(&self) -> bool {
-        (self.behind || self.retries_due) && self.ready.len() < LOW && self.read.is_none()
-    }
-
     /// Starts a read if one is wanted and answers what it should leave out.
     pub(super) fn begin_read(&mut self) -> Option<Vec<Seq>> {
-        if !self.wants_read() {
+        let wanted = (self.behind || self.retries_due) && self.ready.len() < LOW;
+        if !wanted || self.read.is_some() {
             return None;
         }
         self.read = Some(Read::default());
-        Some(self.held.iter().copied().collect())
+        Some(self.held())
     }
 
     /// Takes what a read brought. `full` says that it stopped at its limit, so that there may be more.
@@ -158,8 +160,7 @@ impl<T: Entry> Queue<T> {
             self.held.remove(&entry.seq());
         }
         // What was let go may be part of a read under way, which then brings it back: that is fine, it is not lost.
-        self.miss();
-        self.retry_due();
+        self.look_again();
         self.ready.drain(..).collect()
     }
 

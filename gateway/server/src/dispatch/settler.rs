@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hookweir_journal::{Error, Next, Seq, Settled, Settlement};
 use hookweir_model::{Status, Timestamp};
@@ -44,6 +44,7 @@ struct Pending {
     then: Then,
 }
 
+#[derive(Clone, Copy)]
 enum Then {
     Count(Status),
     Expect(Timestamp),
@@ -73,17 +74,17 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
                 }
             }
         }
-        match write(&shared, settlements).await {
+        match settle(&shared, settlements).await {
             Ok(answers) => {
-                let lanes: Vec<_> = pending.iter().map(|pending| Arc::clone(&pending.lane)).collect();
-                pending
-                    .into_iter()
-                    .zip(answers)
-                    .for_each(|(pending, settled)| finish(&shared, pending, settled));
+                for (pending, settled) in pending.iter().zip(answers) {
+                    finish(&shared, pending, settled);
+                }
                 // Each lane is pumped once a group: what was settled together makes room together.
                 let mut pumped = HashSet::new();
-                for lane in lanes.iter().filter(|lane| pumped.insert(Arc::as_ptr(lane))) {
-                    shared.pump(lane);
+                for Pending { lane, .. } in &pending {
+                    if pumped.insert(Arc::as_ptr(lane)) {
+                        shared.pump(lane);
+                    }
                 }
             }
             Err(error) => {
@@ -99,34 +100,23 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
     }
 }
 
-/// Writes a group, again and again while the journal is only too busy.
-async fn write(shared: &Shared, settlements: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
-    if settlements.is_empty() {
-        return Ok(Vec::new());
-    }
-    loop {
-        match shared.journal.settle(settlements.clone()).await {
-            Err(Error::Busy | Error::Full) => {
-                warn!("the journal takes no results at the moment; trying again");
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-            answer => return answer,
-        }
-    }
+/// Writes a group. A group of flushes alone needs no write.
+async fn settle(shared: &Shared, settlements: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+    if settlements.is_empty() { Ok(Vec::new()) } else { shared.journal.settle(settlements).await }
 }
 
-fn finish(shared: &Arc<Shared>, pending: Pending, settled: Settled) {
+fn finish(shared: &Arc<Shared>, pending: &Pending, settled: Settled) {
     let Pending { lane, seq, since, then } = pending;
     shared.metrics.stage(Stage::Settle, since.elapsed());
-    lane.queue().settled(seq);
-    match (settled, then) {
+    lane.queue().settled(*seq);
+    match (settled, *then) {
         (Settled::Applied, Then::Count(status)) => {
             lane.counters.count(status);
             if status != Status::Delivered {
                 debug!(endpoint = %lane.key, %status, "delivery ended");
             }
         }
-        (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(&lane, due),
+        (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(lane, due),
         (Settled::Repeated, Then::Count(_)) => {}
         (Settled::Stale, _) => {
             warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused");

@@ -126,11 +126,14 @@ impl Writer<'_> {
             // What was kept came first. A settlement must not overtake another of its delivery.
             let fresh = std::mem::replace(&mut group, std::mem::take(&mut self.kept));
             group.extend(fresh);
-            self.write_all(group);
+            if group.is_empty() {
+                self.look_for_room();
+            } else {
+                self.write_all(group);
+            }
             if is_idle && self.may_shrink {
                 self.shrink();
             }
-            self.look_for_room();
             self.look_at_log();
             // A call that works in parts is finished before the end; one that waits for room gets a last try.
             is_open |= self.kept.iter().any(|op| !op.waits_for_room());
@@ -156,9 +159,6 @@ impl Writer<'_> {
 
     /// Writes a group and answers it; what has to wait is kept.
     fn write_all(&mut self, mut group: Vec<Op>) {
-        if group.is_empty() {
-            return;
-        }
         if let Some(why) = &self.poisoned {
             group.into_iter().for_each(|op| op.fail(Error::Unknown(why.clone())));
             return;
