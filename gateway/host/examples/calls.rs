@@ -129,7 +129,14 @@ async fn load_step(host: &Host, id: &str, role: PluginRole, config: &str) -> Res
     let started = Instant::now();
     let plugin = host.load(Bytes::from(wasm)).await?;
     println!("{id}: {size} bytes, loaded in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
-    Ok(Step { id: PluginId::new(id)?, role, plugin, config: config.into(), limits: Limits::default() })
+    Ok(Step {
+        id: PluginId::new(id)?,
+        role,
+        plugin,
+        config: config.into(),
+        limits: Limits::default(),
+        reuse: None,
+    })
 }
 
 /// An order with items enough to have about `size` bytes.

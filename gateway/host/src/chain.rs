@@ -1,7 +1,7 @@
 //! Puts one event through an endpoint's filters and transformers, on the thread that calls it.
 //!
 //! Every step starts from a fresh instance, except that a plugin which the same event meets again, as filter and as
-//! transformer, keeps its instance. The first step that drops the event or fails ends the chain.
+//! transformer, keeps its instance, and that a step with `reuse` takes one that has seen earlier events of its tenant. The first step that drops the event or fails ends the chain.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,40 +10,56 @@ use std::time::Instant;
 use hookweir_model::{InvalidHeader, PluginCall, PluginRole, check_headers};
 
 use crate::bindings::{self, Failure, filter, transformer};
-use crate::contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Step, Verdict};
+use crate::contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Step, Used, Verdict};
 use crate::engine::INSTANCES_PER_JOB;
 use crate::fault::{Cause, too_much};
 use crate::instance::Instance;
 use crate::text;
+use crate::warm::{Key, Warm};
 
 /// Runs the job to its verdict. It takes as long as the plugins take, up to their deadlines.
-pub(crate) fn run(job: &Job) -> Ran {
-    let mut chain = Chain { job, kept: Vec::new(), made: None };
+pub(crate) fn run(job: &Job, warm: &Warm) -> Ran {
+    let mut chain = Chain { job, warm, kept: Vec::new(), made: None };
     let mut calls = Vec::with_capacity(job.steps.len());
-    for (index, step) in job.steps.iter().enumerate() {
-        let started = Instant::now();
-        let (ended, log) = chain.step(index, step);
-        calls.push(PluginCall {
-            plugin: step.id.clone(),
-            digest: step.plugin.digest(),
-            role: step.role,
-            micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            log,
-        });
-        match ended {
-            Ok(Next::GoOn) => {}
-            Ok(Next::Drop(reason)) => {
-                let (plugin, digest) = (step.id.clone(), step.plugin.digest());
-                return Ran { verdict: Verdict::Drop { plugin, digest, reason }, calls };
+    let mut used = Vec::with_capacity(job.steps.len());
+    let verdict = job
+        .steps
+        .iter()
+        .enumerate()
+        .find_map(|(index, step)| {
+            let started = Instant::now();
+            let Called { ended, took, log } = chain.step(index, step);
+            used.push(took);
+            calls.push(PluginCall {
+                plugin: step.id.clone(),
+                digest: step.plugin.digest(),
+                role: step.role,
+                micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                log,
+            });
+            match ended {
+                Ok(Next::GoOn) => None,
+                Ok(Next::Drop(reason)) => {
+                    Some(Verdict::Drop { plugin: step.id.clone(), digest: step.plugin.digest(), reason })
+                }
+                Err(cause) => Some(Verdict::Fault(fault(step, cause))),
             }
-            Err(cause) => return Ran { verdict: Verdict::Fault(fault(step, cause)), calls },
-        }
-    }
-    Ran { verdict: Verdict::Keep(chain.made), calls }
+        })
+        .unwrap_or_else(|| Verdict::Keep(chain.made.take()));
+    chain.end();
+    Ran { verdict, calls, used }
 }
 
 pub(crate) fn fault(step: &Step, cause: Cause) -> Fault {
     Fault { plugin: step.id.clone(), digest: step.plugin.digest(), kind: cause.kind, message: cause.message }
+}
+
+/// One call, made.
+struct Called {
+    ended: Result<Next, Cause>,
+    took: Used,
+    /// What the guest logged.
+    log: String,
 }
 
 /// What follows a call that gave a result.
@@ -54,35 +70,84 @@ enum Next {
 
 struct Chain<'a> {
     job: &'a Job,
-    /// Instances that a later step meets again, with the index of the step that they were made for.
-    kept: Vec<(usize, Instance)>,
+    warm: &'a Warm,
+    /// Instances that a later step may meet again, with the step that they were made for.
+    kept: Vec<(&'a Step, Instance)>,
     /// What the transformers so far have made.
     made: Option<Outgoing>,
 }
 
-impl Chain<'_> {
-    /// Makes one call; answers what follows, and what the guest logged.
-    fn step(&mut self, index: usize, step: &Step) -> (Result<Next, Cause>, String) {
-        let mut instance = self.instance(step);
+impl<'a> Chain<'a> {
+    /// Makes one call. What a warm instance can't do is asked of a fresh one, so that reuse never costs a delivery: an
+    /// earlier event may have left a full memory or a broken state behind.
+    fn step(&mut self, index: usize, step: &'a Step) -> Called {
+        let instance = self.instance(step);
+        let is_warm = instance.is_warm();
+        let called = self.call(index, step, instance);
+        match &called.ended {
+            Err(cause) if is_warm && !is_answer(cause) => self.call(index, step, Instance::new(step)),
+            _ => called,
+        }
+    }
+
+    fn call(&mut self, index: usize, step: &'a Step, mut instance: Instance) -> Called {
+        let fresh = !instance.is_warm();
         let called = guarded(|| match step.role {
             PluginRole::Filter => self.filter(&mut instance),
             PluginRole::Transformer => self.transform(&mut instance, step),
         });
         let log = instance.take_log();
-        let wanted_again = self.job.steps.iter().skip(index + 1).any(|later| same_plugin(step, later));
-        if called.is_ok() && wanted_again && self.kept.len() < INSTANCES_PER_JOB - 1 {
-            self.kept.push((index, instance));
+        let took = Used {
+            processor: instance.processor(),
+            memory: instance.memory(),
+            output: called.as_ref().map_or(0, |next| self.handed_over(step, next)),
+            log: log.len(),
+            fresh,
+        };
+        if called.as_ref().map_or_else(is_answer, |_| true) {
+            self.keep(index, step, instance);
         }
-        (called, log)
+        Called { ended: called, took, log }
     }
 
     fn instance(&mut self, step: &Step) -> Instance {
-        let kept = self.kept.iter().position(|(made_for, _)| {
-            self.job.steps.get(*made_for).is_some_and(|earlier| same_plugin(earlier, step))
-        });
-        match kept {
-            Some(place) => self.kept.swap_remove(place).1,
-            None => Instance::new(step),
+        if let Some(place) = self.kept.iter().position(|(made_for, _)| same_plugin(made_for, step)) {
+            return self.kept.swap_remove(place).1;
+        }
+        let warm = step.reuse.and_then(|_| self.warm.take(&Key::new(&self.job.tenant, step)));
+        warm.unwrap_or_else(|| Instance::new(step))
+    }
+
+    /// Keeps an instance that is sound for a later step of this event, or else for the tenant's next event.
+    fn keep(&mut self, index: usize, step: &'a Step, instance: Instance) {
+        let wanted_again = self.job.steps.iter().skip(index + 1).any(|later| same_plugin(step, later));
+        if wanted_again && self.kept.len() < INSTANCES_PER_JOB - 1 {
+            self.kept.push((step, instance));
+        } else {
+            self.give_back(step, instance);
+        }
+    }
+
+    /// Ends the event for an instance.
+    fn give_back(&self, step: &Step, mut instance: Instance) {
+        if step.reuse.is_some_and(|reuse| instance.may_see_another(reuse.events)) {
+            self.warm.put(Key::new(&self.job.tenant, step), instance);
+        }
+    }
+
+    /// Ends the event for all instances: a drop or a fault may have come before the step that would have met them.
+    fn end(mut self) {
+        for (step, instance) in std::mem::take(&mut self.kept) {
+            self.give_back(step, instance);
+        }
+    }
+
+    /// Bytes that a call handed over.
+    fn handed_over(&self, step: &Step, next: &Next) -> usize {
+        match (step.role, next, &self.made) {
+            (PluginRole::Filter, Next::Drop(reason), _) => reason.len(),
+            (PluginRole::Transformer, _, Some(made)) => made.size(),
+            _ => 0,
         }
     }
 
@@ -96,7 +161,7 @@ impl Chain<'_> {
 
     fn transform(&mut self, instance: &mut Instance, step: &Step) -> Result<Next, Cause> {
         let outgoing = self.with_event(|event| instance.transform(event))?.map_err(said)?;
-        let made = accept(outgoing, self.made.take(), &step.limits)?;
+        let made = accept(outgoing, self.made.as_ref(), &step.limits)?;
         self.made = Some(made);
         Ok(Next::GoOn)
     }
@@ -131,6 +196,11 @@ fn same_plugin(one: &Step, other: &Step) -> bool {
         && one.limits == other.limits
 }
 
+/// Whether the guest gave the failure as its answer, in good order.
+fn is_answer(cause: &Cause) -> bool {
+    matches!(cause.kind, FaultKind::Invalid | FaultKind::Unavailable)
+}
+
 /// What a guest said that it can't do.
 fn said(failure: Failure) -> Cause {
     match failure {
@@ -142,31 +212,32 @@ fn said(failure: Failure) -> Cause {
 /// Checks what a transformer made and adds the headers of the ones before it.
 fn accept(
     outgoing: transformer::Outgoing,
-    earlier: Option<Outgoing>,
+    earlier: Option<&Outgoing>,
     limits: &Limits,
 ) -> Result<Outgoing, Cause> {
     let transformer::Outgoing { content_type, headers, data } = outgoing;
-    let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if data.len().saturating_add(content_type.len()).saturating_add(header_bytes) > limits.output {
+    let made = Outgoing { content_type, headers, data: data.into() };
+    if made.size() > limits.output {
         return Err(Cause::new(FaultKind::Output, too_much(limits)));
     }
     let refuse = |error: InvalidHeader| {
         Cause::new(FaultKind::InvalidOutput, text::reason(&format!("its headers can't be sent: {error}")))
     };
-    check_headers(&headers).map_err(refuse)?;
+    check_headers(&made.headers).map_err(refuse)?;
+    let content_type = &made.content_type;
     if content_type.is_empty() || !content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
         let message = format!("its content type {content_type:?} is not visible ASCII");
         return Err(Cause::new(FaultKind::InvalidOutput, text::reason(&message)));
     }
-    let headers = merge(earlier.map(|made| made.headers).unwrap_or_default(), headers);
+    let headers = merge(earlier.map_or(&[], |earlier| &earlier.headers), made.headers);
     check_headers(&headers).map_err(refuse)?;
-    Ok(Outgoing { content_type, headers, data: data.into() })
+    Ok(Outgoing { headers, ..made })
 }
 
 /// Later headers take the place of earlier ones of the same name.
-fn merge(earlier: Vec<(String, String)>, later: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut merged = earlier;
-    merged.retain(|(name, _)| !later.iter().any(|(newer, _)| newer.eq_ignore_ascii_case(name)));
+fn merge(earlier: &[(String, String)], later: Vec<(String, String)>) -> Vec<(String, String)> {
+    let replaced = |name: &str| later.iter().any(|(newer, _)| newer.eq_ignore_ascii_case(name));
+    let mut merged: Vec<_> = earlier.iter().filter(|(name, _)| !replaced(name)).cloned().collect();
     merged.extend(later);
     merged
 }
@@ -207,7 +278,7 @@ mod tests {
 
     #[test]
     fn later_headers_win_by_name_in_any_case() {
-        let merged = merge(headers(&[("X-A", "1"), ("x-b", "1")]), headers(&[("x-a", "2"), ("x-c", "2")]));
+        let merged = merge(&headers(&[("X-A", "1"), ("x-b", "1")]), headers(&[("x-a", "2"), ("x-c", "2")]));
         assert_eq!(merged, headers(&[("x-b", "1"), ("x-a", "2"), ("x-c", "2")]));
     }
 
@@ -242,7 +313,7 @@ mod tests {
             headers: (0..64).map(|index| (format!("x-{index}"), String::new())).collect(),
             data: Vec::new().into(),
         };
-        let too_many = accept(outgoing("a/b", &[("y", "")], b""), Some(earlier), &limits).unwrap_err();
+        let too_many = accept(outgoing("a/b", &[("y", "")], b""), Some(&earlier), &limits).unwrap_err();
         assert!(too_many.message.contains("there are 65 headers"), "{}", too_many.message);
     }
 

@@ -9,7 +9,7 @@ use hookweir_model::{Digest, Event, PluginCall, PluginId, PluginRole, TenantId};
 use crate::Plugin;
 
 /// The bounds of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Processor time of the guest, instantiation included. Wall time is bounded too, at a hundred times this.
     pub deadline: Duration,
@@ -36,6 +36,24 @@ pub struct Step {
     /// JSON text.
     pub config: Arc<str>,
     pub limits: Limits,
+    /// Whether an instance may see more than one event; `None`: each event gets a fresh one.
+    pub reuse: Option<Reuse>,
+}
+
+/// How an instance is kept for later events.
+///
+/// It is kept for the same tenant, plugin, component, configuration and limits, and for nobody else. What the guest
+/// leaves in its memory is there at the next event; any fault but the guest's own `invalid` and `unavailable` ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reuse {
+    /// Events that one instance sees before a fresh one takes its place.
+    pub events: u32,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self { events: 1_000 }
+    }
 }
 
 /// One event to be put through an endpoint's chain: its filters, then its transformers.
@@ -52,6 +70,23 @@ pub struct Ran {
     pub verdict: Verdict,
     /// The calls that were made, in order, the failed one included.
     pub calls: Vec<PluginCall>,
+    /// What each of these calls took, in the same order.
+    pub used: Vec<Used>,
+}
+
+/// What a call took of its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// Processor time, that of a fresh instance's start included.
+    pub processor: Duration,
+    /// Bytes of linear memory when it ended. Memory only grows, so this is the most that it had.
+    pub memory: usize,
+    /// Bytes that it handed back.
+    pub output: usize,
+    /// Bytes of log lines that were kept.
+    pub log: usize,
+    /// Whether the instance was made for this event.
+    pub fresh: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +107,14 @@ pub struct Outgoing {
     pub content_type: String,
     pub headers: Vec<(String, String)>,
     pub data: Bytes,
+}
+
+impl Outgoing {
+    /// Bytes of it all, as the output limit counts them.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.data.len().saturating_add(self.content_type.len()).saturating_add(headers)
+    }
 }
 
 /// A call that gave no result.

@@ -22,12 +22,16 @@ const MEMORIES: u32 = 4;
 /// Instances that one job keeps alive at a time, for plugins that both filter and transform its event.
 pub(crate) const INSTANCES_PER_JOB: usize = 4;
 
+/// Instances that wait for their tenant's next event, over all tenants. It is only address space that each more costs.
+pub(crate) const WARM_INSTANCES: usize = 64;
+
 /// The stack of the guest. It runs on the plugin thread's own stack, of 2 MiB, and leaves the host's part alone.
 const STACK: usize = 512 << 10;
 
 /// The engine that runs plugins on `threads` threads.
 pub(crate) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
-    let components = u32::try_from(threads.saturating_mul(INSTANCES_PER_JOB)).unwrap_or(u32::MAX);
+    let components = threads.saturating_mul(INSTANCES_PER_JOB).saturating_add(WARM_INSTANCES);
+    let components = u32::try_from(components).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(components)
         .total_core_instances(components.saturating_mul(CORE_INSTANCES))

@@ -7,11 +7,7 @@ use thiserror::Error;
 
 use crate::compile;
 use crate::engine::{MEMORY_CEILING, TABLE_CEILING};
-
-/// Ends the sentence about an import that is not granted.
-const NO_WASI: &str = "a plugin gets no WASI: no clock, files, network or environment. Build it without: Rust for \
-                       wasm32-unknown-unknown, linked with wasm-component-ld; JavaScript with `jco componentize \
-                       --backend-qjs-stub-wasi` or all features disabled; Python with `componentize-py --stub-wasi`";
+use crate::inspect::Language;
 
 /// A plugin can't be loaded. Each text is a sentence about the plugin, to stand after its name.
 #[derive(Debug, Error)]
@@ -38,12 +34,14 @@ pub enum LoadError {
     #[error(
         "it imports `{name}`{}, which this gateway does not grant; {}",
         more(*.others),
-        import_help(.name)
+        import_help(.name, *.language)
     )]
     Import {
         name: String,
         /// How many more imports are not granted.
         others: usize,
+        /// What it was written in, where that is known.
+        language: Option<Language>,
     },
     #[error(
         "it exports neither `hookweir:plugin/filter@0.1.0` nor `hookweir:plugin/transformer@0.1.0`{}",
@@ -104,15 +102,31 @@ fn more(count: usize) -> String {
     }
 }
 
-fn import_help(name: &str) -> &'static str {
+fn import_help(name: &str, language: Option<Language>) -> String {
     if name.starts_with("wasi") {
-        NO_WASI
+        let how = match language {
+            Some(Language::Rust) => RUST.to_owned(),
+            Some(Language::JavaScript) => JAVASCRIPT.to_owned(),
+            Some(Language::Python) => PYTHON.to_owned(),
+            Some(Language::C) => C.to_owned(),
+            None => [RUST, JAVASCRIPT, PYTHON, C].join("; "),
+        };
+        format!("a plugin gets no WASI: no clock, files, network or environment. Build it without: {how}")
     } else if name.starts_with("hookweir:plugin/") {
         "it grants version 0.1 of hookweir:plugin/host and hookweir:plugin/types. Build the plugin with that version"
+            .to_owned()
     } else {
         "a plugin may import hookweir:plugin/host and hookweir:plugin/types, version 0.1, and nothing else"
+            .to_owned()
     }
 }
+
+/// How to build without WASI, by language.
+const RUST: &str = "Rust for wasm32-unknown-unknown, linked with wasm-component-ld";
+const JAVASCRIPT: &str =
+    "JavaScript with `componentize-qjs --stub-wasi`, or componentize-js with all features disabled";
+const PYTHON: &str = "Python with `componentize-py componentize --stub-wasi`";
+const C: &str = "C for wasm32-freestanding or wasm32-unknown-unknown, without a C library";
 
 fn instead(names: &[String]) -> String {
     if names.is_empty() {

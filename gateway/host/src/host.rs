@@ -14,11 +14,12 @@ use crate::compile::Compiler;
 use crate::contract::{FaultKind, Job, Ran, Verdict};
 use crate::error::{HostError, LoadError};
 use crate::fault::Cause;
-use crate::inspect::{Exports, inspect};
+use crate::inspect::{Exports, Inspection};
 use crate::instance::{Linker, linker};
 use crate::plugin::Plugin;
 use crate::threads::Threads;
 use crate::ticker::Ticker;
+use crate::warm::Warm;
 use crate::{chain, engine, load};
 
 /// What the host needs to know to start.
@@ -62,6 +63,7 @@ struct Inner {
     compiling: Semaphore,
     threads: Threads<Job, Ran>,
     ticker: Arc<Ticker>,
+    warm: Arc<Warm>,
 }
 
 impl Host {
@@ -77,11 +79,12 @@ impl Host {
             move || engine.increment_epoch()
         });
         let ticker = Arc::new(ticker.map_err(HostError::Thread)?);
+        let warm = Arc::new(Warm::new());
         let threads = Threads::start(threads, {
-            let ticker = Arc::clone(&ticker);
+            let (ticker, warm) = (Arc::clone(&ticker), Arc::clone(&warm));
             move |job: &Job| {
                 let _ticking = ticker.ticking();
-                chain::run(job)
+                chain::run(job, &warm)
             }
         });
         Ok(Self {
@@ -95,6 +98,7 @@ impl Host {
                 compiling: Semaphore::new(1),
                 threads: threads.map_err(HostError::Thread)?,
                 ticker,
+                warm,
             }),
         })
     }
@@ -105,12 +109,11 @@ impl Host {
         if wasm.len() > limit {
             return Err(LoadError::TooLarge { size: wasm.len(), limit });
         }
-        let (digest, inspected) = blocking({
+        let Inspection { digest, exports, .. } = blocking({
             let wasm = wasm.clone();
-            move || (Digest::of(&wasm), inspect(&wasm))
+            move || Inspection::of(&wasm).and_then(|found| found.verdict().map(|()| found))
         })
-        .await?;
-        let exports = inspected?;
+        .await??;
         if let Some(plugin) = self.ready(digest, wasm.len(), exports).await? {
             return Ok(plugin);
         }
@@ -126,13 +129,18 @@ impl Host {
     /// Puts an event through an endpoint's plugins. Dropping the future abandons the job.
     pub async fn run(&self, job: Job) -> Ran {
         let Some(first) = job.steps.first().cloned() else {
-            return Ran { verdict: Verdict::Keep(None), calls: Vec::new() };
+            return Ran { verdict: Verdict::Keep(None), calls: Vec::new(), used: Vec::new() };
         };
         let tenant = job.tenant.clone();
         self.inner.threads.run(&tenant, job).await.unwrap_or_else(|| {
             let closed = Cause::new(FaultKind::Host, "the plugin host is closed");
-            Ran { verdict: Verdict::Fault(chain::fault(&first, closed)), calls: Vec::new() }
+            Ran { verdict: Verdict::Fault(chain::fault(&first, closed)), calls: Vec::new(), used: Vec::new() }
         })
+    }
+
+    /// Lets the instances go that wait for their tenant's next event, after a change of what is in use.
+    pub fn cool(&self) {
+        self.inner.warm.clear();
     }
 
     /// Ends the threads, each after the call that it is in, and waits for them. Jobs that wait end with a fault of
@@ -140,6 +148,7 @@ impl Host {
     pub fn close(&self) {
         self.inner.threads.close();
         self.inner.ticker.close();
+        self.inner.warm.clear();
     }
 
     /// The plugin from memory or from the cache, without compiling.

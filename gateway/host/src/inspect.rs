@@ -4,7 +4,8 @@
 //! It reads headers only. It does not validate, which the compile child does under its own limits, and compiles
 //! nothing.
 
-use wasmparser::{ComponentExternalKind, Parser, Payload};
+use hookweir_model::Digest;
+use wasmparser::{ComponentExternalKind, KnownCustom, Parser, Payload, ProducersSectionReader};
 
 use crate::engine::{MEMORY_CEILING, TABLE_CEILING};
 use crate::error::LoadError;
@@ -17,6 +18,58 @@ pub struct Exports {
     pub transformer: bool,
 }
 
+impl Exports {
+    /// The world of `hookweir:plugin` that these exports make; `None` where there are none.
+    pub const fn world(self) -> Option<&'static str> {
+        match (self.filter, self.transformer) {
+            (true, false) => Some("filter-plugin"),
+            (false, true) => Some("transformer-plugin"),
+            (true, true) => Some("plugin"),
+            (false, false) => None,
+        }
+    }
+}
+
+/// What can be told of a component without compiling it, whether or not a gateway takes it.
+///
+/// The names are the component's own, with control characters spelt out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    pub digest: Digest,
+    /// Bytes of the component.
+    pub size: usize,
+    pub exports: Exports,
+    /// Everything that it imports.
+    pub imports: Vec<String>,
+    /// Everything that it exports.
+    pub exported: Vec<String>,
+    /// What it says of the languages and tools that it was made with; each once.
+    pub producers: Vec<Producer>,
+    /// Bytes of the largest memory at its start.
+    pub memory: u64,
+    /// Elements of the largest table at its start.
+    pub table: u64,
+}
+
+/// An entry of the `producers` sections of a component and the modules in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// `language`, `processed-by` or `sdk`.
+    pub field: String,
+    pub name: String,
+    /// May be empty.
+    pub version: String,
+}
+
+/// The language that a plugin was written in, as far as its producers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Rust,
+    JavaScript,
+    Python,
+    C,
+}
+
 /// The package that plugins speak, and the part of its version that has to be the same.
 const PACKAGE: &str = "hookweir:plugin/";
 const VERSION: &str = "0.1.";
@@ -26,60 +79,72 @@ const NAMED_EXPORTS: usize = 5;
 
 const PAGE: u64 = 64 << 10;
 
-/// Says what the component can be used as, or why it can't be loaded.
-pub(crate) fn inspect(wasm: &[u8]) -> Result<Exports, LoadError> {
-    if wasm.is_empty() {
-        return Err(LoadError::Empty);
-    }
-    if !wasm.starts_with(b"\0asm") {
-        let is_text = wasm.trim_ascii_start().starts_with(b"(") && std::str::from_utf8(wasm).is_ok();
-        return Err(if is_text { LoadError::Text } else { LoadError::NotWasm });
-    }
-    if Parser::is_core_wasm(wasm) {
-        return Err(LoadError::CoreModule { import: first_import(wasm) });
-    }
-    let surface = Surface::read(wasm)?;
-    if let [first, others @ ..] = surface.refused.as_slice() {
-        return Err(LoadError::Import { name: text::reason(first), others: others.len() });
-    }
-    if surface.memory > MEMORY_CEILING as u64 {
-        return Err(LoadError::Memory { wanted: surface.memory });
-    }
-    if surface.table > TABLE_CEILING as u64 {
-        return Err(LoadError::Table { wanted: surface.table });
-    }
-    if !surface.exports.filter && !surface.exports.transformer {
-        let found = surface.other_exports.iter().take(NAMED_EXPORTS).map(|name| text::reason(name)).collect();
-        return Err(LoadError::NoExport { found });
-    }
-    Ok(surface.exports)
-}
-
-/// What can be seen of a component from outside, and the largest memory and table of the modules in it.
-struct Surface<'a> {
-    refused: Vec<&'a str>,
-    exports: Exports,
-    other_exports: Vec<&'a str>,
-    /// Bytes.
-    memory: u64,
-    /// Elements.
-    table: u64,
-}
-
-impl<'a> Surface<'a> {
-    fn read(wasm: &'a [u8]) -> Result<Self, LoadError> {
-        let mut surface = Self {
-            refused: Vec::new(),
+impl Inspection {
+    /// Looks at a component. It fails where there is none.
+    pub fn of(wasm: &[u8]) -> Result<Self, LoadError> {
+        if wasm.is_empty() {
+            return Err(LoadError::Empty);
+        }
+        if !wasm.starts_with(b"\0asm") {
+            let is_text = wasm.trim_ascii_start().starts_with(b"(") && std::str::from_utf8(wasm).is_ok();
+            return Err(if is_text { LoadError::Text } else { LoadError::NotWasm });
+        }
+        if Parser::is_core_wasm(wasm) {
+            return Err(LoadError::CoreModule { import: first_import(wasm) });
+        }
+        let mut found = Self {
+            digest: Digest::of(wasm),
+            size: wasm.len(),
             exports: Exports { filter: false, transformer: false },
-            other_exports: Vec::new(),
+            imports: Vec::new(),
+            exported: Vec::new(),
+            producers: Vec::new(),
             memory: 0,
             table: 0,
         };
-        surface.fill(wasm).map_err(|error| LoadError::Damaged(text::reason(&error.to_string())))?;
-        Ok(surface)
+        found.fill(wasm).map_err(|error| LoadError::Damaged(text::reason(&error.to_string())))?;
+        Ok(found)
     }
 
-    fn fill(&mut self, wasm: &'a [u8]) -> wasmparser::Result<()> {
+    /// Says why a gateway does not take it, if so. What it takes may still turn out to be invalid when it is compiled.
+    pub fn verdict(&self) -> Result<(), LoadError> {
+        let mut refused = self.imports.iter().filter(|name| !is_granted(name));
+        if let Some(first) = refused.next() {
+            let (name, others) = (first.clone(), refused.count());
+            return Err(LoadError::Import { name, others, language: self.language() });
+        }
+        if self.memory > MEMORY_CEILING as u64 {
+            return Err(LoadError::Memory { wanted: self.memory });
+        }
+        if self.table > TABLE_CEILING as u64 {
+            return Err(LoadError::Table { wanted: self.table });
+        }
+        if self.exports.world().is_none() {
+            return Err(LoadError::NoExport {
+                found: self.exported.iter().take(NAMED_EXPORTS).cloned().collect(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The language that its author wrote. A Python guest carries modules of C and Rust along, so the producers are
+    /// looked at from the highest language down.
+    pub fn language(&self) -> Option<Language> {
+        const SIGNS: [(&str, Language); 8] = [
+            ("componentize-py", Language::Python),
+            ("componentize-qjs", Language::JavaScript),
+            ("componentizejs", Language::JavaScript),
+            ("componentize-js", Language::JavaScript),
+            ("javascript", Language::JavaScript),
+            ("rust", Language::Rust),
+            ("clang", Language::C),
+            ("c11", Language::C),
+        ];
+        let has = |sign: &str| self.producers.iter().any(|producer| producer.name.eq_ignore_ascii_case(sign));
+        SIGNS.into_iter().find(|(sign, _)| has(sign)).map(|(_, language)| language)
+    }
+
+    fn fill(&mut self, wasm: &[u8]) -> wasmparser::Result<()> {
         // Modules and components nest; only the outermost one's imports and exports are the plugin's own.
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(wasm) {
@@ -88,10 +153,7 @@ impl<'a> Surface<'a> {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
-                        let name = import?.name.name;
-                        if !matches!(own_interface(name), Some("host" | "types")) {
-                            self.refused.push(name);
-                        }
+                        self.imports.push(text::reason(import?.name.name));
                     }
                 }
                 Payload::ComponentExportSection(exports) if depth == 0 => {
@@ -110,19 +172,49 @@ impl<'a> Surface<'a> {
                         self.table = self.table.max(table?.ty.initial);
                     }
                 }
+                Payload::CustomSection(section) => {
+                    if let KnownCustom::Producers(producers) = section.as_known() {
+                        self.note_producers(producers);
+                    }
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn note_export(&mut self, name: &'a str, kind: ComponentExternalKind) {
+    fn note_export(&mut self, name: &str, kind: ComponentExternalKind) {
         match (own_interface(name), kind) {
             (Some("filter"), ComponentExternalKind::Instance) => self.exports.filter = true,
             (Some("transformer"), ComponentExternalKind::Instance) => self.exports.transformer = true,
-            _ => self.other_exports.push(name),
+            _ => {}
+        }
+        self.exported.push(text::reason(name));
+    }
+
+    /// The section is for people; one that can't be read says nothing and is no fault.
+    fn note_producers(&mut self, section: ProducersSectionReader<'_>) {
+        for field in section.into_iter().map_while(Result::ok) {
+            for value in field.values.into_iter().map_while(Result::ok) {
+                let producer = Producer {
+                    field: text::reason(field.name),
+                    name: text::reason(value.name),
+                    version: text::reason(value.version),
+                };
+                if self.producers.len() < MAX_PRODUCERS && !self.producers.contains(&producer) {
+                    self.producers.push(producer);
+                }
+            }
         }
     }
+}
+
+/// How many producers are kept: a known Python guest has a dozen.
+const MAX_PRODUCERS: usize = 64;
+
+/// Whether a plugin may import this.
+fn is_granted(name: &str) -> bool {
+    matches!(own_interface(name), Some("host" | "types"))
 }
 
 /// The interface that `name` is, if it is one of the plugin package in a version that this gateway speaks.
@@ -166,7 +258,8 @@ mod tests {
     }
 
     fn refusal(wat: &str) -> String {
-        inspect(&wat::parse_str(wat).unwrap()).unwrap_err().to_string()
+        let found = Inspection::of(&wat::parse_str(wat).unwrap());
+        found.and_then(|found| found.verdict()).unwrap_err().to_string()
     }
 
     #[test]
@@ -181,7 +274,7 @@ mod tests {
             (b"\0asm", "it is damaged"),
             (b"\0asm\x0d\0\x01\0\x07\xff", "it is damaged"),
         ] {
-            let text = inspect(bytes).unwrap_err().to_string();
+            let text = Inspection::of(bytes).unwrap_err().to_string();
             assert!(text.starts_with(start), "{text}");
         }
         assert!(refusal("(module)").starts_with("it is a core WebAssembly module, not a component"));
@@ -195,11 +288,57 @@ mod tests {
         let wasi = refusal(r#"(component (import "wasi:cli/environment@0.2.3" (instance)))"#);
         assert!(wasi.starts_with("it imports `wasi:cli/environment@0.2.3`, which"), "{wasi}");
         assert!(wasi.contains("wasm32-unknown-unknown") && wasi.contains("--stub-wasi"), "{wasi}");
+        assert!(wasi.contains("Rust for wasm32-unknown-unknown"), "{wasi}");
         let two = refusal(r#"(component (import "env" (func)) (import "foo" (func)))"#);
         assert!(two.starts_with("it imports `env` and one more interface, which"), "{two}");
         assert!(two.contains("nothing else"), "{two}");
         let newer = refusal(r#"(component (import "hookweir:plugin/host@0.2.0" (instance)))"#);
         assert!(newer.contains("Build the plugin with that version"), "{newer}");
+    }
+
+    /// A component whose producers section names these (field, name, version).
+    fn produced_by(producers: &[(&str, &str, &str)]) -> Vec<u8> {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        let mut section = vec![u8::try_from(producers.len()).unwrap()];
+        for (field, name, version) in producers {
+            section.extend([text(field), vec![1], text(name), text(version)].concat());
+        }
+        let content = [text("producers"), section].concat();
+        let import = r#"(component (import "wasi:filesystem/types@0.2.3" (instance)))"#;
+        let size = u8::try_from(content.len()).unwrap();
+        [wat::parse_str(import).unwrap(), vec![0, size], content].concat()
+    }
+
+    #[test]
+    fn the_language_decides_how_to_build_without_wasi() {
+        let entry = |field: &str, name: &str, version: &str| Producer {
+            field: field.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+        };
+        let component = produced_by(&[("language", "Rust", ""), ("processed-by", "rustc", "1.95.0")]);
+        let found = Inspection::of(&component).unwrap();
+        assert_eq!(
+            found.producers,
+            [entry("language", "Rust", ""), entry("processed-by", "rustc", "1.95.0")]
+        );
+        for (producers, language, advice) in [
+            (&[("language", "Rust", "")][..], Some(Language::Rust), "wasm32-unknown-unknown"),
+            (
+                &[("language", "C11", ""), ("processed-by", "componentize-py", "0.25.1")],
+                Some(Language::Python),
+                "--stub-wasi",
+            ),
+            (&[("language", "JavaScript", "")], Some(Language::JavaScript), "--stub-wasi"),
+            (&[("processed-by", "clang", "21")], Some(Language::C), "wasm32-freestanding"),
+            (&[("processed-by", "weld", "1")], None, "JavaScript"),
+        ] {
+            let found = Inspection::of(&produced_by(producers)).unwrap();
+            assert_eq!(found.language(), language, "{producers:?}");
+            let refused = found.verdict().unwrap_err().to_string();
+            assert!(refused.starts_with("it imports `wasi:filesystem/types@0.2.3`, which"), "{refused}");
+            assert!(refused.contains(advice), "{refused}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One instance of one plugin, in a store of its own.
 //!
-//! It lives for one event at most. After any error it must be dropped: a guest that trapped may have left anything
-//! behind.
+//! It lives for one event, or for several of one tenant where that was chosen. After any error it must be dropped: a
+//! guest that trapped may have left anything behind.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::HasSelf;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -55,6 +56,8 @@ pub(crate) struct Instance {
     store: Store<Guest>,
     /// Set once the start functions have run.
     started: Option<wasmtime::component::Instance>,
+    /// Events that it was made or taken for.
+    events: u32,
 }
 
 impl Instance {
@@ -73,7 +76,7 @@ impl Instance {
             store.data().clock.check()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        Self { plugin: Arc::clone(&step.plugin), limits: step.limits, store, started: None }
+        Self { plugin: Arc::clone(&step.plugin), limits: step.limits, store, started: None, events: 1 }
     }
 
     pub(crate) fn filter(&mut self, event: Event<'_>) -> Result<Result<filter::Verdict, Failure>, Cause> {
@@ -99,6 +102,27 @@ impl Instance {
             .load(&mut self.store, &instance)
             .and_then(|guest| guest.call_transform(&mut self.store, event))
             .map_err(|error| cause(&error, Stage::Call, &self.limits))
+    }
+
+    /// Whether it has seen an earlier event.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.events > 1
+    }
+
+    /// Counts one more event, and answers whether the instance may still see it.
+    pub(crate) fn may_see_another(&mut self, most: u32) -> bool {
+        self.events = self.events.saturating_add(1);
+        self.events <= most
+    }
+
+    /// Processor time since the last call began.
+    pub(crate) fn processor(&self) -> Duration {
+        self.store.data().clock.processor()
+    }
+
+    /// Bytes of linear memory that it has.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().space.memory()
     }
 
     /// Takes what was logged since the last call of this.

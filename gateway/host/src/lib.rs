@@ -2,8 +2,8 @@
 //! names wasmtime.
 //!
 //! On an event's path it stands between dispatch and delivery: [`Host::run`] puts an event through an endpoint's
-//! filters and transformers. Each call gets a fresh instance, bounded time, memory and output, and nothing of the
-//! machine: no clock, no file, no network, no secret. A guest's failure is a value, never a panic.
+//! filters and transformers. Each event gets a fresh instance, unless its tenant chose otherwise, and each call
+//! bounded time, memory and output, and nothing of the machine: no clock, no file, no network, no secret. A guest's failure is a value, never a panic.
 //!
 //! The modules in the order of a plugin's life:
 //!
@@ -17,6 +17,7 @@
 //! | `threads`, `fair` | hand its calls to threads, tenant by tenant |
 //! | `chain` | calls filters and transformers in order and checks what they hand over |
 //! | `instance`, `limits`, `log`, `ticker` | one call: its store, bounds, log lines and clock |
+//! | `warm` | keeps instances between events, where the tenant wants that |
 //! | `fault` | says in a sentence what went wrong |
 
 mod bindings;
@@ -38,10 +39,11 @@ mod plugin;
 mod text;
 mod threads;
 mod ticker;
+mod warm;
 
 pub use compile::{Compiler, compile_child};
-pub use contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Step, Verdict};
+pub use contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Reuse, Step, Used, Verdict};
 pub use error::{HostError, LoadError};
 pub use host::{Config, Host};
-pub use inspect::Exports;
+pub use inspect::{Exports, Inspection, Language, Producer};
 pub use plugin::Plugin;

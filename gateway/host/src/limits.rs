@@ -41,6 +41,11 @@ impl Space {
     pub(crate) const fn new(limits: &Limits) -> Self {
         Self { limit: limits.memory, memory: 0 }
     }
+
+    /// Bytes over all memories now.
+    pub(crate) const fn memory(&self) -> usize {
+        self.memory
+    }
 }
 
 impl ResourceLimiter for Space {
@@ -93,6 +98,11 @@ impl Clock {
         Self { started: Reading::now(), limit: limits.deadline }
     }
 
+    /// Processor time since the start. It is only meaningful on the thread that started the count.
+    pub(crate) fn processor(&self) -> Duration {
+        processor_time().saturating_sub(self.started.processor)
+    }
+
     /// Says whether the call may go on.
     pub(crate) fn check(&self) -> Result<(), Overrun> {
         let now = Reading::now();
@@ -106,11 +116,15 @@ impl Clock {
 
 impl Reading {
     fn now() -> Self {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
-        Self { processor: Duration::new(seconds, nanos), wall: Instant::now() }
+        Self { processor: processor_time(), wall: Instant::now() }
     }
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
 }
 
 fn judge(processor: Duration, wall: Duration, limit: Duration) -> Result<(), Overrun> {

@@ -205,5 +205,6 @@ fn step(name: &PluginId, role: PluginRole, plugin: &Arc<Plugin>, file: &config::
         plugin: Arc::clone(plugin),
         config: Arc::clone(&file.config),
         limits: file.limits,
+        reuse: None,
     }
 }

@@ -108,6 +108,7 @@ pub(crate) fn step(id: &str, role: PluginRole, plugin: &Arc<Plugin>) -> Step {
         plugin: Arc::clone(plugin),
         config: "{}".into(),
         limits: Limits::default(),
+        reuse: None,
     }
 }
 
