@@ -12,4 +12,5 @@ mod golden;
 mod guest;
 mod hostile;
 mod refused;
+mod reuse;
 mod setup;
