@@ -107,7 +107,7 @@ fn digest(pin: &Value<'_>, report: &mut Report) -> Option<Digest> {
 }
 
 /// The settings that a plugin is handed, as JSON text.
-fn settings(value: Option<Value<'_>>, report: &mut Report) -> String {
+pub(super) fn settings(value: Option<Value<'_>>, report: &mut Report) -> String {
     let none = || "{}".to_owned();
     let Some(value) = value else { return none() };
     let example = "write a table, such as { minimum = 100 }; the plugin gets it as JSON";
