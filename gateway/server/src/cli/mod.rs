@@ -14,6 +14,7 @@ mod event;
 mod exit;
 mod input;
 mod listen;
+mod plugin;
 mod recover;
 mod replay;
 mod secret;
@@ -67,6 +68,9 @@ enum Command {
     /// See how endpoints fare, and switch them off and on
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Put plugins in force, see how they fare, and go back
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Send again what an endpoint has missed since a time
     Recover(recover::Args),
     /// Send one event anew to every endpoint that wants it
@@ -148,6 +152,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Event(command) => client(event::run(command)),
         Command::Delivery(command) => client(delivery::run(command)),
         Command::Endpoint(command) => client(endpoint::run(command)),
+        Command::Plugin(command) => plugin::run(command),
         Command::Recover(args) => client(recover::run(args)),
         Command::Replay(args) => client(replay::run(args)),
         Command::Sign(args) => sign::run(&args),
