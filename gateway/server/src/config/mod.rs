@@ -17,8 +17,8 @@ mod source;
 mod tenant;
 mod written;
 
-pub(crate) use check::{load, load_inspecting};
-pub(crate) use checked::{Config, Endpoint, Format, PluginFile, Tenant};
+pub(crate) use check::{Unusable, load, load_inspecting};
+pub(crate) use checked::{Config, Endpoint, Format, Plugin, PluginSource, Tenant};
 pub(crate) use env::StdEnv;
 pub(crate) use plugin::MAX_PLUGIN_SIZE;
 pub(crate) use problem::Problems;
