@@ -26,7 +26,7 @@ pub(super) enum Handled {
 
 #[derive(Debug)]
 pub(super) struct Ending {
-    pub settlement: Settlement,
+    pub settlement: Box<Settlement>,
     /// The outcome of a request to the receiver, if one was made.
     pub sent: Option<Sent>,
     /// A plugin that is paused from this delivery on.
@@ -35,7 +35,7 @@ pub(super) struct Ending {
 
 impl Ending {
     fn unsent(settlement: Settlement) -> Self {
-        Self { settlement, sent: None, paused: None }
+        Self { settlement: Box::new(settlement), sent: None, paused: None }
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn handle(
         shaped: ended.shaped,
     };
     let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
-    let settlement = settlement(Some(attempt), next);
+    let settlement = Box::new(settlement(Some(attempt), next));
     Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused })
 }
 

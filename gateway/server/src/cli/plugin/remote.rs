@@ -43,7 +43,7 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<Exit> {
 pub(super) async fn get(args: One) -> anyhow::Result<Exit> {
     let path = ["v1", "tenants", args.tenant.as_str(), "plugins", args.plugin.as_str()];
     let answer = Client::admin(&args.admin)?.get(&path, &[]).await?;
-    tell(&args, &answer, |plugin| whole(plugin))
+    tell(&args, &answer, whole)
 }
 
 pub(super) async fn rollback(args: One) -> anyhow::Result<Exit> {

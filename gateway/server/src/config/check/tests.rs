@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::checked::{Endpoint, Format, Tenant};
+use crate::config::checked::{Endpoint, Format, PluginSource, Tenant};
 use crate::config::env::Unreadable;
 
 /// An environment of variables alone.
