@@ -102,11 +102,11 @@ pub(super) async fn put(
         async move {
             let taken = admin.plugins.upload(&key, wasm).await;
             admin.dispatcher.plugins_changed(&key.tenant);
+            drop(turn);
             taken
         }
     });
     changed.await.map_err(|_| Problem::Internal)?.map_err(|refused| problem(&key, refused))?;
-    drop(turn);
     shown(&admin, &key)
 }
 

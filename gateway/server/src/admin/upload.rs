@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use hookweir_model::TenantId;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::MAX_PLUGIN_SIZE;
 use crate::problem::Problem;
@@ -22,27 +22,27 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// others out.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     tenants: Arc<Mutex<HashSet<TenantId>>>,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { permits: Semaphore::new(AT_ONCE), tenants: Arc::default() }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), tenants: Arc::default() }
     }
 }
 
 /// The right to have a component in memory, given back on drop.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct Turn {
     tenant: TenantId,
     tenants: Arc<Mutex<HashSet<TenantId>>>,
-    _permit: Option<SemaphorePermit<'a>>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Uploads {
     /// Waits for a turn. A tenant that has one already is refused.
-    pub(super) async fn turn(&self, tenant: &TenantId) -> Result<Turn<'_>, Problem> {
+    pub(super) async fn turn(&self, tenant: &TenantId) -> Result<Turn, Problem> {
         const BUSY: Problem = Problem::Unavailable {
             detail: "another upload or dry run of this tenant is under way; wait for its answer",
             retry_after: 5,
@@ -52,14 +52,15 @@ impl Uploads {
             return Err(BUSY);
         }
         // From here on the tenant's place is given back, whatever happens.
-        let mut turn = Turn { tenant: tenant.clone(), tenants: Arc::clone(&self.tenants), _permit: None };
-        turn._permit = Some(self.permits.acquire().await.map_err(|_| Problem::Internal)?);
+        let mut turn = Turn { tenant: tenant.clone(), tenants: Arc::clone(&self.tenants), permit: None };
+        turn.permit = Some(Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Problem::Internal)?);
         Ok(turn)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
+        drop(self.permit.take());
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.tenant);
     }
 }

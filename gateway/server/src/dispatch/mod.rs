@@ -341,7 +341,7 @@ impl Shared {
     /// A plugin was paused for its failures. The tenant is told before the pause is kept: a crash between the two tells
     /// of it twice rather than never.
     async fn paused(self: &Arc<Self>, watch: &Arc<Watch>) {
-        let Some(paused) = watch.paused() else { return };
+        let Some(paused) = watch.paused().filter(|_| self.plugins.is_in_force(watch)) else { return };
         warn!(plugin = %watch.key, reason = paused.reason, "plugin paused");
         self.pump_all(&watch.key.tenant);
         self.announce(operational::plugin_paused(&watch.key, &paused)).await;

@@ -147,12 +147,16 @@ impl Plugins {
     /// Writes whether a component is paused, if it is still the one in force.
     pub(crate) async fn keep_pause(&self, watch: &Arc<Watch>) -> Result<(), Error> {
         let _writing = self.writes.lock().await;
-        let in_force = self.watch(&watch.key).is_ok_and(|current| Arc::ptr_eq(&current, watch));
-        if !in_force {
+        if !self.is_in_force(watch) {
             return Ok(());
         }
         let state = PluginState { paused: watch.paused(), ..self.state(&watch.key) };
         self.keep(&watch.key, state).await
+    }
+
+    /// Whether this component is called still: a call that began before a swap may end after it.
+    pub(crate) fn is_in_force(&self, watch: &Arc<Watch>) -> bool {
+        self.watch(&watch.key).is_ok_and(|current| Arc::ptr_eq(&current, watch))
     }
 
     fn watch(&self, key: &PluginKey) -> Result<Arc<Watch>, Refused> {

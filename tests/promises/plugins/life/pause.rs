@@ -133,6 +133,49 @@ async fn an_operators_pause_holds_deliveries_until_they_are_resumed() {
 }
 
 #[tokio::test]
+async fn a_file_that_has_changed_is_tried_and_then_called_whatever_was_said_of_the_old_one() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let folder = tempfile::tempdir().expect("a folder for plugins");
+    let install = |wasm: &[u8]| super::super::guests::install(folder.path(), "acme", "p", wasm);
+    let gateway = Gateway::start(
+        tenant("acme", KEY)
+            + &install(&picky())
+            + &endpoint("acme", "hook", &receiver.url("/hook"), "filters = [\"p\"]"),
+    )
+    .await;
+    let admin = gateway.admin();
+    let reloaded = async |wasm: &[u8]| {
+        install(wasm);
+        gateway.reload();
+        eventually("the file to be in force", async || {
+            let now = plugin(&admin).await;
+            if now["digest"] == digest(wasm) { Ok(now) } else { Err(now.to_string()) }
+        })
+        .await
+    };
+    for _ in 0..5 {
+        gateway.sender().event("a.b", "0").await;
+    }
+    counted(&admin, 5, 0, 0).await;
+    assert_eq!(plugin(&admin).await["paused"]["failures"], 5);
+    gateway.sender().event("a.b", "1").await;
+    counted(&admin, 5, 1, 0).await;
+
+    // It is tried on what was sent last, and the old one stays, paused as it is.
+    install(&super::filter("(unreachable)"));
+    gateway.reload();
+    gateway.logged(&["on a trial (an event of type a.b) it failed as a filter", "stays in force"]).await;
+    assert_eq!(plugin(&admin).await["digest"], digest(&picky()));
+    counted(&admin, 5, 1, 0).await;
+
+    let now = reloaded(&keeps(1)).await;
+    assert_eq!((&now["source"], &now["paused"]), (&json!("file"), &Value::Null));
+    counted(&admin, 5, 0, 1).await;
+    let now = reloaded(&picky()).await;
+    assert_eq!(now["paused"], Value::Null, "its pause went with it");
+}
+
+#[tokio::test]
 async fn words_about_an_event_pause_nothing() {
     let receiver = Receiver::always(Reply::Status(200)).await;
     let gateway = Gateway::start(config(&receiver)).await;

@@ -92,7 +92,7 @@ async fn a_component_is_tried_on_the_sample_or_on_what_was_sent_last() {
 
     // A component that traps on zeros is refused once a zero was sent, and taken after a one.
     let event = gateway.sender().event("a.b", "0").await;
-    admin.delivery("acme", &event, "hook", "failed").await;
+    admin.delivery("acme", &event, "hook", "filtered").await;
     let refused = put(&admin, &super::picky()).await.expect(422);
     assert!(detail(&refused).contains("on a trial (an event of type a.b) it failed"), "{refused}");
     gateway.sender().event("a.b", "1").await;
