@@ -11,6 +11,7 @@ mod egress;
 mod examples;
 mod fairness;
 mod ledger;
+mod plugin_tools;
 mod plugins;
 mod reload;
 mod retry_after;

@@ -26,6 +26,13 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The plugin `order-digest` in a language, built from source as its README says.
+pub fn languages(language: &str) -> PathBuf {
+    let path = target().join("plugins").join(format!("{language}.wasm"));
+    assert!(path.is_file(), "there is no plugin at {}: `tests/run languages` builds it", path.display());
+    path
+}
+
 /// A shipped plugin by name: from `HOOKWEIR_PLUGINS`, or the prebuilt one of this repository.
 pub fn plugin(name: &str) -> PathBuf {
     let folder = env::var_os("HOOKWEIR_PLUGINS")

@@ -145,6 +145,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Whether the plugin broke, rather than answered that it can't handle this event. A fault of the host says
+    /// nothing about the plugin.
+    pub const fn is_plugins_own(self) -> bool {
+        match self {
+            Self::Invalid | Self::Unavailable | Self::Host => false,
+            Self::Trap | Self::Stack | Self::Deadline | Self::Memory | Self::Output | Self::InvalidOutput => {
+                true
+            }
+        }
+    }
+
     /// The value of the metric label `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {

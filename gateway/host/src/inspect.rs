@@ -130,13 +130,17 @@ impl Inspection {
     /// The language that its author wrote. A Python guest carries modules of C and Rust along, so the producers are
     /// looked at from the highest language down.
     pub fn language(&self) -> Option<Language> {
-        const SIGNS: [(&str, Language); 8] = [
+        const SIGNS: [(&str, Language); 10] = [
             ("componentize-py", Language::Python),
+            // The step that lets the interpreter start when the component is built.
+            ("component-init-transform", Language::Python),
             ("componentize-qjs", Language::JavaScript),
             ("componentizejs", Language::JavaScript),
             ("componentize-js", Language::JavaScript),
             ("javascript", Language::JavaScript),
             ("rust", Language::Rust),
+            // All that is left in a stripped plugin.
+            ("wit-bindgen-rust", Language::Rust),
             ("clang", Language::C),
             ("c11", Language::C),
         ];

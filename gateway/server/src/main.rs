@@ -8,6 +8,7 @@ mod accept;
 mod admin;
 mod api;
 mod app;
+mod case;
 mod cli;
 mod config;
 mod dispatch;

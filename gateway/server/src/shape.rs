@@ -10,7 +10,7 @@ use hookweir_model::{Event, PluginCall, Shaped, Timestamp};
 use crate::format;
 use crate::live::Endpoint;
 use crate::metrics::Metrics;
-use crate::plugins::{Heard, Watch, is_its_own};
+use crate::plugins::{Heard, Watch};
 
 /// What shaping made of an event, with the plugin calls that it took.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ fn hear(endpoint: &Endpoint, calls: &[PluginCall], verdict: &Verdict) -> (Option
     }
     let Some(fault) = fault else { return (None, None) };
     let Some(watch) = endpoint.chain.watch(&fault.plugin) else { return (None, None) };
-    if is_its_own(fault.kind) {
+    if fault.kind.is_plugins_own() {
         let heard = watch.failed(&fault.message, Timestamp::now());
         (Some(heard), (heard == Heard::Pauses).then(|| Arc::clone(watch)))
     } else {

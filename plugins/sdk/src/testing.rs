@@ -1,8 +1,8 @@
 //! A stand-in for the gateway, to test a plugin on the machine that builds it.
 //!
 //! It is here on every target but WebAssembly. It knows none of the gateway's limits: `hookweir plugin test` runs the
-//! component itself under those. [`check_filter`] and [`check_transformer`] run golden events, whose format is told in
-//! the README of the folder that this crate is in.
+//! component itself under those. [`check_filter`], [`check_transformer`] and [`check_both`] run the same cases as it does:
+//! those in the plugin's folders `events` and `expected`.
 //!
 //! ```
 //! use hookweir_plugin::{Event, Failure, Filter, Level, Verdict, testing};
@@ -22,12 +22,12 @@
 //! assert_eq!(log, [(Level::Info, "3 bytes".to_owned())]);
 //! ```
 
-mod golden;
+mod cases;
 pub(crate) mod host;
 
 use serde_json::Value;
 
-pub use self::golden::{check_filter, check_transformer};
+pub use self::cases::{check_both, check_filter, check_transformer};
 use crate::{Event, Level};
 
 /// Runs `call` as a call of a plugin with this `config` table, and gives back its result and the log that it wrote.

@@ -74,11 +74,11 @@ fn components_hold_no_path_of_a_machine() {
 
 #[test]
 fn each_plugin_has_its_component() {
-    let with_golden_events = fs::read_dir(plugins()).expect("the plugins").filter_map(|entry| {
+    let with_cases = fs::read_dir(plugins()).expect("the plugins").filter_map(|entry| {
         let path = entry.ok()?.path();
-        path.join("golden").is_dir().then(|| path.file_name()?.to_str().map(str::to_owned))?
+        path.join("plugin.toml").is_file().then(|| path.file_name()?.to_str().map(str::to_owned))?
     });
-    let mut names: Vec<String> = with_golden_events.collect();
+    let mut names: Vec<String> = with_cases.collect();
     names.sort();
     assert_eq!(names, PLUGINS.map(|(name, _)| name));
 }

@@ -1,14 +1,13 @@
 //! The plugin host from outside: real components, a real compile child, real threads.
 //!
 //! One binary, so that wasmtime is linked once. Hostile guests are WebAssembly text with the types of `wit/` embedded,
-//! so they need no guest toolchain; the golden events run against the shipped plugins.
+//! so they need no guest toolchain.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 mod cache;
 mod chain;
 mod fairness;
-mod golden;
 mod guest;
 mod hostile;
 mod refused;

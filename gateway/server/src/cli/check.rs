@@ -6,12 +6,11 @@
 use std::cell::OnceCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use hookweir_host::{Exports, Host};
-use hookweir_model::{PluginId, TenantId, Timestamp};
+use hookweir_model::PluginId;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -61,9 +60,10 @@ impl PluginHost {
         let component = |error: anyhow::Error| Unusable::Component(format!("{error:#}"));
         let (runtime, host) = self.host().map_err(component)?;
         let plugin = runtime.block_on(host.load(wasm.clone())).map_err(|error| component(error.into()))?;
-        if let Some((sample, (tenant, id))) = settings.sample.as_ref().zip(names()) {
-            let event = Arc::new(sample.event(&tenant, Timestamp::now()));
-            let tried = trial(host, &id, settings, &plugin, &event, Asked::Result);
+        if let Some(sample) = &settings.sample {
+            // Guests see no name of their own.
+            let id = PluginId::new("plugin").map_err(|error| component(error.into()))?;
+            let tried = trial(host, &id, settings, &plugin, sample, Asked::Result);
             runtime.block_on(tried).map_err(Unusable::Sample)?;
         }
         Ok(plugin.exports())
@@ -80,11 +80,6 @@ impl PluginHost {
         let (runtime, host, _) = self.started.get().context("the plugin host is not there")?;
         Ok((runtime, host))
     }
-}
-
-/// A tenant and a plugin for the run of a sample: guests see neither name.
-fn names() -> Option<(TenantId, PluginId)> {
-    Some((TenantId::new("tenant").ok()?, PluginId::new("plugin").ok()?))
 }
 
 /// One line for each tenant of a good configuration.

@@ -9,10 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_delivery::{EgressPolicy, HttpTarget};
 use hookweir_host::Limits;
-use hookweir_model::{Digest, EndpointId, PluginId, RetryPolicy, TenantId, TypePattern};
+use hookweir_model::{Digest, EndpointId, Event, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
-
-use crate::plugins::Sample;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -59,7 +57,8 @@ pub(crate) struct Plugin {
     /// Whether an instance serves many events.
     pub reuse: bool,
     /// What a new component has to give a result for before it comes in force.
-    pub sample: Option<Sample>,
+    /// Its tenant is none: whoever runs it says whose it is.
+    pub sample: Option<Arc<Event>>,
 }
 
 /// Where a plugin's component comes from.

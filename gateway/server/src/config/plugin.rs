@@ -1,8 +1,10 @@
 //! The plugins of a tenant: their files, pins, settings, limits and samples.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hookweir_host::Exports;
-use hookweir_model::{Digest, PluginId};
+use hookweir_model::{Digest, Event, PluginId, TenantId};
 use serde_json::{Map, Number, Value as Json};
 use toml::de::{DeTable, DeValue};
 
@@ -12,7 +14,7 @@ use super::limits::Ceilings;
 use super::problem::{Fault, Report};
 use super::source::{plain_reason, read_at_most};
 use super::written::{Table, Value};
-use crate::plugins::Sample;
+use crate::case::Case;
 
 /// The largest component that is taken: a Python guest with its interpreter has some 20 MB.
 pub(crate) const MAX_PLUGIN_SIZE: usize = 24 << 20;
@@ -90,14 +92,14 @@ pub(super) fn plugin(
 }
 
 /// The event in a file of the form that a plugin's own tests have.
-fn sample(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<Sample> {
+fn sample(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<Arc<Event>> {
     let text = value.text("write the path of a JSON file, in quotes", report)?;
     let full = outside.resolve(value.place().file, text);
     let shown = full.display();
     let form = "write it as {\"event\": {\"type\": \"order.created\", \"data\": {}}}";
     let read = match read_at_most(&full, MAX_SAMPLE as u64) {
-        Ok(Some(bytes)) => Sample::parse(&bytes)
-            .map_err(|reason| Fault::new(format!("{shown} holds no sample event: {reason}"), form)),
+        Ok(Some(bytes)) => event_of(&bytes)
+            .map_err(|reason| Fault::new(format!("{shown} holds no sample event: {reason:#}"), form)),
         Ok(None) => Err(Fault::new(
             format!("{shown} is larger than {} MiB", MAX_SAMPLE >> 20),
             "a sample is one event",
@@ -108,6 +110,11 @@ fn sample(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) ->
         )),
     };
     value.take(read, report)
+}
+
+fn event_of(bytes: &[u8]) -> anyhow::Result<Arc<Event>> {
+    let nobody = TenantId::new("sample")?;
+    Ok(Arc::new(Case::parse(std::str::from_utf8(bytes)?, &nobody)?.event))
 }
 
 /// Reads the id of a plugin from its key.
@@ -152,7 +159,7 @@ fn digest(pin: &Value<'_>, report: &mut Report) -> Option<Digest> {
 }
 
 /// The settings that a plugin is handed, as JSON text.
-fn settings(value: Option<Value<'_>>, report: &mut Report) -> String {
+pub(super) fn settings(value: Option<Value<'_>>, report: &mut Report) -> String {
     let none = || "{}".to_owned();
     let Some(value) = value else { return none() };
     let example = "write a table, such as { minimum = 100 }; the plugin gets it as JSON";

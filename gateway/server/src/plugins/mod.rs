@@ -11,14 +11,12 @@
 mod dry_run;
 mod history;
 mod registry;
-mod sample;
 mod slot;
 mod trial;
 mod watch;
 
 pub(crate) use dry_run::{DryRunRequest, dry_run};
 pub(crate) use registry::{Plugins, Refused};
-pub(crate) use sample::Sample;
 pub(crate) use slot::{Component, Loader, Slot, misfits, step};
 pub(crate) use trial::{Asked, trial};
-pub(crate) use watch::{Heard, Watch, is_its_own};
+pub(crate) use watch::{Heard, Watch};

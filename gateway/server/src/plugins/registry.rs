@@ -10,10 +10,10 @@ use hookweir_journal::{Error, EventFilter, Journal};
 use hookweir_model::{Event, EventType, PluginKey, PluginState, Timestamp, Upload};
 
 use super::history::{History, users};
-use super::sample::Sample;
 use super::slot::{Component, Loader, Slot, misfits, not_pinned};
 use super::trial::{Asked, trial};
 use super::watch::Watch;
+use crate::case::Case;
 use crate::config::{self, Config, PluginSource};
 use crate::live::{Live, PluginProblem};
 
@@ -265,7 +265,7 @@ impl Plugins {
     ) -> Result<(), Refused> {
         let tenant = live.config.tenants.get(&key.tenant).ok_or(Refused::NotConfigured)?;
         let (event, asked) = match &settings.sample {
-            Some(sample) => (sample.event(&key.tenant, Timestamp::now()), Asked::Result),
+            Some(sample) => (of_tenant(key, Event::clone(sample)), Asked::Result),
             None => (self.some_event(key, tenant).await?, Asked::Answer),
         };
         let tried = trial(&self.host, &key.plugin, settings, plugin, &Arc::new(event), asked).await;
@@ -275,19 +275,28 @@ impl Plugins {
     async fn some_event(&self, key: &PluginKey, tenant: &config::Tenant) -> Result<Event, Error> {
         let filter = EventFilter { tenant: key.tenant.clone(), event_type: None, since: None, until: None };
         let stored = History::new(&*self.journal, filter, tenant, &key.plugin, LOOK).next().await?;
-        let made_up = || {
-            let patterns = users(tenant, &key.plugin).flat_map(|(_, endpoint)| &endpoint.event_types);
-            let types = patterns.filter_map(|pattern| a_type(pattern.as_str()));
-            let event_type = types.into_iter().next().or_else(|| a_type("**"));
-            event_type.map(|event_type| Sample::made_up(event_type).event(&key.tenant, Timestamp::now()))
-        };
-        stored.or_else(made_up).ok_or(Error::NotFound("event to try it on"))
+        match stored {
+            Some(event) => Ok(event),
+            None => made_up(key, tenant).map_err(|error| Error::Failed(format!("{error:#}"))),
+        }
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<PluginKey, PluginState>> {
         // Entries are replaced whole, so the map is right after any panic.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An event of a type that an endpoint with the plugin is sent.
+fn made_up(key: &PluginKey, tenant: &config::Tenant) -> anyhow::Result<Event> {
+    let event = of_tenant(key, Case::made_up(&key.tenant)?);
+    let patterns = users(tenant, &key.plugin).flat_map(|(_, endpoint)| &endpoint.event_types);
+    let event_type = patterns.filter_map(|pattern| a_type(pattern.as_str())).next();
+    Ok(Event { event_type: event_type.unwrap_or_else(|| event.event_type.clone()), ..event })
+}
+
+fn of_tenant(key: &PluginKey, event: Event) -> Event {
+    Event { tenant: key.tenant.clone(), received: Timestamp::now(), ..event }
 }
 
 /// A type that a pattern matches.

@@ -6,7 +6,6 @@ use hookweir_host::{FaultKind, Host, Job, Plugin, Verdict};
 use hookweir_model::{Event, PluginId, PluginRole};
 
 use super::slot::{fits, step, tried};
-use super::watch::is_its_own;
 use crate::config;
 
 /// How much a trial asks for.
@@ -57,6 +56,6 @@ pub(crate) async fn trial(
 const fn refuses(kind: FaultKind, asked: Asked) -> bool {
     match asked {
         Asked::Result => true,
-        Asked::Answer => is_its_own(kind),
+        Asked::Answer => kind.is_plugins_own(),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hookweir_host::FaultKind;
 use hookweir_model::{Digest, Paused, PluginKey, Timestamp};
 
 /// As many failed calls in a row pause a plugin: enough to tell a broken component from an odd event, few enough that
@@ -33,20 +32,6 @@ pub(crate) enum Heard {
     Pauses,
     /// It came after the pause: the delivery waits with the others.
     Late,
-}
-
-/// Whether a fault is the plugin's own. `invalid` and `unavailable` are answers about the event, and a fault of the
-/// host says nothing of the plugin.
-pub(crate) const fn is_its_own(kind: FaultKind) -> bool {
-    match kind {
-        FaultKind::Trap
-        | FaultKind::Stack
-        | FaultKind::Deadline
-        | FaultKind::Memory
-        | FaultKind::Output
-        | FaultKind::InvalidOutput => true,
-        FaultKind::Invalid | FaultKind::Unavailable | FaultKind::Host => false,
-    }
 }
 
 impl Watch {
@@ -174,22 +159,5 @@ mod tests {
         let kept = old.paused();
         assert!(watch(b"old", kept.as_ref()).is_paused());
         assert!(!watch(b"new", kept.as_ref()).is_paused());
-    }
-
-    #[test]
-    fn answers_about_an_event_are_no_faults_of_the_plugin() {
-        for (kind, wanted) in [
-            (FaultKind::Invalid, false),
-            (FaultKind::Unavailable, false),
-            (FaultKind::Host, false),
-            (FaultKind::Trap, true),
-            (FaultKind::Stack, true),
-            (FaultKind::Deadline, true),
-            (FaultKind::Memory, true),
-            (FaultKind::Output, true),
-            (FaultKind::InvalidOutput, true),
-        ] {
-            assert_eq!(is_its_own(kind), wanted, "{kind:?}");
-        }
     }
 }

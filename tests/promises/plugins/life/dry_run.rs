@@ -115,8 +115,9 @@ async fn the_command_line_manages_a_plugin() {
     assert_eq!(pushed.stdout, format!("p is {} now\n", digest(&says("host"))));
     gateway.sender().event("a.b", "1").await;
 
-    let shown =
-        hookweir(&["push", "next.wasm", "--plugin", "p", "--dry-run", "--since", "1h"]).await.expect(0);
+    let shown = hookweir(&["test", "next.wasm", "--tenant", "acme", "--plugin", "p", "--since", "1h"])
+        .await
+        .expect(0);
     assert!(shown.stdout.contains("\n-host\n+elsewhere\n"), "{}", shown.stdout);
     assert!(shown.stdout.ends_with("1 event run, 0 same, 1 changed; nothing was sent\n"), "{}", shown.stdout);
     assert_eq!(plugin(&gateway.admin()).await["digest"], digest(&says("host")));
@@ -135,5 +136,5 @@ async fn the_command_line_manages_a_plugin() {
     let json: Value =
         serde_json::from_str(&hookweir(&["get", "p", "--json"]).await.expect(0).stdout).expect("JSON");
     assert_eq!(json["digest"], digest(&says("host")));
-    hookweir(&["push", "p.wasm", "--since", "1h"]).await.expect(2);
+    hookweir(&["test", "p.wasm", "--since", "1h"]).await.expect(2);
 }

@@ -1,7 +1,6 @@
 //! A dry run: what a new component would change, told by the tenant's stored events. Nothing is sent.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,11 +8,10 @@ use hookweir_model::{PluginId, TenantId};
 use reqwest::Method;
 use similar::TextDiff;
 
-use super::push::named;
 use crate::api::{DryRun, DryRunContent, DryRunEvent, DryRunResult};
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::when::When;
-use crate::cli::{Exit, input, show};
+use crate::cli::{Exit, show};
 
 /// Which stored events a dry run is made on.
 #[derive(Debug, Clone, clap::Args)]
@@ -50,23 +48,20 @@ impl Window {
     }
 }
 
-/// Runs the component in `file` beside the one in force and shows what differs. The plugin's name is the file's where
-/// none is given.
+/// Runs a component beside the one in force and shows what differs.
 pub(super) async fn dry_run(
     admin: &AdminArgs,
     tenant: &TenantId,
-    plugin: Option<PluginId>,
-    file: &Path,
+    plugin: &PluginId,
+    wasm: Vec<u8>,
     window: &Window,
 ) -> anyhow::Result<Exit> {
-    let plugin = named(plugin, file)?;
-    let wasm = input::read_file(file)?;
     let path = ["v1", "tenants", tenant.as_str(), "plugins", plugin.as_str(), "test"];
     let answer = Client::admin(admin)?.send_bytes(Method::POST, &path, &window.query(), wasm).await?;
     if admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {
-        show::print(&told(&plugin, &answer.read()?))?;
+        show::print(&told(plugin, &answer.read()?))?;
     }
     Ok(Exit::Done)
 }

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use hookweir_model::PluginId;
 use reqwest::Method;
 
-use super::dry_run::{Window, dry_run};
 use crate::api::PluginView;
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::{Exit, TenantArg, exit, input, show};
@@ -20,23 +19,11 @@ pub(crate) struct Args {
     /// The plugin's name in the configuration [default: the file's name without its ending]
     #[arg(long)]
     plugin: Option<PluginId>,
-    /// Only show what it would change, by running it on stored events: nothing is sent or put in force
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    window: Window,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    if args.dry_run {
-        return dry_run(&args.admin, &args.tenant.tenant, args.plugin, &args.file, &args.window).await;
-    }
-    if args.window.is_given() {
-        let advice = "--since, --until, --event-type and --limit choose the events of a --dry-run: add it";
-        return Err(exit::Usage(advice.to_owned()).into());
-    }
     let plugin = named(args.plugin, &args.file)?;
     let wasm = input::read_file(&args.file)?;
     let client = Client::admin(&args.admin)?;
@@ -51,7 +38,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 /// The plugin that a file is for: as named, or as the file's name says.
-pub(super) fn named(plugin: Option<PluginId>, file: &Path) -> anyhow::Result<PluginId> {
+fn named(plugin: Option<PluginId>, file: &Path) -> anyhow::Result<PluginId> {
     if let Some(plugin) = plugin {
         return Ok(plugin);
     }
