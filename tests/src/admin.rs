@@ -51,6 +51,16 @@ impl Admin {
         within(path, answer).await.unwrap_or_else(|error| panic!("POST {path} failed: {error}"))
     }
 
+    /// Sends bytes, such as a component.
+    pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        let answer = self.call(method.clone(), path, body.into());
+        within(path, answer).await.unwrap_or_else(|error| panic!("{method} {path} failed: {error}"))
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(Method::PUT, path, body).await
+    }
+
     /// One delivery with its attempts, once it has `status`.
     pub async fn delivery(&self, tenant: &str, event: &str, endpoint: &str, status: &str) -> Value {
         let path = format!("/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}");

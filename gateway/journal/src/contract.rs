@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
+    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
 };
 use thiserror::Error;
 
@@ -307,7 +307,16 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     /// Keeps an endpoint's state. Durable.
     async fn put_endpoint_state(&self, endpoint: &EndpointKey, state: &EndpointState) -> Result<(), Error>;
 
-    /// Keeps bytes under their digest. Durable.
+    /// The kept states of all plugins that have one, by key.
+    async fn plugin_states(&self) -> Result<Vec<(PluginKey, PluginState)>, Error>;
+
+    /// Keeps a plugin's state. Durable. [`Error::NotFound`] where it names a blob that is not kept: then nothing was
+    /// changed. Blobs that no plugin's state names afterwards are removed, in the same step, so that nobody finds a
+    /// state without its blob.
+    async fn put_plugin_state(&self, plugin: &PluginKey, state: &PluginState) -> Result<(), Error>;
+
+    /// Keeps bytes under their digest. Durable. They stay at least until the next [`Journal::put_plugin_state`], and
+    /// as long as a plugin's state names them.
     async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error>;
 
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, Error>;

@@ -14,7 +14,7 @@ use hookweir_journal::{
 };
 use hookweir_model::{
     Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
-    Outcome, Shaped, Status, TenantId, Timestamp,
+    Outcome, PluginId, PluginKey, PluginState, Shaped, Status, TenantId, Timestamp, Upload,
 };
 use rusqlite::Connection;
 
@@ -130,7 +130,16 @@ async fn fill(journal: &Embedded) {
     put(journal, "fresh", "").await;
     let state = EndpointState { disabled: None, failing_since: Some(Timestamp::from_millis(9)) };
     journal.put_endpoint_state(&lane(), &state).await.expect("kept");
-    journal.put_blob(Bytes::from_static(b"\0asm")).await.expect("kept");
+    let current = journal.put_blob(Bytes::from_static(b"\0asm")).await.expect("kept");
+    let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };
+    journal
+        .put_plugin_state(&plugin(), &PluginState { upload: Some(upload), paused: None })
+        .await
+        .expect("kept");
+}
+
+fn plugin() -> PluginKey {
+    PluginKey::new(tenant(), PluginId::new("large-only").expect("a name"))
 }
 
 async fn assert_filled(journal: &Embedded) {
@@ -145,6 +154,10 @@ async fn assert_filled(journal: &Embedded) {
     assert_eq!((counts.of(Status::Pending), counts.of(Status::Delivered)), (2, 1));
     let states = journal.endpoint_states().await.expect("read");
     assert_eq!(states[0].1.failing_since, Some(Timestamp::from_millis(9)));
+    let plugins = journal.plugin_states().await.expect("read");
+    let uploads: Vec<_> =
+        plugins.iter().map(|(key, state)| (key.clone(), state.digests().collect::<Vec<_>>())).collect();
+    assert_eq!(uploads, [(plugin(), vec![Digest::of(b"\0asm")])]);
     assert!(journal.blob(Digest::of(b"\0asm")).await.expect("read").is_some());
     let again = journal.append(vec![new("retried", "data")]).await.expect("an answer");
     assert_eq!(again, [Appended::Duplicate { id: id("retried"), deliveries: 1 }]);
@@ -215,6 +228,25 @@ fn a_second_process_is_kept_out_with_a_sentence() {
     assert_eq!(error, wanted);
     drop(journal);
     drop(open(&path));
+}
+
+/// What the first version wrote has no table of plugins. It gets one when it is opened, and keeps all else.
+#[tokio::test]
+async fn a_journal_of_the_first_version_is_brought_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    fill(&journal).await;
+    drop(journal);
+    let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
+    connection.execute_batch("DROP TABLE plugin_state; PRAGMA user_version = 1").expect("written");
+    drop(connection);
+    let journal = open(directory.path());
+    assert_eq!(journal.plugin_states().await.expect("read"), []);
+    let current = Digest::of(b"\0asm");
+    let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };
+    let state = PluginState { upload: Some(upload), paused: None };
+    journal.put_plugin_state(&plugin(), &state).await.expect("its blob is there still");
+    assert_filled(&journal).await;
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The JSON of the HTTP interface: what the listeners answer and the command line reads.
 
+mod plugin;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -8,6 +10,10 @@ use hookweir_model::{
     Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::plugin::{
+    DryRun, DryRunContent, DryRunEvent, DryRunResult, LimitsView, PausedView, PluginSource, PluginView,
+};
 
 /// The answer to an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +128,8 @@ pub(crate) struct EndpointView {
     pub enabled: bool,
     /// Why it is not, where the state says so.
     pub disabled: Option<DisabledView>,
+    /// Why deliveries wait although it is enabled: a plugin of its chain is paused, or has no component.
+    pub waits: Option<String>,
     /// RFC 3339: the first failure since the last success.
     pub failing_since: Option<String>,
     /// Deliveries by status.

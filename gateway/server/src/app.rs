@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::plugins::{Loader, Plugins};
 use crate::upkeep;
 
 /// The name under which the one node of the embedded engine holds its shards.
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub admin_addr: SocketAddr,
     live: Arc<ArcSwap<Live>>,
     host: Arc<Host>,
+    plugins: Arc<Plugins>,
     journal: Arc<dyn Journal>,
     dispatcher: Dispatcher,
     stop: CancellationToken,
@@ -91,8 +93,13 @@ impl App {
         let journal: Arc<dyn Journal> = journal;
         let host = Arc::new(host(&config.journal.path)?);
         let max_age = config.journal.retention;
-        let live = Live::build(config, &host, None).await.map_err(Refused::Configuration)?;
+        let states = journal.plugin_states().await.context("failed to read the plugins' states")?;
+        let states = states.into_iter().collect();
+        let loader = Loader { host: &host, journal: &*journal, states: &states };
+        let live = Live::build(config, loader, None).await.map_err(Refused::Configuration)?;
         let live = Arc::new(ArcSwap::from_pointee(live));
+        let plugins = Plugins::new(Arc::clone(&journal), Arc::clone(&host), Arc::clone(&live), states);
+        let plugins = Arc::new(plugins);
 
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
@@ -100,6 +107,7 @@ impl App {
             Arc::clone(&journal),
             Arc::clone(&live),
             Arc::clone(&host),
+            Arc::clone(&plugins),
             Arc::clone(&metrics),
             &leases,
             broken.clone(),
@@ -117,6 +125,8 @@ impl App {
             live: Arc::clone(&live),
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
+            plugins: Arc::clone(&plugins),
+            uploads: Arc::default(),
             metrics,
         };
         let tasks = vec![
@@ -126,7 +136,7 @@ impl App {
         ];
         info!(addr = %accept_addr, "accept listening");
         info!(addr = %admin_addr, "admin listening");
-        Ok(Self { accept_addr, admin_addr, live, host, journal, dispatcher, stop, broken, tasks })
+        Ok(Self { accept_addr, admin_addr, live, host, plugins, journal, dispatcher, stop, broken, tasks })
     }
 
     /// Puts a new configuration in force, whole, or leaves the old one as it is.
@@ -141,8 +151,7 @@ impl App {
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             warn!(key, "a change of this takes a restart; the rest of the new configuration is in force");
         }
-        let live = Live::build(config, &self.host, Some(&before)).await.map_err(Refused::Configuration)?;
-        self.live.store(Arc::new(live));
+        self.plugins.reload(config).await.map_err(Refused::Configuration)?;
         self.dispatcher.reloaded();
         Ok(())
     }

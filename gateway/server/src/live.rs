@@ -5,21 +5,23 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use hookweir_delivery::HttpClient;
-use hookweir_host::{Host, Plugin, Step};
-use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginRole, TenantId};
+use hookweir_host::Step;
+use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, TenantId};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, PluginSource};
+use crate::operational;
+use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
 
 /// What accept, dispatch and admin look up. Built by [`Live::build`], never changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Live {
-    pub config: Config,
+    pub config: Arc<Config>,
     pub client: HttpClient,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     /// The digests of all API keys. A digest tells nothing of its key, so the map may be searched by it.
-    keys: HashMap<Digest, TenantId>,
+    keys: Arc<HashMap<Digest, TenantId>>,
     admin_token: Option<Digest>,
 }
 
@@ -29,25 +31,65 @@ pub(crate) struct Tenant {
     pub endpoints: HashMap<EndpointId, Arc<Endpoint>>,
     /// The ids in a fixed order, so that deliveries of one event are always written in it.
     order: Vec<EndpointId>,
-    pub plugins: HashMap<PluginId, Arc<Plugin>>,
+    pub plugins: HashMap<PluginId, Slot>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub key: EndpointKey,
     pub settings: config::Endpoint,
-    /// Filters, then transformers, each in its configured order.
-    pub chain: Arc<[Step]>,
+    pub chain: Chain,
+}
+
+/// An endpoint's plugins: filters, then transformers, each in its configured order.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    /// Whole, unless a plugin is missing.
+    pub steps: Arc<[Step]>,
+    /// Of each plugin in it, once.
+    watches: Vec<Arc<Watch>>,
+    /// Why the chain can't be run: a plugin of it has no component.
+    missing: Option<String>,
+}
+
+impl Chain {
+    /// Whether deliveries wait, since a plugin is paused or has no component. An event is never sent past a plugin.
+    pub(crate) fn waits(&self) -> bool {
+        self.missing.is_some() || self.watches.iter().any(|watch| watch.is_paused())
+    }
+
+    /// Why deliveries wait, in a sentence.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let paused = || {
+            let (watch, paused) = self.watches.iter().find_map(|watch| Some((watch, watch.paused()?)))?;
+            Some(format!("plugin {} is paused: {}", watch.key.plugin, paused.reason))
+        };
+        self.missing.clone().or_else(paused)
+    }
+
+    pub(crate) fn watch(&self, plugin: &PluginId) -> Option<&Arc<Watch>> {
+        self.watches.iter().find(|watch| watch.key.plugin == *plugin)
+    }
 }
 
 /// A plugin of the configuration can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error("plugin {plugin} of tenant {tenant} ({file}): {problem}")]
+#[error("plugin {plugin} of tenant {tenant} ({source_name}): {problem}")]
 pub(crate) struct PluginProblem {
     pub tenant: TenantId,
     pub plugin: PluginId,
-    pub file: String,
+    pub source_name: String,
     pub problem: String,
+}
+
+impl PluginProblem {
+    pub(crate) fn new(key: &PluginKey, settings: &config::Plugin, problem: String) -> Self {
+        let source_name = match &settings.source {
+            PluginSource::File { path, .. } => path.display().to_string(),
+            PluginSource::Upload { .. } => "uploaded".to_owned(),
+        };
+        Self { tenant: key.tenant.clone(), plugin: key.plugin.clone(), source_name, problem }
+    }
 }
 
 /// Who is asking, told by a bearer token.
@@ -61,7 +103,7 @@ impl Live {
     /// Loads every plugin and puts the pieces together. All plugins that can't be used are reported at once.
     pub(crate) async fn build(
         config: Config,
-        host: &Host,
+        loader: Loader<'_>,
         before: Option<&Self>,
     ) -> Result<Self, Vec<anyhow::Error>> {
         let mut problems = Vec::new();
@@ -71,7 +113,8 @@ impl Live {
             for key in &settings.keys {
                 keys.insert(Digest::of(key.expose_secret().as_bytes()), id.clone());
             }
-            match Tenant::build(id, settings, host).await {
+            let before = before.and_then(|before| before.tenant(id.as_str()));
+            match Tenant::build(id, settings, loader, before.map(Arc::as_ref)).await {
                 Ok(tenant) => {
                     tenants.insert(id.clone(), Arc::new(tenant));
                 }
@@ -87,7 +130,7 @@ impl Live {
             Ok(client) if problems.is_empty() => {
                 let admin_token =
                     config.admin.token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()));
-                Ok(Self { client, tenants, keys, admin_token, config })
+                Ok(Self { client, tenants, keys: Arc::new(keys), admin_token, config: Arc::new(config) })
             }
             Ok(_) => Err(problems),
             Err(problem) => {
@@ -95,6 +138,21 @@ impl Live {
                 Err(problems)
             }
         }
+    }
+
+    /// The same configuration with another component for one plugin, which must be in it.
+    pub(crate) fn with_component(&self, key: &PluginKey, component: Component) -> Option<Self> {
+        let mut live = self.clone();
+        let settings = self.config.tenants.get(&key.tenant)?;
+        let mut plugins = self.tenants.get(&key.tenant)?.plugins.clone();
+        plugins.get_mut(&key.plugin)?.component = Ok(component);
+        let tenant = Tenant::assemble(&key.tenant, settings, plugins);
+        live.tenants.insert(key.tenant.clone(), Arc::new(tenant));
+        Some(live)
+    }
+
+    pub(crate) fn slot(&self, key: &PluginKey) -> Option<&Slot> {
+        self.tenants.get(&key.tenant)?.plugins.get(&key.plugin)
     }
 
     pub(crate) fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
@@ -130,81 +188,84 @@ impl Tenant {
     async fn build(
         id: &TenantId,
         settings: &config::Tenant,
-        host: &Host,
+        loader: Loader<'_>,
+        before: Option<&Self>,
     ) -> Result<Self, Vec<PluginProblem>> {
         let mut problems = Vec::new();
         let mut plugins = HashMap::with_capacity(settings.plugins.len());
-        let problem = |plugin: &PluginId, file: &config::PluginFile, problem: String| PluginProblem {
-            tenant: id.clone(),
-            plugin: plugin.clone(),
-            file: file.file.display().to_string(),
-            problem,
-        };
-        for (name, file) in &settings.plugins {
-            match host.load(file.wasm.clone()).await {
-                Ok(plugin) => {
-                    plugins.insert(name.clone(), plugin);
-                }
-                Err(error) => problems.push(problem(name, file, error.to_string())),
-            }
-        }
-        let mut endpoints = HashMap::with_capacity(settings.endpoints.len());
-        for (endpoint, endpoint_settings) in &settings.endpoints {
-            let mut chain = Vec::new();
-            let filters = endpoint_settings.filters.iter().map(|name| (name, PluginRole::Filter));
-            let transformers =
-                endpoint_settings.transformers.iter().map(|name| (name, PluginRole::Transformer));
-            for (name, role) in filters.chain(transformers) {
-                // A plugin that is missing here was reported above, or by the check of the configuration.
-                let (Some(plugin), Some(file)) = (plugins.get(name), settings.plugins.get(name)) else {
+        for (name, plugin) in &settings.plugins {
+            let key = PluginKey::new(id.clone(), name.clone());
+            let before = before.and_then(|before| before.plugins.get(name));
+            let mut slot = match loader.slot(&key, plugin, before).await {
+                Ok(slot) => slot,
+                Err(reason) => {
+                    problems.push(PluginProblem::new(&key, plugin, reason));
                     continue;
-                };
-                let exports = plugin.exports();
-                let fits = match role {
-                    PluginRole::Filter => exports.filter,
-                    PluginRole::Transformer => exports.transformer,
-                };
-                if fits {
-                    chain.push(step(name, role, plugin, file));
-                } else {
-                    let role = role.as_str();
-                    let text = format!("endpoint {endpoint} uses it as a {role}, and it exports no {role}");
-                    problems.push(problem(name, file, text));
                 }
+            };
+            let exports = slot.component.as_ref().ok().map(|component| component.plugin.exports());
+            let mut misfits = exports.map(|exports| misfits(settings, name, exports)).unwrap_or_default();
+            match plugin.source {
+                // At a start nobody is left to go on as before, and the upload can only be mended once this runs.
+                PluginSource::Upload { .. } if before.is_none() && !misfits.is_empty() => {
+                    let reason = misfits.remove(0);
+                    tracing::error!(plugin = %key, reason, "deliveries wait for an upload that fits");
+                    slot.component = Err(reason);
+                }
+                _ => problems
+                    .extend(misfits.into_iter().map(|misfit| PluginProblem::new(&key, plugin, misfit))),
             }
-            let key = EndpointKey::new(id.clone(), endpoint.clone());
-            let endpoint_settings = endpoint_settings.clone();
-            endpoints.insert(
-                endpoint.clone(),
-                Arc::new(Endpoint { key, settings: endpoint_settings, chain: chain.into() }),
-            );
+            plugins.insert(name.clone(), slot);
         }
-        if problems.is_empty() {
-            let order = settings.endpoints.keys().cloned().collect();
-            Ok(Self { id: id.clone(), endpoints, order, plugins })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self::assemble(id, settings, plugins)) } else { Err(problems) }
+    }
+
+    /// Puts the endpoints' chains together from the components that there are.
+    fn assemble(id: &TenantId, settings: &config::Tenant, plugins: HashMap<PluginId, Slot>) -> Self {
+        let endpoint = |(name, settings): (&EndpointId, &config::Endpoint)| {
+            let key = EndpointKey::new(id.clone(), name.clone());
+            let chain = chain(settings, &plugins);
+            (name.clone(), Arc::new(Endpoint { key, settings: settings.clone(), chain }))
+        };
+        let endpoints = settings.endpoints.iter().map(endpoint).collect();
+        Self { id: id.clone(), endpoints, order: settings.endpoints.keys().cloned().collect(), plugins }
     }
 
     /// The endpoints that an event of this type goes to, those that are switched off included: their deliveries wait.
     pub(crate) fn matching(&self, event_type: &EventType) -> Vec<EndpointId> {
         let wants = |endpoint: &&EndpointId| {
-            self.endpoints.get(*endpoint).is_some_and(|endpoint| {
-                endpoint.settings.event_types.iter().any(|pattern| pattern.matches(event_type))
-            })
+            self.endpoints
+                .get(*endpoint)
+                .is_some_and(|endpoint| operational::wants(&endpoint.settings.event_types, event_type))
         };
         self.order.iter().filter(wants).cloned().collect()
     }
 }
 
-fn step(name: &PluginId, role: PluginRole, plugin: &Arc<Plugin>, file: &config::PluginFile) -> Step {
-    Step {
-        id: name.clone(),
-        role,
-        plugin: Arc::clone(plugin),
-        config: Arc::clone(&file.config),
-        limits: file.limits,
-        reuse: None,
+/// The plugins that an endpoint names, in the order in which they run.
+pub(crate) fn named(settings: &config::Endpoint) -> impl Iterator<Item = (&PluginId, PluginRole)> {
+    let filters = settings.filters.iter().map(|name| (name, PluginRole::Filter));
+    filters.chain(settings.transformers.iter().map(|name| (name, PluginRole::Transformer)))
+}
+
+fn chain(settings: &config::Endpoint, plugins: &HashMap<PluginId, Slot>) -> Chain {
+    let mut steps = Vec::new();
+    let mut watches: Vec<Arc<Watch>> = Vec::new();
+    for (name, role) in named(settings) {
+        // The check of the configuration has seen to it that each is there.
+        let Some(slot) = plugins.get(name) else { continue };
+        match &slot.component {
+            Ok(component) => {
+                steps.push(step(name, role, &slot.settings, &component.plugin));
+                if !watches.iter().any(|watch| watch.key.plugin == *name) {
+                    watches.push(Arc::clone(&component.watch));
+                }
+            }
+            Err(reason) => {
+                let missing = Some(format!("plugin {name} has no component: {reason}"));
+                return Chain { steps: [].into(), watches, missing };
+            }
+        }
     }
+    Chain { steps: steps.into(), watches, missing: None }
 }

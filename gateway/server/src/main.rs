@@ -16,6 +16,8 @@ mod format;
 mod live;
 mod log;
 mod metrics;
+mod operational;
+mod plugins;
 mod problem;
 mod retry;
 mod settle;

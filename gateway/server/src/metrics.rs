@@ -100,6 +100,7 @@ pub(crate) struct Metrics {
     attempt_seconds: Histogram,
     plugin_seconds: HistogramFamily<PluginLabels>,
     plugin_failures: Family<FaultLabels, Counter>,
+    plugin_paused: Family<PluginLabels, Gauge>,
     pending: Gauge,
     oldest_pending: Gauge,
     journal_bytes: Gauge,
@@ -138,6 +139,8 @@ impl Metrics {
         );
         let plugin_failures = Family::default();
         registry.register("plugin_failures", "Plugin calls that gave no result", plugin_failures.clone());
+        let plugin_paused: Family<PluginLabels, Gauge> = Family::default();
+        registry.register("plugin_paused", "Whether the plugin is paused", plugin_paused.clone());
         let pending = Gauge::default();
         registry.register("pending_deliveries", "Deliveries that are pending", pending.clone());
         let oldest_pending = Gauge::default();
@@ -159,6 +162,7 @@ impl Metrics {
             attempt_seconds,
             plugin_seconds,
             plugin_failures,
+            plugin_paused,
             pending,
             oldest_pending,
             journal_bytes,
@@ -205,6 +209,18 @@ impl Metrics {
     pub(crate) fn plugin_failed(&self, tenant: &TenantId, plugin: &PluginId, reason: &'static str) {
         let labels = FaultLabels { tenant: tenant.to_string(), plugin: plugin.to_string(), reason };
         self.plugin_failures.get_or_create(&labels).inc();
+    }
+
+    /// Says of every plugin that there is whether it is paused.
+    pub(crate) fn plugins_paused<'a>(
+        &self,
+        plugins: impl Iterator<Item = (&'a TenantId, &'a PluginId, bool)>,
+    ) {
+        self.plugin_paused.clear();
+        for (tenant, plugin, is_paused) in plugins {
+            let labels = PluginLabels { tenant: tenant.to_string(), plugin: plugin.to_string() };
+            self.plugin_paused.get_or_create(&labels).set(i64::from(is_paused));
+        }
     }
 
     /// The text at `/metrics`; the gauges are read from the journal's health at this moment.
@@ -268,6 +284,9 @@ mod tests {
         let plugin = PluginId::new("large-only").unwrap();
         metrics.plugin(&tenant, &plugin, 25);
         metrics.plugin_failed(&tenant, &plugin, "deadline");
+        let other = PluginId::new("removed").unwrap();
+        metrics.plugins_paused([(&tenant, &other, true)].into_iter());
+        metrics.plugins_paused([(&tenant, &plugin, true)].into_iter());
         metrics.attempt(Duration::from_millis(3));
         metrics
             .endpoint(&EndpointKey::new(tenant, EndpointId::new("billing").unwrap()))
@@ -289,6 +308,7 @@ mod tests {
             "hookweir_attempt_seconds_count 1",
             "hookweir_plugin_seconds_count{tenant=\"acme\",plugin=\"large-only\"} 1",
             "hookweir_plugin_failures_total{tenant=\"acme\",plugin=\"large-only\",reason=\"deadline\"} 1",
+            "hookweir_plugin_paused{tenant=\"acme\",plugin=\"large-only\"} 1",
             "hookweir_pending_deliveries 7",
             "hookweir_oldest_pending_seconds 60",
             "hookweir_journal_sync_seconds_count 1",
@@ -297,5 +317,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("removed"), "{text}");
     }
 }

@@ -19,16 +19,20 @@ pub(crate) enum Problem {
     Unauthorized,
     /// 404: it is not there, or it is another tenant's: the two can't be told apart from outside.
     NotFound(&'static str),
+    /// 404 of one who may know what is there, with what to do.
+    Missing(String),
     /// 405, with the methods that are allowed.
     Method(&'static str),
     /// 408: the body came too slowly.
     TooSlow,
-    /// 409: the id or key is taken by another event.
+    /// 409: the id or key is taken by another event, or the state of things does not allow it.
     Conflict(String),
     /// 413, with the limit in bytes.
     TooLarge(usize),
     /// 415: what can be sent instead.
     MediaType(&'static str),
+    /// 422: a component that can't be taken, and why.
+    Unusable(String),
     /// 503, with the seconds after which to try again.
     Unavailable { detail: &'static str, retry_after: u32 },
     /// 500: a fault of the gateway; the log has the cause.
@@ -40,7 +44,8 @@ impl Problem {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Unusable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -56,7 +61,8 @@ impl Problem {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Unauthorized => "unauthorized",
-            Self::NotFound(_) => "not-found",
+            Self::NotFound(_) | Self::Missing(_) => "not-found",
+            Self::Unusable(_) => "unusable-component",
             Self::Method(_) => "method-not-allowed",
             Self::TooSlow => "too-slow",
             Self::Conflict(_) => "conflict",
@@ -69,7 +75,10 @@ impl Problem {
 
     fn detail(&self) -> String {
         match self {
-            Self::Malformed(detail) | Self::Conflict(detail) => detail.clone(),
+            Self::Malformed(detail)
+            | Self::Conflict(detail)
+            | Self::Missing(detail)
+            | Self::Unusable(detail) => detail.clone(),
             Self::Unauthorized => {
                 "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned()
             }

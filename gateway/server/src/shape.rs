@@ -5,17 +5,20 @@
 use std::sync::Arc;
 
 use hookweir_host::{Fault, FaultKind, Host, Job, Verdict};
-use hookweir_model::{Event, PluginCall, Shaped};
+use hookweir_model::{Event, PluginCall, Shaped, Timestamp};
 
 use crate::format;
 use crate::live::Endpoint;
 use crate::metrics::Metrics;
+use crate::plugins::{Heard, Watch};
 
 /// What shaping made of an event, with the plugin calls that it took.
 #[derive(Debug)]
 pub(crate) struct Shaping {
     pub result: Shape,
     pub calls: Vec<PluginCall>,
+    /// The plugin that this event's fault was one too many of: it is paused from now on.
+    pub paused: Option<Arc<Watch>>,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(crate) enum Shape {
     Failed(String),
     /// A plugin asked to be called again later.
     Unavailable(String),
+    /// A plugin that was paused meanwhile failed on it: it waits, as those do that were not tried.
+    Waits,
 }
 
 pub(crate) async fn shape(
@@ -35,13 +40,13 @@ pub(crate) async fn shape(
     endpoint: &Endpoint,
     event: &Arc<Event>,
 ) -> Shaping {
-    let (verdict, calls) = if endpoint.chain.is_empty() {
+    let (verdict, calls) = if endpoint.chain.steps.is_empty() {
         (Verdict::Keep(None), Vec::new())
     } else {
         let job = Job {
             tenant: event.tenant.clone(),
             event: Arc::clone(event),
-            steps: Arc::clone(&endpoint.chain),
+            steps: Arc::clone(&endpoint.chain.steps),
         };
         let ran = host.run(job).await;
         (ran.verdict, ran.calls)
@@ -49,6 +54,7 @@ pub(crate) async fn shape(
     for call in &calls {
         metrics.plugin(&event.tenant, &call.plugin, call.micros);
     }
+    let (heard, paused) = hear(endpoint, &calls, &verdict);
     let content = match verdict {
         Verdict::Keep(Some(made)) => {
             Shaped { content_type: made.content_type, headers: made.headers, body: made.data }
@@ -58,18 +64,47 @@ pub(crate) async fn shape(
         }
         Verdict::Drop { plugin, digest, reason } => {
             let reason = format!("{plugin} (sha256 {}): {reason}", digest.short());
-            return Shaping { result: Shape::Filtered(reason), calls };
+            return Shaping { result: Shape::Filtered(reason), calls, paused };
         }
         Verdict::Fault(fault) => {
             metrics.plugin_failed(&event.tenant, &fault.plugin, fault.kind.as_str());
-            return Shaping { result: failed(&fault), calls };
+            let result = if heard == Some(Heard::Late) { Shape::Waits } else { failed(&fault) };
+            return Shaping { result, calls, paused };
         }
     };
     let result = match format::wrap(endpoint.settings.format, event, content) {
         Ok(shaped) => Shape::Ready(shaped),
         Err(error) => Shape::Failed(error.to_string()),
     };
-    Shaping { result, calls }
+    Shaping { result, calls, paused }
+}
+
+/// Tells each plugin's watch how its calls went: what it says of the fault, if there was one, and whether the plugin
+/// is paused for it.
+fn hear(endpoint: &Endpoint, calls: &[PluginCall], verdict: &Verdict) -> (Option<Heard>, Option<Arc<Watch>>) {
+    let fault = match verdict {
+        Verdict::Fault(fault) => Some(fault),
+        Verdict::Keep(_) | Verdict::Drop { .. } => None,
+    };
+    for call in calls {
+        // The call that failed is judged below. A plugin that is a filter and a transformer has given one answer too.
+        if fault.is_none_or(|fault| fault.plugin != call.plugin)
+            && let Some(watch) = endpoint.chain.watch(&call.plugin)
+        {
+            watch.answered();
+        }
+    }
+    let Some(fault) = fault else { return (None, None) };
+    let Some(watch) = endpoint.chain.watch(&fault.plugin) else { return (None, None) };
+    if fault.kind.is_plugins_own() {
+        let heard = watch.failed(&fault.message, Timestamp::now());
+        (Some(heard), (heard == Heard::Pauses).then(|| Arc::clone(watch)))
+    } else {
+        if fault.kind != FaultKind::Host {
+            watch.answered();
+        }
+        (None, None)
+    }
 }
 
 fn failed(fault: &Fault) -> Shape {

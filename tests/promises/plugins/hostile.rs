@@ -116,6 +116,12 @@ async fn a_plugin_that_does_harm_fails_its_own_deliveries_alone() {
                 println!("{name}: {told}");
             }
         }
+        if round % 4 == 3 {
+            // Five failures in a row would pause them, and these calls are to be made.
+            for Hostile { name, .. } in &hostile {
+                admin.post(&format!("/v1/tenants/acme/plugins/{name}/resume"), "").await.expect(200);
+            }
+        }
         if round == 0 {
             // From here on all plugins are compiled and all pools are warm.
             before = gateway.resident();
@@ -159,15 +165,20 @@ async fn a_tenant_whose_plugins_hang_does_not_hold_up_another() {
         stuck.push(gateway.sender().event("a.b", "1").await);
     }
     for _ in 0..50 {
+        gateway.admin().post("/v1/tenants/acme/plugins/loop/resume", "").await.expect(200);
         let good = gateway.sender_of("globex", OTHER_KEY).event("a.b", "1").await;
         receiver.wait_for_event(&good).await;
     }
     let waiting = gateway.admin().count("acme", "hook", "pending").await;
     println!("{waiting} of {} stuck deliveries still wait while the other tenant's are done", stuck.len());
     assert!(receiver.requests().iter().all(|request| request.path == "/good"));
-    for event in &stuck {
-        gateway.admin().delivery("acme", event, "hook", "failed").await;
-    }
+    // Five in a row pause the plugin; each resume has five more of them fail.
+    eventually("every stuck delivery to have failed", async || {
+        gateway.admin().post("/v1/tenants/acme/plugins/loop/resume", "").await.expect(200);
+        let failed = gateway.admin().count("acme", "hook", "failed").await;
+        if failed == stuck.len() as u64 { Ok(()) } else { Err(format!("{failed} of {}", stuck.len())) }
+    })
+    .await;
 }
 
 /// What is refused when it is loaded, and words that the refusal must have.

@@ -95,6 +95,9 @@ macro_rules! contract {
                 a_large_expiry_is_whole,
                 endpoint_states_are_kept,
                 blobs_are_kept_by_their_digest,
+                plugin_states_are_kept,
+                a_blob_stays_while_a_plugin_needs_it,
+                a_plugin_state_needs_its_blobs,
                 calls_after_close_fail,
             ],
             leases: [

@@ -15,7 +15,7 @@ use hookweir_journal::{
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, Disabled, EndpointKey, EndpointState, Epoch, Event, EventType,
-    Outcome, Shard, Status, TenantId, Timestamp, TypePattern,
+    Outcome, PluginId, PluginKey, PluginState, Shard, Status, TenantId, Timestamp, TypePattern, Upload,
 };
 
 use crate::sample::{NOON, at, endpoint, id, shaped, tenant};
@@ -71,6 +71,7 @@ enum Answer {
     Counts([u64; 7]),
     States(Vec<(EndpointKey, EndpointState)>),
     Blob(Option<Bytes>),
+    Plugins(Result<(), String>, Vec<(PluginKey, PluginState)>),
     Expired(u64, bool),
     Pending(u64, Option<Timestamp>),
 }
@@ -92,6 +93,7 @@ enum Step {
     Counts(EndpointKey),
     State(EndpointKey, EndpointState),
     Blob(Bytes),
+    Plugin(PluginKey, PluginState),
     Expire(Timestamp, usize),
     Pending,
 }
@@ -180,8 +182,26 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
             Step::State(lane(rng), state)
         }
         95..96 => Step::Blob(Bytes::from(name(rng))),
-        96..98 => Step::Expire(moment(rng), rng.usize(..15)),
+        96..97 => Step::Plugin(plugin(rng), plugin_state(rng)),
+        97..98 => Step::Expire(moment(rng), rng.usize(..15)),
         _ => Step::Pending,
+    }
+}
+
+fn plugin(rng: &mut Rng) -> PluginKey {
+    PluginKey::new(tenant(pick(rng, &TENANTS)), PluginId::new(pick(rng, &ENDPOINTS)).unwrap())
+}
+
+/// Its blobs are names, as those of [`Step::Blob`] are, so that some of them are kept.
+fn plugin_state(rng: &mut Rng) -> PluginState {
+    let digest = |rng: &mut Rng| Digest::of(name(rng).as_bytes());
+    PluginState {
+        upload: maybe(rng, |rng| Upload {
+            current: digest(rng),
+            previous: maybe(rng, digest),
+            at: moment(rng),
+        }),
+        paused: None,
     }
 }
 
@@ -316,6 +336,11 @@ async fn run(side: &mut Side, step: Step) -> Answer {
         Step::Blob(bytes) => {
             let digest = journal.put_blob(bytes).await.unwrap();
             Answer::Blob(journal.blob(digest).await.unwrap())
+        }
+        Step::Plugin(plugin, state) => {
+            let kept = journal.put_plugin_state(&plugin, &state).await;
+            let kept = kept.map_err(|error: Error| error.to_string());
+            Answer::Plugins(kept, journal.plugin_states().await.unwrap())
         }
         Step::Expire(before, budget) => {
             let expired = journal.expire(before, budget).await.unwrap();

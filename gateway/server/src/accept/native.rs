@@ -6,6 +6,7 @@ use hookweir_model::{Event, EventId, EventType, TenantId, Timestamp, check_time}
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::operational;
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -35,6 +36,12 @@ pub(super) fn parse(
         Problem::Malformed(format!("the body is not an event {{\"type\": ..., \"data\": ...}}: {error}"))
     })?;
     let event_type = EventType::new(&native.event_type).map_err(|error| wrong("type", &error))?;
+    if event_type.as_str().starts_with(operational::PREFIX) {
+        return Err(wrong(
+            "type",
+            &format!("names that start with {} are the gateway's own", operational::PREFIX),
+        ));
+    }
     let id = match &native.id {
         Some(id) => EventId::new(id).map_err(|error| wrong("id", &error))?,
         None => EventId::generate(received),
@@ -126,6 +133,7 @@ mod tests {
             (r#"{"type":"a","data":1,"typo":1}"#, "unknown field `typo`"),
             (r#"{"type":"a","type":"b","data":1}"#, "duplicate field `type`"),
             (r#"{"type":"a b","data":1}"#, "type: an event type"),
+            (r#"{"type":"hookweir.plugin.paused","data":1}"#, "type: names that start with hookweir. are"),
             (r#"{"type":"a","data":1,"id":"a.b"}"#, "id: an event id"),
             (r#"{"type":"a","data":1,"time":"noon"}"#, "time: time is not RFC 3339"),
             (r#"{"type":"a","data":1,"subject":""}"#, "subject: give"),

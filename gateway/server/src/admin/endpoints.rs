@@ -136,6 +136,7 @@ async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, P
         transformers: names(&settings.transformers),
         enabled: settings.enabled && state.disabled.is_none(),
         disabled: state.disabled.as_ref().map(Into::into),
+        waits: endpoint.chain.reason(),
         failing_since: api::time_text(state.failing_since),
         deliveries: Status::ALL.into_iter().map(|status| (status.to_string(), counts.of(status))).collect(),
     })

@@ -52,6 +52,11 @@ pub(super) async fn metrics(State(admin): State<Admin>, scope: Scope) -> Result<
         return Err(Problem::NotFound("resource"));
     }
     let health = admin.journal.health().await?;
+    let live = admin.live.load_full();
+    admin.metrics.plugins_paused(
+        live.tenants()
+            .flat_map(|tenant| tenant.plugins.iter().map(|(id, slot)| (&tenant.id, id, slot.is_paused()))),
+    );
     let text = admin.metrics.render(&health, Timestamp::now());
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

@@ -8,7 +8,9 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod health;
+mod plugins;
 mod query;
+mod upload;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use tracing::error;
 use crate::dispatch::Dispatcher;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::plugins::Plugins;
 use crate::problem::{Problem, json};
 
 /// What the handlers share.
@@ -33,8 +36,12 @@ pub(crate) struct Admin {
     pub live: Arc<ArcSwap<Live>>,
     pub journal: Arc<dyn Journal>,
     pub dispatcher: Dispatcher,
+    pub plugins: Arc<Plugins>,
+    pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
 }
+
+pub(crate) use self::upload::Uploads;
 
 pub(crate) fn router(admin: Admin) -> Router {
     let tenant = Router::new()
@@ -48,7 +55,13 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/endpoints/{endpoint}", get(endpoints::get))
         .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
         .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
-        .route("/endpoints/{endpoint}/recover", post(endpoints::recover));
+        .route("/endpoints/{endpoint}/recover", post(endpoints::recover))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{plugin}", get(plugins::get).put(plugins::put))
+        .route("/plugins/{plugin}/rollback", post(plugins::rollback))
+        .route("/plugins/{plugin}/pause", post(plugins::pause))
+        .route("/plugins/{plugin}/resume", post(plugins::resume))
+        .route("/plugins/{plugin}/test", post(plugins::test));
     Router::new()
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))

@@ -46,15 +46,20 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     }
 }
 
-fn check(written: Written) -> Result<ListQuery, Problem> {
-    let malformed = |name: &str, wanted: &str| Problem::Malformed(format!("{name}: {wanted}"));
-    let time = |name: &str, text: Option<String>| {
-        let parse = |text: String| {
-            Timestamp::parse(&text)
-                .ok_or_else(|| malformed(name, "give a time in RFC 3339, as 2026-01-31T12:00:00Z"))
-        };
-        text.map(parse).transpose()
+/// The refusal of a field, with what it wants.
+pub(super) fn malformed(name: &str, wanted: &str) -> Problem {
+    Problem::Malformed(format!("{name}: {wanted}"))
+}
+
+pub(super) fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+    let parse = |text: String| {
+        Timestamp::parse(&text)
+            .ok_or_else(|| malformed(name, "give a time in RFC 3339, as 2026-01-31T12:00:00Z"))
     };
+    text.map(parse).transpose()
+}
+
+fn check(written: Written) -> Result<ListQuery, Problem> {
     let endpoint = written
         .endpoint
         .map(|text| EndpointId::new(&text).map_err(|error| malformed("endpoint", &error.to_string())));

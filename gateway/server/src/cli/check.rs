@@ -8,14 +8,17 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use hookweir_host::{Exports, Host};
+use hookweir_model::PluginId;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{Exit, show};
 use crate::app;
-use crate::config::{self, Config, PluginFile, Problems, StdEnv};
+use crate::config::{self, Config, Problems, StdEnv, Unusable};
+use crate::plugins::{Asked, trial};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -29,7 +32,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
     let plugins = PluginHost::default();
-    let inspect = |file: &PluginFile| plugins.inspect(file).map_err(|error| format!("{error:#}"));
+    let inspect = |plugin: &config::Plugin, wasm: &Bytes| plugins.inspect(plugin, wasm);
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {
         Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
         Ok(config) => show::print(&lines(&config))?,
@@ -53,7 +56,20 @@ struct PluginHost {
 }
 
 impl PluginHost {
-    fn inspect(&self, file: &PluginFile) -> Result<Exports> {
+    fn inspect(&self, settings: &config::Plugin, wasm: &Bytes) -> Result<Exports, Unusable> {
+        let component = |error: anyhow::Error| Unusable::Component(format!("{error:#}"));
+        let (runtime, host) = self.host().map_err(component)?;
+        let plugin = runtime.block_on(host.load(wasm.clone())).map_err(|error| component(error.into()))?;
+        if let Some(sample) = &settings.sample {
+            // Guests see no name of their own.
+            let id = PluginId::new("plugin").map_err(|error| component(error.into()))?;
+            let tried = trial(host, &id, settings, &plugin, sample, Asked::Result);
+            runtime.block_on(tried).map_err(Unusable::Sample)?;
+        }
+        Ok(plugin.exports())
+    }
+
+    fn host(&self) -> Result<(&Runtime, &Host)> {
         if self.started.get().is_none() {
             let cache = tempfile::tempdir().context("can't make a folder for compiled plugins")?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -62,7 +78,7 @@ impl PluginHost {
             let _ = self.started.set((runtime, host, cache));
         }
         let (runtime, host, _) = self.started.get().context("the plugin host is not there")?;
-        Ok(runtime.block_on(host.load(file.wasm.clone()))?.exports())
+        Ok((runtime, host))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -167,11 +167,7 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Answer, Error> {
-        let mut url = joined(&self.base, path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        self.send(self.http.request(Method::GET, url)).await
+        self.send(self.http.request(Method::GET, self.route(path, query))).await
     }
 
     /// Asks for something to be done. The headers name the body's type.
@@ -183,6 +179,27 @@ impl Client {
     ) -> Result<Answer, Error> {
         let request = self.http.request(Method::POST, joined(&self.base, path)).headers(headers);
         self.send(request.body(body.unwrap_or_default())).await
+    }
+
+    /// Sends bytes: a component.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Result<Answer, Error> {
+        let wasm = HeaderValue::from_static("application/wasm");
+        let request = self.http.request(method, self.route(path, query)).header(CONTENT_TYPE, wasm);
+        self.send(request.body(body)).await
+    }
+
+    fn route(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = joined(&self.base, path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Answer, Error> {

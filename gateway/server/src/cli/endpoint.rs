@@ -87,6 +87,9 @@ fn state(endpoint: &EndpointView) -> String {
     match (&endpoint.disabled, &endpoint.failing_since) {
         (Some(disabled), _) => format!("disabled since {}: {}", disabled.at, disabled.reason),
         (None, _) if !endpoint.enabled => "disabled by the configuration".to_owned(),
+        (None, _) if endpoint.waits.is_some() => {
+            format!("waiting: {}", endpoint.waits.as_deref().unwrap_or_default())
+        }
         (None, Some(since)) => format!("failing since {since}"),
         (None, None) => "enabled".to_owned(),
     }
@@ -154,6 +157,7 @@ mod tests {
             transformers: Vec::new(),
             enabled: true,
             disabled: None,
+            waits: None,
             failing_since: None,
             deliveries: BTreeMap::from([("pending".to_owned(), 3), ("delivered".to_owned(), 40)]),
         }

@@ -68,7 +68,7 @@ enum Command {
     /// See how endpoints fare, and switch them off and on
     #[command(subcommand)]
     Endpoint(endpoint::Command),
-    /// Make a plugin, build, test and measure it
+    /// Make a plugin, build, test and measure it, put it in force and see how it fares
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Send again what an endpoint has missed since a time

@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hookweir_delivery::EgressPolicy;
 use hookweir_host::Exports;
 use hookweir_model::InvalidName;
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
-use super::checked::{Accept, Admin, Config, Journal, PluginFile};
+use super::checked::{Accept, Admin, Config, Journal, Plugin};
 use super::env::Env;
 use super::file;
 use super::limits::{self, Ceilings};
@@ -24,8 +25,16 @@ use super::source::{FileId, Source, plain_reason};
 use super::tenant::Tenants;
 use super::written::{Table, Value};
 
-/// Looks into a plugin, compiles it if need be, and says what it exports or in a sentence why it can't be used.
-pub(crate) type Inspect<'a> = &'a dyn Fn(&PluginFile) -> Result<Exports, String>;
+/// Looks into a plugin's component, compiles it if need be, runs its sample, and says what it exports.
+pub(crate) type Inspect<'a> = &'a dyn Fn(&Plugin, &Bytes) -> Result<Exports, Unusable>;
+
+/// Why a plugin can't be used, in a sentence.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    Component(String),
+    /// It gives no result for its sample.
+    Sample(String),
+}
 
 const MAIN_KEYS: [&str; 8] =
     ["include", "allow_inline_secrets", "accept", "admin", "journal", "plugins", "egress", "tenants"];

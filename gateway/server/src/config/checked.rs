@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_delivery::{EgressPolicy, HttpTarget};
 use hookweir_host::Limits;
-use hookweir_model::{EndpointId, PluginId, RetryPolicy, TenantId, TypePattern};
+use hookweir_model::{Digest, EndpointId, Event, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
 
 #[derive(Debug, Clone)]
@@ -44,18 +44,30 @@ pub(crate) struct Journal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tenant {
     pub keys: Vec<SecretString>,
-    pub plugins: BTreeMap<PluginId, PluginFile>,
+    pub plugins: BTreeMap<PluginId, Plugin>,
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
 }
 
-/// A plugin as it lies on disk: read, and its pin compared, but not yet compiled.
 #[derive(Debug, Clone)]
-pub(crate) struct PluginFile {
-    pub file: PathBuf,
-    pub wasm: Bytes,
+pub(crate) struct Plugin {
+    pub source: PluginSource,
     /// JSON text, `{}` where none is configured.
     pub config: Arc<str>,
     pub limits: Limits,
+    /// Whether an instance serves many events.
+    pub reuse: bool,
+    /// What a new component has to give a result for before it comes in force.
+    /// Its tenant is none: whoever runs it says whose it is.
+    pub sample: Option<Arc<Event>>,
+}
+
+/// Where a plugin's component comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum PluginSource {
+    /// A file: read, and its pin compared, but not yet compiled.
+    File { path: PathBuf, wasm: Bytes },
+    /// The admin listener, which takes the pinned component alone where there is a pin.
+    Upload { pin: Option<Digest> },
 }
 
 #[derive(Debug, Clone)]

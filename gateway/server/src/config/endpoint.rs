@@ -13,7 +13,7 @@ use url::Url;
 use super::check::{Surroundings, not_yet};
 use super::checked::{Endpoint, Format};
 use super::near;
-use super::plugin::Plugin;
+use super::plugin::Found;
 use super::problem::{Fault, Report};
 use super::retry;
 use super::secret::{self, one_or_more};
@@ -47,7 +47,7 @@ const LONGEST_IMS_KEY: usize = 32;
 /// Reads an endpoint's table. `plugins` are those of its tenant.
 pub(super) fn endpoint(
     table: &Table<'_>,
-    plugins: &BTreeMap<PluginId, Plugin>,
+    plugins: &BTreeMap<PluginId, Found>,
     outside: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Endpoint> {
@@ -159,7 +159,7 @@ fn event_types(value: &Value<'_>, report: &mut Report) -> Vec<TypePattern> {
 fn chain(
     value: Option<Value<'_>>,
     role: PluginRole,
-    plugins: &BTreeMap<PluginId, Plugin>,
+    plugins: &BTreeMap<PluginId, Found>,
     report: &mut Report,
 ) -> Vec<PluginId> {
     let example = "write a list of plugin names, such as [\"large-only\"]";
@@ -180,7 +180,7 @@ fn resolve(
     text: &str,
     role: PluginRole,
     earlier: &[PluginId],
-    plugins: &BTreeMap<PluginId, Plugin>,
+    plugins: &BTreeMap<PluginId, Found>,
 ) -> Result<PluginId, Fault> {
     let role_name = role.as_str();
     let Some((id, plugin)) = plugins.get_key_value(text) else {

@@ -18,8 +18,8 @@ mod source;
 mod tenant;
 mod written;
 
-pub(crate) use check::{load, load_inspecting};
-pub(crate) use checked::{Config, Endpoint, Format, PluginFile, Tenant};
+pub(crate) use check::{Unusable, load, load_inspecting};
+pub(crate) use checked::{Config, Endpoint, Format, Plugin, PluginSource, Tenant};
 pub(crate) use env::StdEnv;
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
 pub(crate) use plugin::MAX_PLUGIN_SIZE;

@@ -1,17 +1,20 @@
-//! The plugins of a tenant: their files, pins, settings and limits.
+//! The plugins of a tenant: their files, pins, settings, limits and samples.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hookweir_host::Exports;
-use hookweir_model::{Digest, PluginId};
+use hookweir_model::{Digest, Event, PluginId, TenantId};
 use serde_json::{Map, Number, Value as Json};
 use toml::de::{DeTable, DeValue};
 
-use super::check::Surroundings;
-use super::checked::PluginFile;
+use super::check::{Surroundings, Unusable};
+use super::checked::{Plugin, PluginSource};
 use super::limits::Ceilings;
 use super::problem::{Fault, Report};
 use super::source::{plain_reason, read_at_most};
 use super::written::{Table, Value};
+use crate::case::Case;
 
 /// The largest component that is taken: a Python guest with its interpreter has some 20 MB.
 pub(crate) const MAX_PLUGIN_SIZE: usize = 24 << 20;
@@ -19,32 +22,45 @@ pub(crate) const MAX_PLUGIN_SIZE: usize = 24 << 20;
 /// Settings are copied into every instance; a plugin that needs more data brings it along.
 const MAX_SETTINGS: usize = 64 << 10;
 
-const KEYS: [&str; 4] = ["file", "sha256", "config", "limits"];
+/// An event is held in memory whole, and so is its sample.
+const MAX_SAMPLE: usize = 4 << 20;
+
+const KEYS: [&str; 6] = ["file", "sha256", "config", "limits", "reuse", "sample"];
 
 /// A plugin as its table says, together with what could be found out about it.
 #[derive(Debug)]
-pub(super) struct Plugin {
+pub(super) struct Found {
     /// `None` if something is wrong with it. Its name is known all the same.
-    pub file: Option<PluginFile>,
+    pub plugin: Option<Plugin>,
     /// What it can be used as; `None` if that can't be told here.
     pub exports: Option<Exports>,
 }
 
-/// Reads a plugin's table, and the file that it names.
+/// Reads a plugin's table, and the files that it names.
 pub(super) fn plugin(
     table: &Table<'_>,
     ceilings: &Ceilings,
     outside: &Surroundings<'_>,
     report: &mut Report,
-) -> Plugin {
+) -> Found {
     table.allow(&KEYS, report);
-    let config = settings(table.get("config"), report);
+    let config = settings(table.get("config"), report).into();
     let limits = ceilings.lowered_by(table.get("limits"), report).limits();
+    let reuse = table.get("reuse").and_then(|value| value.boolean(report)).unwrap_or(false);
+    let sample_key = table.get("sample");
+    let sample = sample_key.as_ref().map(|value| sample(value, outside, report));
     let pin = table.get("sha256").map(|pin| (pin.clone(), digest(&pin, report)));
-    let Some(path) = table.need("file", "add `file = \"path/to/plugin.wasm\"`", report) else {
-        return Plugin { file: None, exports: None };
+    let unusable = Found { plugin: None, exports: None };
+    let Some(path) = table.get("file") else {
+        let pin = match pin {
+            None => None,
+            Some((_, Some(pin))) => Some(pin),
+            Some((_, None)) => return unusable,
+        };
+        let source = PluginSource::Upload { pin };
+        let plugin = Plugin { source, config, limits, reuse, sample: sample.flatten() };
+        return Found { plugin: Some(plugin), exports: None };
     };
-    let unusable = Plugin { file: None, exports: None };
     let Some((file, wasm)) = read(&path, outside, report) else { return unusable };
     let digest = Digest::of(&wasm);
     match pin {
@@ -57,12 +73,48 @@ pub(super) fn plugin(
         Some((_, None)) => return unusable,
         _ => {}
     }
-    let file = PluginFile { file, wasm, config: config.into(), limits };
-    let exports = outside.inspect.and_then(|inspect| {
-        let help = "build it as a component for a world of hookweir:plugin";
-        path.take(inspect(&file).map_err(|reason| Fault::new(reason, help)), report)
+    let source = PluginSource::File { path: file, wasm: wasm.clone() };
+    let plugin = Plugin { source, config, limits, reuse, sample: sample.flatten() };
+    let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, &wasm) {
+        Ok(exports) => Some(exports),
+        Err(Unusable::Component(reason)) => {
+            let help = "build it as a component for a world of hookweir:plugin";
+            path.refuse(Fault::new(reason, help), report);
+            None
+        }
+        Err(Unusable::Sample(reason)) => {
+            let help = "mend the plugin, its `config` or `limits`, or the sample";
+            sample_key.as_ref().unwrap_or(&path).refuse(Fault::new(reason, help), report);
+            None
+        }
     });
-    Plugin { file: Some(file), exports }
+    Found { plugin: Some(plugin), exports }
+}
+
+/// The event in a file of the form that a plugin's own tests have.
+fn sample(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<Arc<Event>> {
+    let text = value.text("write the path of a JSON file, in quotes", report)?;
+    let full = outside.resolve(value.place().file, text);
+    let shown = full.display();
+    let form = "write it as {\"event\": {\"type\": \"order.created\", \"data\": {}}}";
+    let read = match read_at_most(&full, MAX_SAMPLE as u64) {
+        Ok(Some(bytes)) => event_of(&bytes)
+            .map_err(|reason| Fault::new(format!("{shown} holds no sample event: {reason:#}"), form)),
+        Ok(None) => Err(Fault::new(
+            format!("{shown} is larger than {} MiB", MAX_SAMPLE >> 20),
+            "a sample is one event",
+        )),
+        Err(error) => Err(Fault::new(
+            format!("{shown} can't be read: {}", plain_reason(&error)),
+            "a relative path starts from the folder of the file that names it",
+        )),
+    };
+    value.take(read, report)
+}
+
+fn event_of(bytes: &[u8]) -> anyhow::Result<Arc<Event>> {
+    let nobody = TenantId::new("sample")?;
+    Ok(Arc::new(Case::parse(std::str::from_utf8(bytes)?, &nobody)?.event))
 }
 
 /// Reads the id of a plugin from its key.

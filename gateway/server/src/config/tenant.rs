@@ -86,7 +86,7 @@ impl Tenants {
                 Err(fault) => report.add(&key.name, &key.place, fault),
             }
         }
-        let plugins = plugins.into_iter().filter_map(|(id, plugin)| Some((id, plugin.file?))).collect();
+        let plugins = plugins.into_iter().filter_map(|(id, found)| Some((id, found.plugin?))).collect();
         Tenant { keys, plugins, endpoints }
     }
 

@@ -12,15 +12,31 @@ use hookweir_model::{Attempt, EndpointKey, Epoch, Event, Outcome, PluginCall, Sh
 use super::lane::Ready;
 use crate::live::{Endpoint, Live};
 use crate::metrics::{Metrics, Stage};
+use crate::plugins::Watch;
 use crate::settle::{self, Tried};
 use crate::shape::{self, Shape, Shaping};
 
 /// What handling a delivery came to.
 #[derive(Debug)]
-pub(super) struct Handled {
-    pub settlement: Settlement,
+pub(super) enum Handled {
+    Ended(Ending),
+    /// It is as it was before, and waits: a plugin that it needs is paused or has no component.
+    Left,
+}
+
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub settlement: Box<Settlement>,
     /// The outcome of a request to the receiver, if one was made.
     pub sent: Option<Sent>,
+    /// A plugin that is paused from this delivery on.
+    pub paused: Option<Arc<Watch>>,
+}
+
+impl Ending {
+    fn unsent(settlement: Settlement) -> Self {
+        Self { settlement: Box::new(settlement), sent: None, paused: None }
+    }
 }
 
 /// What a request to the receiver says of the endpoint.
@@ -28,6 +44,14 @@ pub(super) struct Handled {
 pub(super) struct Sent {
     pub outcome: Outcome,
     pub gone: bool,
+}
+
+/// How an event was put through an endpoint.
+enum Run {
+    Tried(Ended),
+    /// A filter dropped it, for this reason.
+    Filtered(String),
+    Waits,
 }
 
 /// The end of an attempt, before the policy is asked what follows.
@@ -39,6 +63,8 @@ struct Ended {
     calls: Vec<PluginCall>,
     /// What was made for the first request, to be kept for its retries.
     shaped: Option<Shaped>,
+    sent: Option<Sent>,
+    paused: Option<Arc<Watch>>,
 }
 
 pub(super) async fn handle(
@@ -49,27 +75,28 @@ pub(super) async fn handle(
     epoch: Epoch,
     ready: Ready,
 ) -> Handled {
-    metrics.stage(Stage::Queue, ready.since.elapsed());
     let settlement =
         |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
     let Some(endpoint) = live.endpoint(key) else {
         let reason = Some("the endpoint was removed from the configuration".to_owned());
-        return Handled {
-            settlement: settlement(None, Next::Final { status: Status::Cancelled, reason }),
-            sent: None,
-        };
+        let next = Next::Final { status: Status::Cancelled, reason };
+        return Handled::Ended(Ending::unsent(settlement(None, next)));
     };
+    if endpoint.chain.waits() {
+        return Handled::Left;
+    }
+    metrics.stage(Stage::Queue, ready.since.elapsed());
     let started = Timestamp::now();
     let clock = Instant::now();
     let number = ready.attempts.saturating_add(1);
-    let (ended, sent) =
-        match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
-            Ok(pair) => pair,
-            Err(filtered) => {
-                let next = Next::Final { status: Status::Filtered, reason: Some(filtered) };
-                return Handled { settlement: settlement(None, next), sent: None };
-            }
-        };
+    let ended = match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
+        Run::Tried(ended) => ended,
+        Run::Filtered(reason) => {
+            let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
+            return Handled::Ended(Ending::unsent(settlement(None, next)));
+        }
+        Run::Waits => return Handled::Left,
+    };
     let attempt = Attempt {
         number,
         started,
@@ -87,11 +114,11 @@ pub(super) async fn handle(
         shaped: ended.shaped,
     };
     let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
-    Handled { settlement: settlement(Some(attempt), next), sent }
+    let settlement = Box::new(settlement(Some(attempt), next));
+    Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused })
 }
 
-/// Shapes, if that was not done in an earlier attempt, and sends. The error is the reason for which a filter dropped
-/// the event.
+/// Shapes, if that was not done in an earlier attempt, and sends.
 async fn run(
     live: &Live,
     host: &Host,
@@ -100,29 +127,34 @@ async fn run(
     event: &Arc<Event>,
     kept: Option<&Shaped>,
     number: u32,
-) -> Result<(Ended, Option<Sent>), String> {
-    let unsent = |outcome, reason, calls| Ended {
-        outcome,
-        reason: Some(reason),
-        answer: None,
-        retry_after: None,
-        calls,
-        shaped: None,
+) -> Run {
+    let unsent = |outcome, reason, calls, paused| {
+        Run::Tried(Ended {
+            outcome,
+            reason: Some(reason),
+            answer: None,
+            retry_after: None,
+            calls,
+            shaped: None,
+            sent: None,
+            paused,
+        })
     };
     let mut made = None;
     let (shaped, calls) = match kept {
         Some(kept) => (kept, Vec::new()),
         None => {
             let clock = Instant::now();
-            let Shaping { result, calls } = shape::shape(host, metrics, endpoint, event).await;
-            if !endpoint.chain.is_empty() {
+            let Shaping { result, calls, paused } = shape::shape(host, metrics, endpoint, event).await;
+            if !endpoint.chain.steps.is_empty() {
                 metrics.stage(Stage::Plugins, clock.elapsed());
             }
             match result {
                 Shape::Ready(shaped) => (&*made.insert(shaped), calls),
-                Shape::Filtered(reason) => return Err(reason),
-                Shape::Failed(reason) => return Ok((unsent(Outcome::Rejected, reason, calls), None)),
-                Shape::Unavailable(reason) => return Ok((unsent(Outcome::Retry, reason, calls), None)),
+                Shape::Filtered(reason) => return Run::Filtered(reason),
+                Shape::Failed(reason) => return unsent(Outcome::Rejected, reason, calls, paused),
+                Shape::Unavailable(reason) => return unsent(Outcome::Retry, reason, calls, paused),
+                Shape::Waits => return Run::Waits,
             }
         }
     };
@@ -131,14 +163,14 @@ async fn run(
     let request = Request { event: &event.id, attempt: number, shaped, traceparent };
     let report = live.client.send(&endpoint.settings.target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);
-    let sent = Sent { outcome: report.outcome, gone: report.gone };
-    let ended = Ended {
+    Run::Tried(Ended {
         outcome: report.outcome,
         reason: report.reason,
         answer: report.answer,
         retry_after: report.retry_after,
         calls,
         shaped: made,
-    };
-    Ok((ended, Some(sent)))
+        sent: Some(Sent { outcome: report.outcome, gone: report.gone }),
+        paused: None,
+    })
 }

@@ -18,19 +18,23 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
-use hookweir_journal::{Journal, Lease, Seq};
-use hookweir_model::{Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, Shard, Timestamp};
+use hookweir_journal::{Appended, Journal, Lease, NewEvent, Seq};
+use hookweir_model::{
+    Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, Shard,
+    TenantId, Timestamp,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use self::attempt::Sent;
+use self::attempt::{Handled, Sent};
 use self::lane::{Lane, Memory, Ready};
 use self::settler::Item;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::settle;
+use crate::plugins::{Plugins, Watch};
+use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
 const READS: usize = 4;
@@ -45,6 +49,7 @@ struct Shared {
     journal: Arc<dyn Journal>,
     live: Arc<ArcSwap<Live>>,
     host: Arc<Host>,
+    plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
@@ -69,6 +74,7 @@ impl Dispatcher {
         journal: Arc<dyn Journal>,
         live: Arc<ArcSwap<Live>>,
         host: Arc<Host>,
+        plugins: Arc<Plugins>,
         metrics: Arc<Metrics>,
         leases: &[Lease],
         broken: CancellationToken,
@@ -78,6 +84,7 @@ impl Dispatcher {
             journal,
             live,
             host,
+            plugins,
             metrics,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
@@ -116,15 +123,12 @@ impl Dispatcher {
 
     /// Hands over an event that was just kept in the journal.
     pub(crate) fn offer(&self, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
-        for endpoint in endpoints {
-            let key = EndpointKey::new(event.tenant.clone(), endpoint.clone());
-            let Some(lane) = self.shared.lane(&key) else { continue };
-            match self.shared.memory.try_take(event.data.len()) {
-                Some(room) => lane.queue().offer(Ready::fresh(seq, event, room)),
-                None => lane.queue().miss(),
-            }
-            self.shared.pump(&lane);
-        }
+        self.shared.offer(event, seq, endpoints);
+    }
+
+    /// A plugin of this tenant has another component, or was paused or resumed: its lanes go on or wait.
+    pub(crate) fn plugins_changed(&self, tenant: &TenantId) {
+        self.shared.pump_all(tenant);
     }
 
     /// Deliveries of this endpoint were made due by the journal: they are read and tried.
@@ -220,16 +224,40 @@ impl Shared {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// How many attempts of this lane may be in flight: none while it is switched off. Deliveries of an endpoint that
+    /// How many attempts of this lane may be in flight: none while it is switched off or waits for a plugin. Deliveries of an endpoint that
     /// is gone flow, to be cancelled.
     fn concurrency(&self, lane: &Lane) -> usize {
         if self.stopping.is_cancelled() {
             return 0;
         }
         match self.live.load().endpoint(&lane.key) {
-            Some(endpoint) if !endpoint.settings.enabled || lane.fare().state.disabled.is_some() => 0,
+            Some(endpoint)
+                if !endpoint.settings.enabled
+                    || lane.fare().state.disabled.is_some()
+                    || endpoint.chain.waits() =>
+            {
+                0
+            }
             Some(endpoint) => endpoint.settings.concurrency,
             None => 16,
+        }
+    }
+
+    fn offer(self: &Arc<Self>, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
+        for endpoint in endpoints {
+            let key = EndpointKey::new(event.tenant.clone(), endpoint.clone());
+            let Some(lane) = self.lane(&key) else { continue };
+            match self.memory.try_take(event.data.len()) {
+                Some(room) => lane.queue().offer(Ready::fresh(seq, event, room)),
+                None => lane.queue().miss(),
+            }
+            self.pump(&lane);
+        }
+    }
+
+    fn pump_all(self: &Arc<Self>, tenant: &TenantId) {
+        for lane in self.all_lanes().iter().filter(|lane| lane.key.tenant == *tenant) {
+            self.pump(lane);
         }
     }
 
@@ -289,7 +317,7 @@ impl Shared {
     }
 
     /// Learns from a request how the endpoint fares.
-    async fn note(&self, lane: &Lane, sent: Sent) {
+    async fn note(self: &Arc<Self>, lane: &Lane, sent: Sent) {
         let now = Timestamp::now();
         let (keep, switched_off) = {
             let mut fare = lane.fare();
@@ -302,10 +330,45 @@ impl Shared {
         };
         if let Some(disabled) = switched_off {
             warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
+            self.announce(operational::endpoint_disabled(&lane.key, &disabled)).await;
         }
         if keep && let Err(error) = self.keep_state(lane).await {
             // The state is right in memory, and is written again after the next attempt.
             warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
+        }
+    }
+
+    /// A plugin was paused for its failures. The tenant is told before the pause is kept: a crash between the two tells
+    /// of it twice rather than never.
+    async fn paused(self: &Arc<Self>, watch: &Arc<Watch>) {
+        let Some(paused) = watch.paused().filter(|_| self.plugins.is_in_force(watch)) else { return };
+        warn!(plugin = %watch.key, reason = paused.reason, "plugin paused");
+        self.pump_all(&watch.key.tenant);
+        self.announce(operational::plugin_paused(&watch.key, &paused)).await;
+        if let Err(error) = self.plugins.keep_pause(watch).await {
+            // It is paused in memory. After a restart it is called again, and fails again.
+            warn!(plugin = %watch.key, %error, "failed to keep the plugin's pause");
+        }
+    }
+
+    /// Sends an event about the gateway to the tenant that it concerns.
+    async fn announce(self: &Arc<Self>, event: Result<Event, InvalidEventType>) {
+        let Ok(event) = event.inspect_err(|error| error!(%error, "an operational event has no type")) else {
+            return;
+        };
+        let live = self.live.load_full();
+        let Some(tenant) = live.tenant(event.tenant.as_str()) else { return };
+        let endpoints = tenant.matching(&event.event_type);
+        let new = NewEvent {
+            event: event.clone(),
+            fingerprint: Digest::of(&event.data),
+            idempotency_key: None,
+            endpoints: endpoints.clone(),
+        };
+        match self.journal.append(vec![new]).await.as_deref() {
+            Ok([Appended::Stored { seq }]) => self.offer(&Arc::new(event), *seq, &endpoints),
+            Ok(other) => error!(?other, "an operational event was not kept"),
+            Err(error) => warn!(tenant = %tenant.id, %error, "failed to keep an operational event"),
         }
     }
 }
@@ -314,16 +377,28 @@ impl Shared {
 /// a trace when attempts are aborted: the delivery is still pending.
 async fn work(shared: Arc<Shared>, lane: Arc<Lane>, ready: Ready) {
     let live = shared.live.load_full();
+    let seq = ready.seq;
     let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
     let handled = tokio::select! {
         handled = handling => handled,
         () = shared.aborting.cancelled() => return,
     };
-    if let Some(sent) = handled.sent {
+    let ending = match handled {
+        Handled::Ended(ending) => ending,
+        Handled::Left => {
+            lane.queue().left(seq);
+            shared.pump(&lane);
+            return;
+        }
+    };
+    if let Some(sent) = ending.sent {
         shared.note(&lane, sent).await;
     }
+    if let Some(watch) = &ending.paused {
+        shared.paused(watch).await;
+    }
     // The settler is gone only when the journal is broken, and then the process ends.
-    let _ = shared.results.send(Item::settle(lane, handled.settlement)).await;
+    let _ = shared.results.send(Item::settle(lane, ending.settlement)).await;
 }
 
 /// Brings what is due from the journal, and sets the timer for what is due next.

@@ -123,6 +123,13 @@ impl<T: Entry> Queue<T> {
         }
     }
 
+    /// Lets go of a delivery that was taken and is as it was: it stays on disk until it is read again.
+    pub(super) fn left(&mut self, seq: Seq) {
+        self.in_flight -= 1;
+        self.held.remove(&seq);
+        self.look_again();
+    }
+
     /// Starts a read if one is wanted and answers what it should leave out.
     pub(super) fn begin_read(&mut self) -> Option<Vec<Seq>> {
         let wanted = (self.behind || self.retries_due) && self.ready.len() < LOW;
@@ -307,6 +314,20 @@ mod tests {
         queue.begin_read().unwrap();
         queue.end_read(vec![fresh(1)], true);
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]));
+    }
+
+    #[test]
+    fn what_is_left_as_it_was_is_read_again() {
+        let mut queue = Queue::default();
+        queue.offer(fresh(1));
+        assert_eq!(drain(&mut queue), [1]);
+        queue.miss();
+        assert_eq!(queue.begin_read(), Some(vec![Seq(1)]), "it is in flight");
+        queue.left(Seq(1));
+        queue.end_read(vec![], false);
+        assert_eq!(queue.begin_read(), Some(vec![]), "that read left it out");
+        queue.end_read(vec![fresh(1)], false);
+        assert_eq!(drain(&mut queue), [1]);
     }
 
     #[test]

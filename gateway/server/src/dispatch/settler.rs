@@ -31,8 +31,8 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(super) fn settle(lane: Arc<Lane>, settlement: Settlement) -> Self {
-        Self::Settle { lane, settlement: Box::new(settlement), since: Instant::now() }
+    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>) -> Self {
+        Self::Settle { lane, settlement, since: Instant::now() }
     }
 }
 

@@ -74,6 +74,10 @@ impl Directory {
         self.tenants.get(name).map(|tenant| tenant.id)
     }
 
+    pub(super) fn tenant_name(&self, id: i64) -> Option<&TenantId> {
+        self.tenant_names.get(&id)
+    }
+
     pub(super) fn lane(&self, tenant: &TenantId, endpoint: &EndpointId) -> Option<i64> {
         self.tenants.get(tenant)?.lanes.get(endpoint).copied()
     }

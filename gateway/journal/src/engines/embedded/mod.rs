@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    Shard, TenantId, Timestamp,
+    PluginKey, PluginState, Shard, TenantId, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -49,7 +49,9 @@ use self::quarantine::Quarantine;
 use self::read::{DeliveryQuery, EventQuery, Readers, read};
 use self::record::EventRecord;
 use self::stats::Counters;
-use self::writer::{EventName, Expire, Inbox, Job, Name, Op, Requeue, SettleRecord, seq_to_sql};
+use self::writer::{
+    EventName, Expire, Inbox, Job, Name, Op, PluginRecord, Requeue, SettleRecord, seq_to_sql,
+};
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
     LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
@@ -428,6 +430,29 @@ impl Journal for Embedded {
         let text = serde_json::to_string(state).map_err(|error| Error::Failed(error.to_string()))?;
         let lane = self.lane(endpoint).await?;
         self.ask((lane, text), Op::State).await
+    }
+
+    async fn plugin_states(&self) -> Result<Vec<(PluginKey, PluginState)>, Error> {
+        let states = read(&self.shared, read::plugin_states).await?;
+        let key = |names: &Directory, tenant, plugin| {
+            Some(PluginKey::new(names.tenant_name(tenant)?.clone(), plugin))
+        };
+        let mut states: Vec<_> = self.shared.names(|names| {
+            let keyed = |(tenant, plugin, state)| Some((key(names, tenant, plugin)?, state));
+            states.into_iter().filter_map(keyed).collect()
+        });
+        states.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(states)
+    }
+
+    async fn put_plugin_state(&self, plugin: &PluginKey, state: &PluginState) -> Result<(), Error> {
+        let number = |names: &Directory| names.tenant(&plugin.tenant);
+        if self.shared.names(number).is_none() {
+            self.ask(vec![Name::Tenant(plugin.tenant.clone())], Op::Register).await?;
+        }
+        let tenant = self.shared.names(number);
+        let tenant = tenant.ok_or_else(|| Error::Failed("a name was kept but is not known".to_owned()))?;
+        self.ask(PluginRecord::new(tenant, &plugin.plugin, state)?, Op::Plugin).await
     }
 
     async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
-    Attempt, Delivery, DeliveryKey, Digest, EndpointKey, EndpointState, Event, EventId, Shard, TenantId,
-    Timestamp,
+    Attempt, Delivery, DeliveryKey, Digest, EndpointKey, EndpointState, Event, EventId, PluginKey,
+    PluginState, Shard, TenantId, Timestamp,
 };
 
 use self::leases::Leases;
@@ -170,6 +170,14 @@ impl Journal for Memory {
     async fn put_endpoint_state(&self, endpoint: &EndpointKey, state: &EndpointState) -> Result<(), Error> {
         self.open()?.state.put_endpoint_state(endpoint, state);
         Ok(())
+    }
+
+    async fn plugin_states(&self) -> Result<Vec<(PluginKey, PluginState)>, Error> {
+        Ok(self.open()?.state.plugin_states())
+    }
+
+    async fn put_plugin_state(&self, plugin: &PluginKey, state: &PluginState) -> Result<(), Error> {
+        self.open()?.state.put_plugin_state(plugin, state)
     }
 
     async fn put_blob(&self, bytes: Bytes) -> Result<Digest, Error> {

@@ -1,11 +1,11 @@
 //! Events, deliveries and all that hangs on them, in maps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use hookweir_model::{
-    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId, Shaped,
-    Shard, Status, TenantId, Timestamp, TypePattern,
+    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId,
+    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
 };
 
 use crate::{
@@ -20,6 +20,7 @@ pub(super) struct State {
     by_id: HashMap<(TenantId, EventId), Seq>,
     by_key: HashMap<(TenantId, String), Seq>,
     states: BTreeMap<EndpointKey, EndpointState>,
+    plugins: BTreeMap<PluginKey, PluginState>,
     blobs: HashMap<Digest, Bytes>,
 }
 
@@ -342,6 +343,21 @@ impl State {
 
     pub(super) fn put_endpoint_state(&mut self, endpoint: &EndpointKey, state: &EndpointState) {
         self.states.insert(endpoint.clone(), state.clone());
+    }
+
+    pub(super) fn plugin_states(&self) -> Vec<(PluginKey, PluginState)> {
+        self.plugins.iter().map(|(key, state)| (key.clone(), state.clone())).collect()
+    }
+
+    pub(super) fn put_plugin_state(&mut self, plugin: &PluginKey, state: &PluginState) -> Result<(), Error> {
+        if !state.digests().all(|digest| self.blobs.contains_key(&digest)) {
+            return Err(Error::NotFound("blob"));
+        }
+        self.plugins.insert(plugin.clone(), state.clone());
+        let Self { plugins, blobs, .. } = self;
+        let named: HashSet<Digest> = plugins.values().flat_map(PluginState::digests).collect();
+        blobs.retain(|digest, _| named.contains(digest));
+        Ok(())
     }
 
     pub(super) fn put_blob(&mut self, bytes: Bytes) -> Digest {

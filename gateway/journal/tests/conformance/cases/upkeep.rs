@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, Next, Selection};
-use hookweir_model::{Digest, Disabled, EndpointState, Status};
+use hookweir_model::{
+    Digest, Disabled, EndpointState, Paused, PluginId, PluginKey, PluginState, Status, Upload,
+};
 
 use crate::sample::{
     LATE, all, at, due, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event,
@@ -169,6 +171,70 @@ pub(crate) async fn blobs_are_kept_by_their_digest(subject: Subject) {
         assert!(journal.blob(digest).await.unwrap() == Some(bytes));
     }
     assert_eq!(journal.blob(Digest::of(b"none")).await.unwrap(), None);
+}
+
+fn plugin(of: &str, name: &str) -> PluginKey {
+    PluginKey::new(tenant(of), PluginId::new(name).unwrap())
+}
+
+fn uploaded(current: Digest, previous: Option<Digest>) -> PluginState {
+    PluginState { upload: Some(Upload { current, previous, at: at(7) }), paused: None }
+}
+
+pub(crate) async fn plugin_states_are_kept(subject: Subject) {
+    let journal = &subject.journal;
+    let [old, new] = [b"old".as_slice(), b"new"].map(Digest::of);
+    for bytes in ["old", "new"] {
+        journal.put_blob(Bytes::from_static(bytes.as_bytes())).await.unwrap();
+    }
+    let paused = Paused { digest: old, since: at(9), reason: "it \"trapped\"".to_owned(), failures: 5 };
+    let of_file = PluginState { upload: None, paused: Some(paused) };
+    let both = uploaded(new, Some(old));
+    journal.put_plugin_state(&plugin("globex", "b"), &both).await.unwrap();
+    journal.put_plugin_state(&plugin("acme", "b"), &both).await.unwrap();
+    journal.put_plugin_state(&plugin("acme", "b"), &of_file).await.unwrap();
+    journal.put_plugin_state(&plugin("acme", "a"), &PluginState::default()).await.unwrap();
+    let wanted = [
+        (plugin("acme", "a"), PluginState::default()),
+        (plugin("acme", "b"), of_file),
+        (plugin("globex", "b"), both),
+    ];
+    assert_eq!(journal.plugin_states().await.unwrap(), wanted);
+}
+
+pub(crate) async fn a_blob_stays_while_a_plugin_needs_it(subject: Subject) {
+    let journal = &subject.journal;
+    let mut digests = Vec::new();
+    for bytes in ["1", "2", "3"] {
+        digests.push(journal.put_blob(Bytes::from_static(bytes.as_bytes())).await.unwrap());
+    }
+    let (a, b) = (plugin("acme", "a"), plugin("globex", "b"));
+    journal.put_plugin_state(&a, &uploaded(digests[1], Some(digests[0]))).await.unwrap();
+    let kept = async || {
+        let mut kept = Vec::new();
+        for digest in &digests {
+            kept.push(journal.blob(*digest).await.unwrap().is_some());
+        }
+        kept
+    };
+    assert_eq!(kept().await, [true, true, false], "nobody named the third");
+    journal.put_plugin_state(&b, &uploaded(digests[0], None)).await.unwrap();
+    journal.put_plugin_state(&a, &PluginState::default()).await.unwrap();
+    assert_eq!(kept().await, [true, false, false], "another tenant needs the first");
+    journal.put_plugin_state(&b, &PluginState::default()).await.unwrap();
+    assert_eq!(kept().await, [false; 3]);
+}
+
+pub(crate) async fn a_plugin_state_needs_its_blobs(subject: Subject) {
+    let journal = &subject.journal;
+    let kept = journal.put_blob(Bytes::from_static(b"kept")).await.unwrap();
+    let lost = Digest::of(b"never kept");
+    for state in [uploaded(lost, None), uploaded(kept, Some(lost))] {
+        let refused = journal.put_plugin_state(&plugin("acme", "a"), &state).await;
+        assert!(matches!(refused, Err(Error::NotFound("blob"))), "{refused:?}");
+    }
+    assert_eq!(journal.plugin_states().await.unwrap(), []);
+    assert!(journal.blob(kept).await.unwrap().is_some(), "a refusal changes nothing");
 }
 
 pub(crate) async fn calls_after_close_fail(subject: Subject) {

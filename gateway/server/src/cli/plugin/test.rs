@@ -10,14 +10,17 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookweir_host::{FaultKind, Limits, Plugin, Ran, Used, Verdict};
-use hookweir_model::Digest;
+use hookweir_model::{Digest, PluginId, TenantId};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
+use super::dry_run::{Window, dry_run};
 use super::folder::{Named, Subject};
 use super::local::Local;
 use super::results::Results;
-use crate::cli::{Exit, show};
+use crate::cli::client::AdminArgs;
+use crate::cli::exit::Usage;
+use crate::cli::{Exit, client, show};
 
 /// A limit that is used up this far deserves a word: the next event may be a larger one.
 const CLOSE: f64 = 0.7;
@@ -33,9 +36,16 @@ pub(crate) struct Args {
     /// Write what the plugin does now to `expected`, instead of comparing it
     #[arg(long)]
     update: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    /// Instead, ask a gateway what the component would change for this tenant, by its stored events; nothing is sent
+    #[arg(long, conflicts_with_all = ["case", "update"])]
+    tenant: Option<TenantId>,
+    /// With --tenant: the plugin's name in the gateway [default: its name here]
+    #[arg(long, requires = "tenant")]
+    plugin: Option<PluginId>,
+    #[command(flatten)]
+    window: Window,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 /// What one case came to.
@@ -49,6 +59,15 @@ struct Outcome {
 pub(super) fn run(args: &Args) -> Result<Exit> {
     let subject = Subject::at(&args.path)?;
     let wasm = subject.wasm()?;
+    if let Some(tenant) = &args.tenant {
+        let plugin = args.plugin.as_ref().unwrap_or(&subject.name);
+        return client(dry_run(&args.admin, tenant, plugin, wasm, &args.window));
+    }
+    if args.window.is_given() {
+        let advice =
+            "--since, --until, --event-type and --limit choose a tenant's stored events: add --tenant";
+        return Err(Usage(advice.to_owned()).into());
+    }
     let mut cases = subject.cases()?;
     if let Some(name) = &args.case {
         cases.retain(|case| case.name == *name);
@@ -69,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
         outcomes.push(try_case(&local, &subject, &plugin, case, &expected, args.update)?);
     }
     let failed = outcomes.iter().filter(|outcome| outcome.fault.is_some()).count();
-    let text = if args.json {
+    let text = if args.admin.json {
         format!("{}\n", report(&subject, &plugin, &outcomes))
     } else {
         told(&subject, &outcomes, args.update)

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::checked::{Endpoint, Format, Tenant};
+use crate::config::checked::{Endpoint, Format, PluginSource, Tenant};
 use crate::config::env::Unreadable;
 
 /// An environment of variables alone.
@@ -77,11 +77,9 @@ fn what_is_left_out_has_the_documented_default() {
     assert!(config.egress.allow_cidrs.is_empty() && config.egress.nameservers.is_empty());
 
     let plugin = tenant(&config).plugins.get("p").unwrap();
-    assert_eq!(
-        (plugin.wasm.as_ref(), plugin.config.as_ref(), plugin.limits),
-        (WASM, "{}", Limits::default())
-    );
-    assert_eq!(plugin.file, folder.path().join("plugin.wasm"));
+    assert_eq!((plugin.config.as_ref(), plugin.limits, plugin.reuse), ("{}", Limits::default(), false));
+    let PluginSource::File { path, wasm } = &plugin.source else { panic!("{plugin:?}") };
+    assert_eq!((path, wasm.as_ref()), (&folder.path().join("plugin.wasm"), WASM));
 
     let plain = endpoint(&config, "plain");
     assert!(matches!(plain.target.signing, Signing::None));
@@ -195,10 +193,10 @@ fn plugins_are_looked_into_with_all_else() {
     let problems =
         |inspect: Inspect<'_>| load_inspecting(&file, &variables(), inspect).unwrap_err().to_string();
 
-    let shown = problems(&|_| Ok(Exports { filter: true, transformer: false }));
+    let shown = problems(&|_, _| Ok(Exports { filter: true, transformer: false }));
     assert!(shown.contains("transformers[0]: \"p\" exports no transformer"), "{shown}");
     assert!(shown.contains("rtry"), "{shown}");
-    let shown = problems(&|_| Err("it imports `clock`".to_owned()));
+    let shown = problems(&|_, _| Err(Unusable::Component("it imports `clock`".to_owned())));
     assert!(shown.contains("tenants.acme.plugins.p.file: it imports `clock`"), "{shown}");
     assert!(!shown.contains("exports no"), "nothing is said of what can't be told: {shown}");
 }

@@ -14,6 +14,7 @@ mod expire;
 mod inbox;
 mod names;
 mod op;
+mod plugin;
 mod requeue;
 mod settle;
 mod statements;
@@ -29,6 +30,7 @@ use rusqlite::Connection;
 pub(super) use self::expire::Expire;
 pub(super) use self::inbox::Inbox;
 pub(super) use self::op::{EventName, Job, Name, Op, minute};
+pub(super) use self::plugin::PluginRecord;
 pub(super) use self::requeue::Requeue;
 pub(super) use self::settle::{SettleRecord, outcome_from_code};
 
@@ -290,6 +292,7 @@ impl Writer<'_> {
                 statements.put_blob.execute((digest.as_bytes(), &bytes[..]))?;
                 job.outcome = Some(Ok(()));
             }
+            Op::Plugin(job) => job.outcome = Some(plugin::keep(statements, &job.input)?),
             Op::Epoch(job) => {
                 let epoch = Epoch(self.shared.epoch().0 + 1);
                 statements.put_meta.execute(("epoch", epoch.0.cast_signed()))?;

@@ -6,6 +6,7 @@ use hookweir_model::{Digest, EndpointKey, Epoch, EventId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::expire::Expire;
+use super::plugin::PluginRecord;
 use super::requeue::Requeue;
 use super::settle::SettleRecord;
 use crate::engines::embedded::directory::Entry;
@@ -50,6 +51,7 @@ pub(in crate::engines::embedded) enum Op {
     /// Keeps an endpoint's state, as JSON.
     State(Job<(i64, String), ()>),
     Blob(Job<(Digest, Bytes), ()>),
+    Plugin(Job<PluginRecord, ()>),
     /// Raises the epoch for a new owner.
     Epoch(Job<(), Epoch>),
     /// Ends a delivery whose stored bytes are damaged.
@@ -130,6 +132,7 @@ impl Op {
             Self::Expire(job) => job.finish(),
             Self::State(job) => job.finish(),
             Self::Blob(job) => job.finish(),
+            Self::Plugin(job) => job.finish(),
             Self::Epoch(job) => job.finish(),
             Self::Quarantine { .. } => {}
             #[cfg(test)]
@@ -147,6 +150,7 @@ impl Op {
             Self::Expire(job) => job.fail(error),
             Self::State(job) => job.fail(error),
             Self::Blob(job) => job.fail(error),
+            Self::Plugin(job) => job.fail(error),
             Self::Epoch(job) => job.fail(error),
             Self::Quarantine { lane, seq, .. } => {
                 tracing::error!(lane, seq, "a damaged delivery could not be ended: {error}");

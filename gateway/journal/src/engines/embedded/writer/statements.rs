@@ -74,6 +74,12 @@ statements! {
     put_state: "INSERT INTO endpoint_state (lane, state) VALUES (?1, ?2) \
         ON CONFLICT (lane) DO UPDATE SET state = excluded.state";
     put_blob: "INSERT INTO blob (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
+    has_blob: "SELECT 1 FROM blob WHERE digest = ?1";
+    put_plugin: "INSERT INTO plugin_state (tenant, plugin, current, previous, uploaded, paused) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (tenant, plugin) DO UPDATE SET current = excluded.current, \
+        previous = excluded.previous, uploaded = excluded.uploaded, paused = excluded.paused";
+    drop_blobs: "DELETE FROM blob WHERE digest NOT IN (SELECT current FROM plugin_state WHERE current IS NOT NULL \
+        UNION ALL SELECT previous FROM plugin_state WHERE previous IS NOT NULL)";
     put_meta: "INSERT INTO meta (name, value) VALUES (?1, ?2) \
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 

@@ -1,0 +1,351 @@
+//! Changes of what is in force: reloads, uploads, rollbacks, pauses. Each is in the journal before it takes effect.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hookweir_host::{Host, Inspection, LoadError, Plugin};
+use hookweir_journal::{Error, EventFilter, Journal};
+use hookweir_model::{Event, EventType, PluginKey, PluginState, Timestamp, Upload};
+
+use super::history::{History, users};
+use super::slot::{Component, Loader, Slot, misfits, not_pinned};
+use super::trial::{Asked, trial};
+use super::watch::Watch;
+use crate::case::Case;
+use crate::config::{self, Config, PluginSource};
+use crate::live::{Live, PluginProblem};
+
+/// How many stored events are looked at for one to try a component on.
+const LOOK: usize = 200;
+
+/// The plugins of all tenants, as far as they change while the gateway runs.
+#[derive(Debug)]
+pub(crate) struct Plugins {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) host: Arc<Host>,
+    pub(super) live: Arc<ArcSwap<Live>>,
+    /// What the journal has.
+    states: Mutex<HashMap<PluginKey, PluginState>>,
+    /// Held while a state is written, so that the last write is the last state. Taken after `changes`.
+    writes: tokio::sync::Mutex<()>,
+    /// Held while what is in force is replaced, so that no change is built upon a state that another has replaced.
+    changes: tokio::sync::Mutex<()>,
+}
+
+/// Why a plugin was not changed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The configuration has no such plugin.
+    NotConfigured,
+    /// Its component is a file's.
+    FromFile,
+    /// The state of things does not allow it; a sentence.
+    Conflict(String),
+    /// The component can't be taken; a sentence.
+    Unusable(String),
+    Journal(Error),
+    /// The gateway could not do its part; the log has the cause.
+    Host,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<LoadError> for Refused {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Host(cause) => {
+                tracing::error!(%cause, "a plugin could not be loaded");
+                Self::Host
+            }
+            error => Self::Unusable(error.to_string()),
+        }
+    }
+}
+
+impl Plugins {
+    pub(crate) fn new(
+        journal: Arc<dyn Journal>,
+        host: Arc<Host>,
+        live: Arc<ArcSwap<Live>>,
+        states: HashMap<PluginKey, PluginState>,
+    ) -> Self {
+        let (writes, changes) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        Self { journal, host, live, states: Mutex::new(states), writes, changes }
+    }
+
+    /// Puts a new configuration in force. A component that is new in it is tried first.
+    pub(crate) async fn reload(&self, config: Config) -> Result<(), Vec<anyhow::Error>> {
+        let _changing = self.changes.lock().await;
+        let before = self.live.load_full();
+        let states = self.states().clone();
+        let loader = Loader { host: &self.host, journal: &*self.journal, states: &states };
+        let live = Live::build(config, loader, Some(&before)).await?;
+        let problems = self.try_changed(&live, &before).await;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.live.store(Arc::new(live));
+        self.host.cool();
+        self.forget_pauses(&states).await;
+        Ok(())
+    }
+
+    /// What the journal has of a plugin.
+    pub(crate) fn state(&self, key: &PluginKey) -> PluginState {
+        self.states().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Takes a component: looked into, compiled, tried, kept, and then in force.
+    pub(crate) async fn upload(&self, key: &PluginKey, wasm: Bytes) -> Result<(), Refused> {
+        let live = self.live.load_full();
+        let settings = of_upload(&live, key)?;
+        let found = inspect(wasm.clone()).await?;
+        if let Some(reason) = not_pinned(&settings, found.digest) {
+            return Err(Refused::Conflict(reason));
+        }
+        check_fit(&live, key, found.exports)?;
+        let plugin = self.host.load(wasm.clone()).await?;
+        self.try_on_something(&live, key, &settings, &plugin).await?;
+        self.install(key, plugin, Some(wasm)).await
+    }
+
+    /// Puts the component in force that was there before; the present one takes its place.
+    pub(crate) async fn rollback(&self, key: &PluginKey) -> Result<(), Refused> {
+        let live = self.live.load_full();
+        let settings = of_upload(&live, key)?;
+        let upload = self.state(key).upload;
+        let Some(previous) = upload.and_then(|upload| upload.previous) else {
+            return Err(Refused::Conflict("there is no earlier component to go back to".to_owned()));
+        };
+        if let Some(reason) = not_pinned(&settings, previous) {
+            return Err(Refused::Conflict(reason));
+        }
+        let wasm = self.journal.blob(previous).await?.ok_or(Error::NotFound("component"))?;
+        let plugin = self.host.load(wasm).await?;
+        self.install(key, plugin, None).await
+    }
+
+    /// Calls the plugin no more until it is resumed or has another component.
+    pub(crate) async fn pause(&self, key: &PluginKey) -> Result<(), Refused> {
+        let watch = self.watch(key)?;
+        watch.pause(Timestamp::now());
+        Ok(self.keep_pause(&watch).await?)
+    }
+
+    pub(crate) async fn resume(&self, key: &PluginKey) -> Result<(), Refused> {
+        let watch = self.watch(key)?;
+        watch.resume();
+        Ok(self.keep_pause(&watch).await?)
+    }
+
+    /// Writes whether a component is paused, if it is still the one in force.
+    pub(crate) async fn keep_pause(&self, watch: &Arc<Watch>) -> Result<(), Error> {
+        let _writing = self.writes.lock().await;
+        if !self.is_in_force(watch) {
+            return Ok(());
+        }
+        let state = PluginState { paused: watch.paused(), ..self.state(&watch.key) };
+        self.keep(&watch.key, state).await
+    }
+
+    /// Whether this component is called still: a call that began before a swap may end after it.
+    pub(crate) fn is_in_force(&self, watch: &Arc<Watch>) -> bool {
+        self.watch(&watch.key).is_ok_and(|current| Arc::ptr_eq(&current, watch))
+    }
+
+    fn watch(&self, key: &PluginKey) -> Result<Arc<Watch>, Refused> {
+        let live = self.live.load();
+        let slot = live.slot(key).ok_or(Refused::NotConfigured)?;
+        match &slot.component {
+            Ok(component) => Ok(Arc::clone(&component.watch)),
+            Err(reason) => Err(Refused::Conflict(format!("it is not called as it is: {reason}"))),
+        }
+    }
+
+    /// Replaces the component in force. The configuration may have changed since it was looked at, so it is asked again.
+    async fn install(
+        &self,
+        key: &PluginKey,
+        plugin: Arc<Plugin>,
+        wasm: Option<Bytes>,
+    ) -> Result<(), Refused> {
+        let _changing = self.changes.lock().await;
+        let live = self.live.load_full();
+        let settings = of_upload(&live, key)?;
+        let digest = plugin.digest();
+        if let Some(reason) = not_pinned(&settings, digest) {
+            return Err(Refused::Conflict(reason));
+        }
+        check_fit(&live, key, plugin.exports())?;
+        let _writing = self.writes.lock().await;
+        let before = self.state(key).upload;
+        if before.as_ref().is_none_or(|before| before.current != digest) {
+            if let Some(wasm) = wasm {
+                self.journal.put_blob(wasm).await?;
+            }
+            let previous = before.map(|before| before.current);
+            let upload = Upload { current: digest, previous, at: Timestamp::now() };
+            self.keep(key, PluginState { upload: Some(upload), paused: None }).await?;
+            tracing::info!(plugin = %key, digest = %digest.short(), "another component is in force");
+        } else if live.slot(key).is_some_and(|slot| slot.component.is_ok()) {
+            // It is there already, paused or not.
+            return Ok(());
+        }
+        let component = Component { watch: Watch::new(key.clone(), digest, None), plugin };
+        let live = live.with_component(key, component).ok_or(Refused::NotConfigured)?;
+        self.live.store(Arc::new(live));
+        Ok(())
+    }
+
+    /// Under `writes`.
+    async fn keep(&self, key: &PluginKey, state: PluginState) -> Result<(), Error> {
+        self.journal.put_plugin_state(key, &state).await?;
+        self.states().insert(key.clone(), state);
+        Ok(())
+    }
+
+    /// Forgets the pauses of components that are not in force any more: if they come back, they are called again.
+    async fn forget_pauses(&self, states: &HashMap<PluginKey, PluginState>) {
+        let live = self.live.load_full();
+        for (key, state) in states.iter().filter(|(_, state)| state.paused.is_some()) {
+            let slot = live.slot(key);
+            let component = slot.and_then(|slot| slot.component.as_ref().ok());
+            if component.is_none_or(|component| component.watch.is_paused()) {
+                continue;
+            }
+            let _writing = self.writes.lock().await;
+            if self.state(key) == *state
+                && let Err(error) = self.keep(key, PluginState { paused: None, ..state.clone() }).await
+            {
+                tracing::warn!(plugin = %key, %error, "failed to forget the pause of an earlier component");
+            }
+        }
+    }
+
+    /// Tries every file that another has taken the place of, or that has become a plugin, or whose settings changed.
+    async fn try_changed(&self, live: &Live, before: &Live) -> Vec<anyhow::Error> {
+        let mut problems = Vec::new();
+        for tenant in live.tenants() {
+            for (id, slot) in &tenant.plugins {
+                let key = PluginKey::new(tenant.id.clone(), id.clone());
+                let (PluginSource::File { .. }, Ok(component)) = (&slot.settings.source, &slot.component)
+                else {
+                    continue;
+                };
+                if before.slot(&key).is_some_and(|before| is_same(before, slot)) {
+                    continue;
+                }
+                let tried = self.try_on_something(live, &key, &slot.settings, &component.plugin).await;
+                let reason = match tried {
+                    Ok(()) => continue,
+                    Err(Refused::Unusable(reason)) => reason,
+                    Err(Refused::Journal(error)) => format!("no event to try it on could be read: {error}"),
+                    Err(refused) => format!("it could not be tried: {refused:?}"),
+                };
+                problems.push(PluginProblem::new(&key, &slot.settings, reason).into());
+            }
+        }
+        problems
+    }
+
+    /// Tries a component on the plugin's sample, else on the newest stored event that is its business, else on an
+    /// event that is made up.
+    async fn try_on_something(
+        &self,
+        live: &Live,
+        key: &PluginKey,
+        settings: &config::Plugin,
+        plugin: &Arc<Plugin>,
+    ) -> Result<(), Refused> {
+        let tenant = live.config.tenants.get(&key.tenant).ok_or(Refused::NotConfigured)?;
+        let (event, asked) = match &settings.sample {
+            Some(sample) => (of_tenant(key, Event::clone(sample)), Asked::Result),
+            None => (self.some_event(key, tenant).await?, Asked::Answer),
+        };
+        let tried = trial(&self.host, &key.plugin, settings, plugin, &Arc::new(event), asked).await;
+        tried.map_err(Refused::Unusable)
+    }
+
+    async fn some_event(&self, key: &PluginKey, tenant: &config::Tenant) -> Result<Event, Error> {
+        let filter = EventFilter { tenant: key.tenant.clone(), event_type: None, since: None, until: None };
+        let stored = History::new(&*self.journal, filter, tenant, &key.plugin, LOOK).next().await?;
+        match stored {
+            Some(event) => Ok(event),
+            None => made_up(key, tenant).map_err(|error| Error::Failed(format!("{error:#}"))),
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, HashMap<PluginKey, PluginState>> {
+        // Entries are replaced whole, so the map is right after any panic.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event of a type that an endpoint with the plugin is sent.
+fn made_up(key: &PluginKey, tenant: &config::Tenant) -> anyhow::Result<Event> {
+    let event = of_tenant(key, Case::made_up(&key.tenant)?);
+    let patterns = users(tenant, &key.plugin).flat_map(|(_, endpoint)| &endpoint.event_types);
+    let event_type = patterns.filter_map(|pattern| a_type(pattern.as_str())).next();
+    Ok(Event { event_type: event_type.unwrap_or_else(|| event.event_type.clone()), ..event })
+}
+
+fn of_tenant(key: &PluginKey, event: Event) -> Event {
+    Event { tenant: key.tenant.clone(), received: Timestamp::now(), ..event }
+}
+
+/// A type that a pattern matches.
+fn a_type(pattern: &str) -> Option<EventType> {
+    let segments = pattern.split('.').map(|segment| if segment.contains('*') { "sample" } else { segment });
+    EventType::new(&segments.collect::<Vec<_>>().join(".")).ok()
+}
+
+/// Whether a trial of the one says all that a trial of the other would.
+fn is_same(before: &Slot, after: &Slot) -> bool {
+    let digest = |slot: &Slot| slot.component.as_ref().ok().map(|component| component.plugin.digest());
+    let (old, new) = (&before.settings, &after.settings);
+    digest(before) == digest(after)
+        && old.config == new.config
+        && old.limits == new.limits
+        && old.sample == new.sample
+}
+
+fn of_upload(live: &Live, key: &PluginKey) -> Result<Arc<config::Plugin>, Refused> {
+    let settings = &live.slot(key).ok_or(Refused::NotConfigured)?.settings;
+    match settings.source {
+        PluginSource::Upload { .. } => Ok(Arc::clone(settings)),
+        PluginSource::File { .. } => Err(Refused::FromFile),
+    }
+}
+
+fn check_fit(live: &Live, key: &PluginKey, exports: hookweir_host::Exports) -> Result<(), Refused> {
+    let tenant = live.config.tenants.get(&key.tenant).ok_or(Refused::NotConfigured)?;
+    let misfits = misfits(tenant, &key.plugin, exports);
+    if misfits.is_empty() { Ok(()) } else { Err(Refused::Unusable(misfits.join("; "))) }
+}
+
+/// Looks into an upload, away from the runtime's own threads: it may have megabytes.
+pub(super) async fn inspect(wasm: Bytes) -> Result<Inspection, Refused> {
+    let look = move || Inspection::of(&wasm).and_then(|found| found.verdict().map(|()| found));
+    let found = tokio::task::spawn_blocking(look).await.map_err(|_| Refused::Host)?;
+    Ok(found?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hookweir_model::TypePattern;
+
+    #[test]
+    fn a_made_up_type_is_one_that_its_pattern_matches() {
+        for pattern in ["order.created", "order.*", "order.**", "*.created", "*", "**"] {
+            let event_type = a_type(pattern).unwrap();
+            assert!(TypePattern::parse(pattern).unwrap().matches(&event_type), "{pattern}: {event_type}");
+        }
+    }
+}
