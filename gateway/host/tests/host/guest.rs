@@ -8,8 +8,11 @@ use wit_parser::Resolve;
 
 /// A guest of the given world. `items` are the items of its core module; it must define a memory and an allocator.
 pub(crate) fn component(world: &str, items: &str) -> Bytes {
-    let mut module =
-        wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid");
+    wrap(world, wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid"))
+}
+
+/// Makes a component of a core module that has what the world asks for.
+pub(crate) fn wrap(world: &str, mut module: Vec<u8>) -> Bytes {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let (package, _) = resolve.push_path(wit).expect("wit/ can be read");

@@ -11,5 +11,6 @@ mod fairness;
 mod golden;
 mod guest;
 mod hostile;
+mod random;
 mod refused;
 mod setup;

@@ -31,6 +31,11 @@ impl Place {
     }
 }
 
+/// How many cases to try: few in an ordinary run, many where `HOOKWEIR_LONG` is set.
+pub(crate) fn amount(short: u64, long: u64) -> u64 {
+    if std::env::var_os("HOOKWEIR_LONG").is_some() { long } else { short }
+}
+
 pub(crate) struct Setup {
     pub host: Host,
     dir: TempDir,
