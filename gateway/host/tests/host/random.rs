@@ -16,7 +16,6 @@ use fastrand::Rng;
 use hookweir_host::{Compiler, FaultKind, Host, HostError, LoadError, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 use wasm_smith::{Component, Config, Module};
-use wasmparser::{Parser, Payload};
 
 use crate::guest;
 use crate::setup::{self, Place, amount, job, step};
@@ -118,10 +117,10 @@ fn refusal(number: u64, error: &LoadError) -> &'static str {
 fn random_guest(number: u64) -> Bytes {
     match number % 4 {
         0 | 1 => implementation(number),
-        2 => beside_a_good_plugin(&generate(number, any_module)),
+        2 => guest::beside(&guest::echo_filter(), &generate(number, any_module)),
         _ => {
             let component = generate(number, |bytes| Ok(Component::arbitrary(bytes)?.to_bytes()));
-            if number % 8 == 3 { component.into() } else { nested_in_a_good_plugin(&component) }
+            if number % 8 == 3 { component.into() } else { guest::nested(&guest::echo_filter(), &component) }
         }
     }
 }
@@ -183,59 +182,6 @@ fn runnable() -> Config {
         max_tables: 4,
         ..Config::default()
     }
-}
-
-const CORE_MODULE_SECTION: u8 = 1;
-const CORE_INSTANCE_SECTION: u8 = 2;
-const COMPONENT_SECTION: u8 = 4;
-
-/// A good plugin which, when it is instantiated, instantiates a module as well. It is as if a linker had put it there.
-fn beside_a_good_plugin(module: &[u8]) -> Bytes {
-    let mut component = guest::echo_filter().to_vec();
-    let index = modules(&component);
-    push_section(&mut component, CORE_MODULE_SECTION, module);
-    // One instance, made from the module of that index, with no arguments.
-    push_section(&mut component, CORE_INSTANCE_SECTION, &[1, 0, index, 0]);
-    component.into()
-}
-
-/// A good plugin with a component inside that is compiled and not used.
-fn nested_in_a_good_plugin(component: &[u8]) -> Bytes {
-    let mut outer = guest::echo_filter().to_vec();
-    push_section(&mut outer, COMPONENT_SECTION, component);
-    outer.into()
-}
-
-/// How many core modules a component has, those of components in it not counted.
-fn modules(component: &[u8]) -> u8 {
-    let mut depth = 0;
-    let mut count = 0;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.unwrap() {
-            Payload::ModuleSection { .. } => {
-                count += u8::from(depth == 0);
-                depth += 1;
-            }
-            Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth -= 1,
-            _ => {}
-        }
-    }
-    count
-}
-
-fn push_section(component: &mut Vec<u8>, id: u8, content: &[u8]) {
-    component.push(id);
-    let mut length = content.len();
-    loop {
-        let low = u8::try_from(length & 0x7f).unwrap();
-        length >>= 7;
-        component.push(if length == 0 { low } else { low | 0x80 });
-        if length == 0 {
-            break;
-        }
-    }
-    component.extend_from_slice(content);
 }
 
 /// A shipped plugin or a small one, damaged.
