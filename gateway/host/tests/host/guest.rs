@@ -33,10 +33,19 @@ pub(crate) fn hostile(name: &str) -> Bytes {
     }
 }
 
+/// The contract.
+pub(crate) fn wit_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")
+}
+
 /// Makes a component of a core module that has what the world asks for.
-pub(crate) fn wrap(world: &str, mut module: Vec<u8>) -> Bytes {
+pub(crate) fn wrap(world: &str, module: Vec<u8>) -> Bytes {
+    wrap_for(&wit_dir(), world, module)
+}
+
+/// The same for a contract in another folder.
+pub(crate) fn wrap_for(wit: &Path, world: &str, mut module: Vec<u8>) -> Bytes {
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let (package, _) = resolve.push_path(wit).expect("wit/ can be read");
     let world = resolve.select_world(&[package], Some(world)).expect("wit/ has the world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
@@ -171,7 +180,13 @@ pub(crate) const EVENT_CONTENT_TYPE: (&str, &str) =
 
 /// Drops every event and gives its data as reason: by it, a test sees that the call was made, and on what.
 pub(crate) fn echo_filter() -> Bytes {
-    filter("", &drop_with(EVENT_DATA.0, EVENT_DATA.1))
+    wrap("filter-plugin", wat::parse_str(echo_module()).expect("the guest's text is valid"))
+}
+
+/// The text of its core module.
+pub(crate) fn echo_module() -> String {
+    let body = drop_with(EVENT_DATA.0, EVENT_DATA.1);
+    format!("(module {IMPORTS} {MEMORY} {})", filter_function(&body))
 }
 
 const CORE_MODULE_SECTION: u8 = 1;

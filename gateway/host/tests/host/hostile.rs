@@ -13,13 +13,13 @@ mod headers;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hookweir_host::{FaultKind, Limits, Verdict};
+use hookweir_host::{FaultKind, Limits, Step, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 
 use crate::guest::{self, CONTENT_TYPE, KEEP, Made, filter, transformer};
-use crate::setup::{Setup, job, step};
+use crate::setup::{Setup, compiler, job, step};
 use cases::{CASES, ELSEWHERE, Guest};
-use harness::Harness;
+use harness::{Harness, assert_deadline, processor};
 
 /// One table of one process, so the cases run one after the other; what each came to is printed.
 #[tokio::test]
@@ -97,6 +97,33 @@ async fn a_log_over_its_limit_is_cut() {
     let lines = &ran.calls[0].log;
     assert!((1_000..=1_024).contains(&lines.len()), "{}", lines.len());
     assert!(lines.ends_with('…') && lines.starts_with("warn: line\nwarn: line\n"), "{lines}");
+}
+
+/// Case 12, up to the largest memory that a configuration can allow. It ends all the same; how far over its deadline it
+/// runs is printed.
+#[tokio::test]
+async fn one_instruction_is_not_interrupted() {
+    let setup = Setup::alone_with(1, compiler()).await;
+    for mebibytes in [16, 64] {
+        let limits = Limits { memory: mebibytes << 20, ..Limits::default() };
+        let fill = format!(
+            "(drop (memory.grow (i32.const {})))
+             (loop $again
+               (memory.fill (i32.const 8192) (i32.const 7) (i32.const {}))
+               (br $again))
+             (unreachable)",
+            16 * mebibytes - 4,
+            (mebibytes << 20) - 8192
+        );
+        let plugin = setup.load(filter("", &fill)).await;
+        let step = Step { limits, ..step("guest", Filter, &plugin) };
+        let started = processor();
+        let ran = setup.host.run(job("evil", b"{}", vec![step])).await;
+        let used = processor().saturating_sub(started);
+        assert_deadline(&ran);
+        println!("| 12 | {mebibytes} MiB of memory are filled in a loop | deadline | {used:.1?} |");
+    }
+    setup.assert_still_serves().await;
 }
 
 /// Case 31. Slots of the pool are used again, so what one call leaves there must not be seen by the next.

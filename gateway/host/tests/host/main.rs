@@ -8,9 +8,11 @@
 mod cache;
 mod chain;
 mod fairness;
+mod frozen;
 mod golden;
 mod guest;
 mod hostile;
 mod random;
+mod reference;
 mod refused;
 mod setup;
