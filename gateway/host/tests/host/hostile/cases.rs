@@ -21,9 +21,9 @@ pub(super) enum Guest {
     Made(&'static str, fn() -> Bytes),
 }
 
-/// What must become of a case. Texts are how a sentence starts.
+/// What must become of a case. Texts are how a sentence starts, but where it says otherwise.
 pub(super) enum End {
-    /// It is not loaded.
+    /// It is not loaded; this is said somewhere in the sentence.
     Refused(&'static str),
     /// A call fails.
     Fails(FaultKind, &'static str),
@@ -141,12 +141,12 @@ pub(super) const CASES: &[Case] = &[
         "15 a hundred thousand locals",
         bombs::many_locals,
         None,
-        End::Refused("it is not a valid component: "),
+        End::Refused("too many locals: locals exceed maximum"),
     ),
     made(15, "15 a thousand blocks deep", bombs::deep_blocks, None, End::Keeps("")),
     made(
         16,
-        "16 gigabytes of zeros",
+        "16 modules of zeros",
         bombs::zeros,
         None,
         End::Refused("it compiles to more than 268435456 bytes"),
