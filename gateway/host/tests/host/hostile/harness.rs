@@ -174,6 +174,7 @@ pub(super) fn assert_deadline(ran: &Ran) {
 
 fn assert_end(case: &Case, ran: &Ran) {
     let name = case.guest.name();
+    assert_eq!(ran.used.len(), ran.calls.len(), "{name}: a call that failed is accounted for too");
     match (&case.end, &ran.verdict) {
         (End::Fails(kind, message), Verdict::Fault(fault)) => {
             assert_eq!(fault.kind, *kind, "{name}: {}", fault.message);
