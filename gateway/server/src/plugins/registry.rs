@@ -92,7 +92,7 @@ impl Plugins {
         }
         self.live.store(Arc::new(live));
         self.host.cool();
-        self.forget_pauses(&states).await;
+        self.forget_pauses().await;
         Ok(())
     }
 
@@ -211,8 +211,9 @@ impl Plugins {
     }
 
     /// Forgets the pauses of components that are not in force any more: if they come back, they are called again.
-    async fn forget_pauses(&self, states: &HashMap<PluginKey, PluginState>) {
+    pub(crate) async fn forget_pauses(&self) {
         let live = self.live.load_full();
+        let states = self.states().clone();
         for (key, state) in states.iter().filter(|(_, state)| state.paused.is_some()) {
             let slot = live.slot(key);
             let component = slot.and_then(|slot| slot.component.as_ref().ok());
