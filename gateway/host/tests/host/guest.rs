@@ -1,17 +1,51 @@
 //! Guests written as WebAssembly text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// A guest of the given world. `items` are the items of its core module; it must define a memory and an allocator.
 pub(crate) fn component(world: &str, items: &str) -> Bytes {
-    let mut module =
-        wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid");
+    wrap(world, wat::parse_str(format!("(module {IMPORTS} {items})")).expect("the guest's text is valid"))
+}
+
+/// Where the hostile guests are.
+pub(crate) fn hostile_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hostile")
+}
+
+/// A guest from `tests/fixtures/hostile`. A core module that has the function of a filter or transformer becomes a
+/// component of that world; anything else is taken as it is.
+pub(crate) fn hostile(name: &str) -> Bytes {
+    let text = std::fs::read_to_string(hostile_dir().join(name).with_extension("wat")).unwrap();
+    let binary = wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let does = |role: &str| {
+        Parser::is_core_wasm(&binary) && text.contains(&format!("(export \"hookweir:plugin/{role}"))
+    };
+    match (does("filter"), does("transformer")) {
+        (false, false) => binary.into(),
+        (true, false) => wrap("filter-plugin", binary),
+        (false, true) => wrap("transformer-plugin", binary),
+        (true, true) => wrap("plugin", binary),
+    }
+}
+
+/// The contract.
+pub(crate) fn wit_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")
+}
+
+/// Makes a component of a core module that has what the world asks for.
+pub(crate) fn wrap(world: &str, module: Vec<u8>) -> Bytes {
+    wrap_for(&wit_dir(), world, module)
+}
+
+/// The same for a contract in another folder.
+pub(crate) fn wrap_for(wit: &Path, world: &str, mut module: Vec<u8>) -> Bytes {
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let (package, _) = resolve.push_path(wit).expect("wit/ can be read");
     let world = resolve.select_world(&[package], Some(world)).expect("wit/ has the world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata fits");
@@ -146,5 +180,64 @@ pub(crate) const EVENT_CONTENT_TYPE: (&str, &str) =
 
 /// Drops every event and gives its data as reason: by it, a test sees that the call was made, and on what.
 pub(crate) fn echo_filter() -> Bytes {
-    filter("", &drop_with(EVENT_DATA.0, EVENT_DATA.1))
+    wrap("filter-plugin", wat::parse_str(echo_module()).expect("the guest's text is valid"))
+}
+
+/// The text of its core module.
+pub(crate) fn echo_module() -> String {
+    let body = drop_with(EVENT_DATA.0, EVENT_DATA.1);
+    format!("(module {IMPORTS} {MEMORY} {})", filter_function(&body))
+}
+
+const CORE_MODULE_SECTION: u8 = 1;
+const CORE_INSTANCE_SECTION: u8 = 2;
+const COMPONENT_SECTION: u8 = 4;
+
+/// A plugin which, when it is instantiated, instantiates a core module as well, as if a linker had put it there.
+pub(crate) fn beside(plugin: &[u8], module: &[u8]) -> Bytes {
+    let mut component = plugin.to_vec();
+    let index = modules(&component);
+    push_section(&mut component, CORE_MODULE_SECTION, module);
+    // One instance, made from the module of that index, with no arguments.
+    push_section(&mut component, CORE_INSTANCE_SECTION, &[1, 0, index, 0]);
+    component.into()
+}
+
+/// A plugin with a component inside that is compiled and not used.
+pub(crate) fn nested(plugin: &[u8], component: &[u8]) -> Bytes {
+    let mut outer = plugin.to_vec();
+    push_section(&mut outer, COMPONENT_SECTION, component);
+    outer.into()
+}
+
+/// How many core modules a component has, those of components in it not counted.
+fn modules(component: &[u8]) -> u8 {
+    let mut depth = 0;
+    let mut count = 0;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.unwrap() {
+            Payload::ModuleSection { .. } => {
+                count += u8::from(depth == 0);
+                depth += 1;
+            }
+            Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+fn push_section(component: &mut Vec<u8>, id: u8, content: &[u8]) {
+    component.push(id);
+    let mut length = content.len();
+    loop {
+        let low = u8::try_from(length & 0x7f).unwrap();
+        length >>= 7;
+        component.push(if length == 0 { low } else { low | 0x80 });
+        if length == 0 {
+            break;
+        }
+    }
+    component.extend_from_slice(content);
 }

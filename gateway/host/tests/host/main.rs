@@ -8,8 +8,11 @@
 mod cache;
 mod chain;
 mod fairness;
+mod frozen;
 mod guest;
 mod hostile;
+mod random;
+mod reference;
 mod refused;
 mod reuse;
 mod setup;

@@ -31,6 +31,11 @@ impl Place {
     }
 }
 
+/// How many cases to try: few in an ordinary run, many where `HOOKWEIR_LONG` is set.
+pub(crate) fn amount(short: u64, long: u64) -> u64 {
+    if std::env::var_os("HOOKWEIR_LONG").is_some() { long } else { short }
+}
+
 pub(crate) struct Setup {
     pub host: Host,
     dir: TempDir,
@@ -39,17 +44,17 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) async fn new(threads: usize) -> Self {
-        Self::in_place(threads, Place::shared().await)
+        Self::in_place(threads, compiler(), Place::shared().await)
     }
 
-    /// For tests that look at the process's memory.
-    pub(crate) async fn alone(threads: usize) -> Self {
-        Self::in_place(threads, Place::alone().await)
+    /// For tests that look at the process's memory and time.
+    pub(crate) async fn alone_with(threads: usize, compiler: Compiler) -> Self {
+        Self::in_place(threads, compiler, Place::alone().await)
     }
 
-    fn in_place(threads: usize, place: Place) -> Self {
+    fn in_place(threads: usize, compiler: Compiler, place: Place) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let host = host_in(dir.path(), threads, compiler());
+        let host = host_in(dir.path(), threads, compiler);
         Self { host, dir, _place: place }
     }
 
@@ -95,6 +100,13 @@ impl Drop for Setup {
 
 pub(crate) fn compiler() -> Compiler {
     Compiler { program: env!("CARGO_BIN_EXE_compile-plugin").into(), args: Vec::new() }
+}
+
+/// The compiler under limits that a shell sets, as arguments of its `ulimit`.
+pub(crate) fn compiler_under(limits: Option<&str>) -> Compiler {
+    let Some(limits) = limits else { return compiler() };
+    let script = format!("ulimit -S {limits}; exec '{}'", env!("CARGO_BIN_EXE_compile-plugin"));
+    Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
 }
 
 pub(crate) fn host_in(dir: &Path, threads: usize, compiler: Compiler) -> Host {

@@ -76,7 +76,12 @@ fn cases(subject: &Subject, wanted: Option<&str>) -> Result<Vec<Case>> {
             subject.folder.join("events").display()
         );
     }
-    Ok(cases.into_iter().map(|named| named.case).collect())
+    let mut cases: Vec<Case> = cases.into_iter().map(|named| named.case).collect();
+    // An instance is kept for one configuration: cases with others would measure how it is changed.
+    if cases.iter().any(|case| case.config.is_none()) {
+        cases.retain(|case| case.config.is_none());
+    }
+    Ok(cases)
 }
 
 fn measure(
