@@ -100,6 +100,7 @@ impl App {
         let live = Arc::new(ArcSwap::from_pointee(live));
         let plugins = Plugins::new(Arc::clone(&journal), Arc::clone(&host), Arc::clone(&live), states);
         let plugins = Arc::new(plugins);
+        plugins.forget_pauses().await;
 
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hookweir_model::{Event, EventId, EventType, TenantId, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// An event, and the configuration to call the plugin with if it is not the plugin's own.
@@ -47,9 +47,15 @@ struct WrittenEvent {
     content_type: Option<String>,
     #[serde(default)]
     attributes: Vec<(String, String)>,
+    #[serde(default, deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     data_text: Option<String>,
     data_base64: Option<String>,
+}
+
+/// `null` is data too; an option by itself would take it for nothing.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    <Box<RawValue>>::deserialize(deserializer).map(Some)
 }
 
 fn made_up_id() -> String {

@@ -1,7 +1,8 @@
 //! The binary `hookweir`: a webhook gateway that its tenants can program.
 //!
 //! The modules tell an event's way in this order: `accept`, then the journal (a crate of its own), then `dispatch`,
-//! which uses `live` (the endpoint as it is configured now), `shape`, the delivery crate, `settle` and `retry`.
+//! which uses `live` (the endpoint as it is configured now), `shape`, the delivery crate, `settle` and `retry`. Beside it
+//! stand `plugins` (which component is in force, and which is paused) and `operational` (what the gateway tells tenants).
 //! ARCHITECTURE.md is the map.
 
 mod accept;

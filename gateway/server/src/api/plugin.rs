@@ -73,7 +73,7 @@ pub(crate) struct DryRun {
     pub events: usize,
     pub same: usize,
     pub changed: usize,
-    /// Whether it stopped at a bound of its own (time or size of the answer) with events left.
+    /// Whether it stopped at a bound of its own (time, size of the answer, events looked at) with events left.
     pub cut: bool,
     /// Newest event first; for each of its endpoints that use the plugin.
     pub data: Vec<DryRunEvent>,

@@ -177,6 +177,8 @@ mod tests {
         ] {
             assert_eq!(state(&EndpointView { enabled, disabled, failing_since, ..endpoint() }), wanted);
         }
+        let waits = Some("plugin p is paused: it trapped".to_owned());
+        assert_eq!(state(&EndpointView { waits, ..endpoint() }), "waiting: plugin p is paused: it trapped");
     }
 
     #[test]

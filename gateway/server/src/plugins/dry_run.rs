@@ -79,7 +79,10 @@ pub(crate) async fn dry_run(
             run.cut = true;
             break;
         }
-        let Some(event) = history.next().await? else { break };
+        let Some(event) = history.next().await? else {
+            run.cut = history.gave_up();
+            break;
+        };
         let event = Arc::new(event);
         run.events += 1;
         for chain in chains.iter().filter(|chain| chain.wants(&event)) {

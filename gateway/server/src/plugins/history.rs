@@ -52,6 +52,11 @@ impl<'a> History<'a> {
         Ok(None)
     }
 
+    /// Whether it stopped before the end, having looked at as many events as it may.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.look == 0
+    }
+
     /// Reads the next page; says whether there was one. A page may be empty before the end.
     async fn turn(&mut self) -> Result<bool, Error> {
         let after = match &self.next {

@@ -92,7 +92,7 @@ impl Plugins {
         }
         self.live.store(Arc::new(live));
         self.host.cool();
-        self.forget_pauses(&states).await;
+        self.forget_pauses().await;
         Ok(())
     }
 
@@ -185,19 +185,22 @@ impl Plugins {
         check_fit(&live, key, plugin.exports())?;
         let _writing = self.writes.lock().await;
         let before = self.state(key).upload;
-        if before.as_ref().is_none_or(|before| before.current != digest) {
-            if let Some(wasm) = wasm {
-                self.journal.put_blob(wasm).await?;
-            }
+        let is_kept = before.as_ref().is_some_and(|before| before.current == digest);
+        if is_kept && live.slot(key).is_some_and(|slot| slot.component.is_ok()) {
+            // It is in force already, paused or not.
+            return Ok(());
+        }
+        if let Some(wasm) = wasm {
+            self.journal.put_blob(wasm).await?;
+        }
+        if !is_kept {
             let previous = before.map(|before| before.current);
             let upload = Upload { current: digest, previous, at: Timestamp::now() };
             self.keep(key, PluginState { upload: Some(upload), paused: None }).await?;
-            tracing::info!(plugin = %key, digest = %digest.short(), "another component is in force");
-        } else if live.slot(key).is_some_and(|slot| slot.component.is_ok()) {
-            // It is there already, paused or not.
-            return Ok(());
         }
-        let component = Component { watch: Watch::new(key.clone(), digest, None), plugin };
+        tracing::info!(plugin = %key, digest = %digest.short(), "another component is in force");
+        let paused = self.state(key).paused;
+        let component = Component { watch: Watch::new(key.clone(), digest, paused.as_ref()), plugin };
         let live = live.with_component(key, component).ok_or(Refused::NotConfigured)?;
         self.live.store(Arc::new(live));
         Ok(())
@@ -211,8 +214,9 @@ impl Plugins {
     }
 
     /// Forgets the pauses of components that are not in force any more: if they come back, they are called again.
-    async fn forget_pauses(&self, states: &HashMap<PluginKey, PluginState>) {
+    pub(crate) async fn forget_pauses(&self) {
         let live = self.live.load_full();
+        let states = self.states().clone();
         for (key, state) in states.iter().filter(|(_, state)| state.paused.is_some()) {
             let slot = live.slot(key);
             let component = slot.and_then(|slot| slot.component.as_ref().ok());

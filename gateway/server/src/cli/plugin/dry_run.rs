@@ -84,9 +84,7 @@ fn told(plugin: &PluginId, run: &DryRun) -> String {
         run.changed,
     );
     if run.cut {
-        text.push_str(
-            "it took too long or made too much: older events were left out; narrow it by --limit\n",
-        );
+        text.push_str("it stopped at a bound with older events left: narrow it by --until or --event-type\n");
     }
     text
 }
