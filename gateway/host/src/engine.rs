@@ -25,9 +25,10 @@ pub(crate) const INSTANCES_PER_JOB: usize = 4;
 /// Instances that wait for their tenant's next event, over all tenants. It is only address space that each more costs.
 pub(crate) const WARM_INSTANCES: usize = 64;
 
-/// Bytes of a slot's memory and table that stay in memory between two instances. A small plugin touches less.
-const RESIDENT_MEMORY: usize = 1 << 20;
-const RESIDENT_TABLE: usize = 64 << 10;
+/// Bytes of a slot's memory and table that stay in memory between two instances: what a small plugin touches, and not
+/// more than a plugin of each thread may leave behind without being noticed.
+const RESIDENT_MEMORY: usize = 256 << 10;
+const RESIDENT_TABLE: usize = 16 << 10;
 
 /// The stack of the guest. It runs on the plugin thread's own stack, of 2 MiB, and leaves the host's part alone.
 const STACK: usize = 512 << 10;

@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::compile::Compiler;
 use crate::contract::{FaultKind, Job, Ran, Verdict};
 use crate::error::{HostError, LoadError};
+use crate::fair::Conduct;
 use crate::fault::Cause;
 use crate::inspect::{Exports, Inspection};
 use crate::instance::{Linker, linker};
@@ -71,7 +72,8 @@ impl Host {
     pub fn new(config: Config) -> Result<Self, HostError> {
         let broken = |error: wasmtime::Error| HostError::Engine(format!("{error:#}"));
         let threads = config.threads.max(1);
-        let engine = engine::for_running(threads).map_err(broken)?;
+        // One more runs the jobs of tenants that overran.
+        let engine = engine::for_running(threads + 1).map_err(broken)?;
         let linker = linker(&engine).map_err(broken)?;
         let cache = Cache::open(&config.cache_dir, &engine)?;
         let ticker = Ticker::start({
@@ -84,7 +86,9 @@ impl Host {
             let (ticker, warm) = (Arc::clone(&ticker), Arc::clone(&warm));
             move |job: &Job| {
                 let _ticking = ticker.ticking();
-                chain::run(job, &warm)
+                let ran = chain::run(job, &warm);
+                let conduct = conduct(&ran);
+                (ran, conduct)
             }
         });
         Ok(Self {
@@ -219,6 +223,14 @@ impl Inner {
         let plugin = Arc::new(plugin);
         loaded.insert(plugin.digest(), Arc::downgrade(&plugin));
         plugin
+    }
+}
+
+/// Whether a job kept to its time.
+fn conduct(ran: &Ran) -> Conduct {
+    match &ran.verdict {
+        Verdict::Fault(fault) if fault.kind == FaultKind::Deadline => Conduct::Overran,
+        _ => Conduct::Good,
     }
 }
 

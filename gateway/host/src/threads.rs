@@ -13,7 +13,10 @@ use std::thread::JoinHandle;
 use hookweir_model::TenantId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::fair::Fair;
+use crate::fair::{Conduct, Fair, Service};
+
+/// How far the thread for tenants that overran stands back behind all else that the machine does.
+const NICE: i32 = 10;
 
 /// Jobs of one tenant that may wait for a thread. More wait outside, where they cost no place in line.
 const ROOM: usize = 256;
@@ -26,6 +29,8 @@ pub(crate) struct Threads<J, R> {
 struct Shared<J, R> {
     state: Mutex<State<J, R>>,
     wake: Condvar,
+    /// The thread that stands back waits here: it has nothing to do in a gateway whose plugins behave.
+    wake_stood_back: Condvar,
 }
 
 struct State<J, R> {
@@ -41,21 +46,31 @@ struct Task<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
-    /// Starts `count` threads that put each job through `work`, which must not panic.
-    pub(crate) fn start(count: usize, work: impl Fn(&J) -> R + Send + Sync + 'static) -> io::Result<Self> {
+    /// Starts `count` threads, and one for tenants that overran, that put each job through `work`, which must not
+    /// panic.
+    pub(crate) fn start(
+        count: usize,
+        work: impl Fn(&J) -> (R, Conduct) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let count = count.max(1);
         let shared = Arc::new(Shared {
             state: Mutex::new(State { queue: Fair::new(count), rooms: HashMap::new(), closing: false }),
             wake: Condvar::new(),
+            wake_stood_back: Condvar::new(),
         });
         let work = Arc::new(work);
         // Made first, so that the threads already started end if a later one can't be.
         let threads = Self { shared: Arc::clone(&shared), handles: Mutex::default() };
-        for number in 0..count {
+        let ordinary = (0..count).map(|number| (format!("plugin-{number}"), Service::Ordinary));
+        for (name, service) in ordinary.chain([("plugin-back".to_owned(), Service::StoodBack)]) {
             let shared = Arc::clone(&shared);
             let work = Arc::clone(&work);
-            let builder = std::thread::Builder::new().name(format!("plugin-{number}"));
-            let handle = builder.spawn(move || shared.serve(work.as_ref()))?;
+            let handle = std::thread::Builder::new().name(name).spawn(move || {
+                if service == Service::StoodBack {
+                    stand_back();
+                }
+                shared.serve(service, work.as_ref());
+            })?;
             threads.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
         }
         Ok(threads)
@@ -67,14 +82,14 @@ impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
         let room = self.shared.lock().room(tenant)?;
         let room = room.acquire_owned().await.ok()?;
         let (answer, result) = oneshot::channel();
-        {
+        let service = {
             let mut state = self.shared.lock();
             if state.closing {
                 return None;
             }
-            state.queue.push(tenant, Task { job, answer, _room: room });
-        }
-        self.shared.wake.notify_one();
+            state.queue.push(tenant, Task { job, answer, _room: room })
+        };
+        self.shared.waits_for(service).notify_one();
         result.await.ok()
     }
 
@@ -112,26 +127,47 @@ impl<J, R> Shared<J, R> {
         }
         drop(state);
         self.wake.notify_all();
+        self.wake_stood_back.notify_all();
+    }
+
+    /// Where the threads of a service wait for work.
+    const fn waits_for(&self, service: Service) -> &Condvar {
+        match service {
+            Service::Ordinary => &self.wake,
+            Service::StoodBack => &self.wake_stood_back,
+        }
     }
 
     /// The life of one thread.
-    fn serve(&self, work: &(impl Fn(&J) -> R + ?Sized)) {
+    fn serve(&self, service: Service, work: &(impl Fn(&J) -> (R, Conduct) + ?Sized)) {
         let mut state = self.lock();
         while !state.closing {
-            let Some((tenant, task)) = state.queue.take() else {
+            let Some((tenant, task)) = state.queue.take(service) else {
                 state.forget_unused_rooms();
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.waits_for(service).wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             drop(state);
+            let mut conduct = Conduct::Good;
             if !task.answer.is_closed() {
-                let result = work(&task.job);
+                let result;
+                (result, conduct) = work(&task.job);
                 // Nobody waits any more if this fails.
                 drop(task.answer.send(result));
             }
             state = self.lock();
-            state.queue.done(&tenant);
+            // What waits of this tenant may now be another service's to take, whose threads sleep.
+            if let Some(service) = state.queue.done(&tenant, conduct) {
+                self.waits_for(service).notify_all();
+            }
         }
+    }
+}
+
+/// Lets every other thread of the machine go first. On Linux that is a thread's own property.
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::warn!(%error, "the thread for plugins that overran runs beside the others");
     }
 }
 
@@ -169,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_come_back_to_whoever_asked() {
-        let threads = Arc::new(Threads::start(3, |job: &u64| job * 2).unwrap());
+        let threads = Arc::new(Threads::start(3, |job: &u64| (job * 2, Conduct::Good)).unwrap());
         let waits: Vec<_> = (0..500_u64)
             .map(|job| {
                 let threads = Arc::clone(&threads);
@@ -196,6 +232,7 @@ mod tests {
                 if *job == "a" {
                     held.lock().unwrap().recv().unwrap();
                 }
+                ((), Conduct::Good)
             })
             .unwrap(),
         );
@@ -229,6 +266,7 @@ mod tests {
             Threads::start(1, move |job: &&'static str| {
                 begun.send(job).unwrap();
                 held.lock().unwrap().recv().unwrap();
+                ((), Conduct::Good)
             })
             .unwrap(),
         );
@@ -267,6 +305,7 @@ mod tests {
             Threads::start(1, move |(): &()| {
                 begun.send(()).unwrap();
                 held.lock().unwrap().recv().unwrap();
+                ((), Conduct::Good)
             })
             .unwrap(),
         );
@@ -288,5 +327,37 @@ mod tests {
         let_go.send(()).unwrap();
         assert_eq!(running.await.unwrap(), Some(()), "a call that has begun is finished");
         closing.await.unwrap();
+    }
+
+    /// One ordinary thread, and the one that stands back. A tenant that overran hangs, and the other goes on.
+    #[tokio::test]
+    async fn a_tenant_that_overran_leaves_the_ordinary_threads_alone() {
+        let (let_go, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let (begun, begins) = mpsc::channel::<()>();
+        let threads = Arc::new(
+            Threads::start(1, move |job: &&'static str| match *job {
+                "overrun" => ((), Conduct::Overran),
+                "hang" => {
+                    begun.send(()).unwrap();
+                    held.lock().unwrap().recv().unwrap();
+                    ((), Conduct::Overran)
+                }
+                _ => ((), Conduct::Good),
+            })
+            .unwrap(),
+        );
+        assert_eq!(threads.run(&tenant("a"), "overrun").await, Some(()));
+        let stuck = tokio::spawn({
+            let threads = Arc::clone(&threads);
+            async move { threads.run(&tenant("a"), "hang").await }
+        });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        for _ in 0..100 {
+            assert_eq!(threads.run(&tenant("b"), "good").await, Some(()));
+        }
+        let_go.send(()).unwrap();
+        assert_eq!(stuck.await.unwrap(), Some(()));
+        threads.close();
     }
 }

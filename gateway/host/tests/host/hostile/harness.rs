@@ -211,7 +211,10 @@ pub(super) fn processor() -> Duration {
     for thread in threads {
         // A thread of the runtime may end in between.
         let Ok(name) = fs::read_to_string(thread.join("comm")) else { continue };
-        if !name.strip_prefix("plugin-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        // Not the compile child's and not the ticker's.
+        let runs_plugins =
+            |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) || rest.trim_end() == "back";
+        if !name.strip_prefix("plugin-").is_some_and(runs_plugins) {
             continue;
         }
         while !fs::read_to_string(thread.join("stat")).unwrap().contains(") S ") {
