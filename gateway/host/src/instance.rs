@@ -67,7 +67,7 @@ impl Instance {
             config: Arc::clone(&step.config),
             log: CallLog::new(step.limits.log),
             space: Space::new(&step.limits),
-            clock: Clock::start(&step.limits),
+            clock: Clock::stopped(&step.limits),
         };
         let mut store = Store::new(step.plugin.engine(), guest);
         store.limiter(|guest| &mut guest.space);

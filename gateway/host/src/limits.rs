@@ -93,6 +93,12 @@ struct Reading {
 }
 
 impl Clock {
+    /// A clock that nobody has started: no call is under way.
+    pub(crate) fn stopped(limits: &Limits) -> Self {
+        let started = Reading { processor: Duration::ZERO, wall: Instant::now() };
+        Self { started, limit: limits.deadline }
+    }
+
     /// Starts the count. It is only meaningful on the thread that will run the guest.
     pub(crate) fn start(limits: &Limits) -> Self {
         Self { started: Reading::now(), limit: limits.deadline }

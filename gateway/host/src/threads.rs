@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::fair::{Conduct, Fair, Service};
 
 /// How far the thread for tenants that overran stands back behind all else that the machine does.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// Jobs of one tenant that may wait for a thread. More wait outside, where they cost no place in line.
 const ROOM: usize = 256;
@@ -36,7 +36,25 @@ struct Shared<J, R> {
 struct State<J, R> {
     queue: Fair<Task<J, R>>,
     rooms: HashMap<TenantId, Arc<Semaphore>>,
+    /// Threads that wait for work: ordinary ones, and the one that stands back. Where none does, none has to be woken,
+    /// which would be a call of the system for each job.
+    idle: Idle,
     closing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    ordinary: usize,
+    stood_back: usize,
+}
+
+impl Idle {
+    const fn of(&mut self, service: Service) -> &mut usize {
+        match service {
+            Service::Ordinary => &mut self.ordinary,
+            Service::StoodBack => &mut self.stood_back,
+        }
+    }
 }
 
 struct Task<J, R> {
@@ -54,7 +72,12 @@ impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
     ) -> io::Result<Self> {
         let count = count.max(1);
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { queue: Fair::new(count), rooms: HashMap::new(), closing: false }),
+            state: Mutex::new(State {
+                queue: Fair::new(count),
+                rooms: HashMap::new(),
+                idle: Idle::default(),
+                closing: false,
+            }),
             wake: Condvar::new(),
             wake_stood_back: Condvar::new(),
         });
@@ -82,14 +105,17 @@ impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
         let room = self.shared.lock().room(tenant)?;
         let room = room.acquire_owned().await.ok()?;
         let (answer, result) = oneshot::channel();
-        let service = {
+        let (service, sleeps) = {
             let mut state = self.shared.lock();
             if state.closing {
                 return None;
             }
-            state.queue.push(tenant, Task { job, answer, _room: room })
+            let service = state.queue.push(tenant, Task { job, answer, _room: room });
+            (service, *state.idle.of(service) > 0)
         };
-        self.shared.waits_for(service).notify_one();
+        if sleeps {
+            self.shared.waits_for(service).notify_one();
+        }
         result.await.ok()
     }
 
@@ -144,7 +170,9 @@ impl<J, R> Shared<J, R> {
         while !state.closing {
             let Some((tenant, task)) = state.queue.take(service) else {
                 state.forget_unused_rooms();
+                *state.idle.of(service) += 1;
                 state = self.waits_for(service).wait(state).unwrap_or_else(PoisonError::into_inner);
+                *state.idle.of(service) -= 1;
                 continue;
             };
             drop(state);

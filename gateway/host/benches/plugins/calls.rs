@@ -1,8 +1,10 @@
-//! Microseconds of processor time an event, filter and transformer together: threads, queues, instances and all.
+//! Microseconds of processor time an event, filter and transformer together: threads, queues, instances and all. Beside
+//! them what the host accounts to the guests, which leaves out queues and the taking apart.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_host::{Host, Job, Step, Verdict};
@@ -28,29 +30,37 @@ struct Row {
 }
 
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn run(quick: bool) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(quick: bool, only: Option<&str>) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let host = host(folder.path(), std::thread::available_parallelism().map_or(1, usize::from))?;
-    let rows = rows(&host).await?;
+    let rows = rows(&host, only.unwrap_or_default()).await?;
     println!("microseconds of processor time an event, filter + transformer; medians of {BATCHES} batches");
     for size in [1 << 10, 16 << 10] {
         let event = order("bench", size)?;
         let scale = if quick { 10 } else { 1 };
         let native = native_micros(&event, 20_000 / scale * (1 << 10) / size)?;
         println!("\n{} bytes of data; native serde_json {native:.1} us", event.data.len());
-        println!("  {:<26} {:>9} {:>9} {:>9} {:>14}", "", "fresh", "reused", "ratio", "fresh / native");
+        println!(
+            "  {:<22} {:>9} {:>9} {:>9} {:>15} {:>13} {:>13}",
+            "", "fresh", "reused", "ratio", "fresh / native", "guest, fresh", "guest, reused"
+        );
         for pair in rows.chunks(2) {
-            let mut micros = Vec::new();
+            let mut measured = Vec::new();
             for row in pair {
                 let batch = (row.batch / scale * (1 << 10) / size).max(UNDER_WAY);
-                micros.push(median(batches(&host, row, &event, batch).await?));
+                let (whole, guest) = batches(&host, row, &event, batch).await?.into_iter().unzip();
+                measured.push((median(whole), median(guest)));
             }
-            if let ([fresh, reused], [row, _]) = (micros.as_slice(), pair) {
+            if let ([fresh, reused], [row, _]) = (measured.as_slice(), pair) {
                 println!(
-                    "  {:<26} {fresh:>9.1} {reused:>9.1} {:>9.2} {:>14.1}",
+                    "  {:<22} {:>9.1} {:>9.1} {:>9.2} {:>15.1} {:>13.1} {:>13.1}",
                     row.name,
-                    fresh / reused,
-                    fresh / native
+                    fresh.0,
+                    reused.0,
+                    fresh.0 / reused.0,
+                    fresh.0 / native,
+                    fresh.1,
+                    reused.1
                 );
             }
         }
@@ -60,7 +70,7 @@ pub(crate) async fn run(quick: bool) -> Result<(), Box<dyn Error>> {
 }
 
 /// Each plugin twice, fresh and reused.
-async fn rows(host: &Host) -> Result<Vec<Row>, Box<dyn Error>> {
+async fn rows(host: &Host, only: &str) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     let keep_above = host.load(Bytes::from(component("keep-above")?)).await?;
     let to_slack = host.load(Bytes::from(component("to-slack")?)).await?;
@@ -89,6 +99,7 @@ async fn rows(host: &Host) -> Result<Vec<Row>, Box<dyn Error>> {
             rows.push(Row { name, instance: instance(reuse), steps: [filter?, transformer?].into(), batch });
         }
     }
+    rows.retain(|row| row.name.contains(only));
     Ok(rows)
 }
 
@@ -96,12 +107,13 @@ const fn instance(reuse: bool) -> &'static str {
     if reuse { "reused" } else { "fresh" }
 }
 
+/// Of each batch: all that the process took for an event, and what the guests took of it.
 async fn batches(
     host: &Host,
     row: &Row,
     event: &Arc<Event>,
     batch: usize,
-) -> Result<Vec<f64>, Box<dyn Error>> {
+) -> Result<Vec<(f64, f64)>, Box<dyn Error>> {
     let mut micros = Vec::with_capacity(BATCHES);
     for round in 0..=BATCHES {
         let before = processor();
@@ -109,28 +121,32 @@ async fn batches(
             .map(|_| {
                 let (host, steps, event) = (host.clone(), Arc::clone(&row.steps), Arc::clone(event));
                 tokio::spawn(async move {
+                    let mut guest = Duration::ZERO;
                     for _ in 0..batch / UNDER_WAY {
                         let job = Job {
                             tenant: event.tenant.clone(),
                             event: Arc::clone(&event),
                             steps: Arc::clone(&steps),
                         };
-                        match host.run(job).await.verdict {
+                        let ran = host.run(job).await;
+                        guest += ran.used.iter().map(|used| used.processor).sum::<Duration>();
+                        match ran.verdict {
                             Verdict::Keep(Some(made)) => drop(black_box(made)),
                             other => return Err(format!("{other:?}")),
                         }
                     }
-                    Ok(())
+                    Ok(guest)
                 })
             })
             .collect();
+        let mut guest = Duration::ZERO;
         for worker in workers {
-            worker.await?.map_err(|fault| format!("{}, {}: {fault}", row.name, row.instance))?;
+            guest += worker.await?.map_err(|fault| format!("{}, {}: {fault}", row.name, row.instance))?;
         }
-        let events = batch / UNDER_WAY * UNDER_WAY;
+        let an_event = 1e6 / (batch / UNDER_WAY * UNDER_WAY) as f64;
         // The first round warms up.
         if round > 0 {
-            micros.push((processor() - before).as_secs_f64() * 1e6 / events as f64);
+            micros.push(((processor() - before).as_secs_f64() * an_event, guest.as_secs_f64() * an_event));
         }
     }
     Ok(micros)

@@ -1,7 +1,7 @@
 //! What plugins cost, in one run: calls in each language beside the same work done natively, memory and start with a
 //! thousand tenants, and what a tenant's stuck plugins cost its neighbour.
 //!
-//! `cargo bench --workspace --bench plugins -- [calls|tenants|neighbour] [--quick]`
+//! `cargo bench --workspace --bench plugins -- [calls|tenants|neighbour] [--quick] [--only LANGUAGE]`
 //!
 //! `tests/run languages` and `plugins/build` put the components where this looks for them, `target/plugins`. Figures are
 //! medians; compare the ratios within a run.
@@ -38,14 +38,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
-    let quick = arguments.contains(&"--quick");
-    let named: Vec<&str> = arguments.iter().copied().filter(|argument| *argument != "--quick").collect();
-    if let Some(unknown) = named.iter().find(|name| !["calls", "tenants", "neighbour"].contains(name)) {
-        return Err(format!("there is no part {unknown}: name calls, tenants or neighbour").into());
+    let (mut named, mut quick, mut only) = (Vec::new(), false, None);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match *argument {
+            "--quick" => quick = true,
+            "--only" => only = Some(*arguments.next().ok_or("--only names a language, such as Rust")?),
+            "calls" | "tenants" | "neighbour" => named.push(*argument),
+            unknown => {
+                return Err(format!("there is no part {unknown}: name calls, tenants or neighbour").into());
+            }
+        }
     }
     let wanted = |name| named.is_empty() || named.contains(&name);
     if wanted("calls") {
-        calls::run(quick)?;
+        calls::run(quick, only)?;
     }
     if wanted("tenants") {
         tenants::run(quick)?;

@@ -1,5 +1,6 @@
 //! What a tenant's stuck plugins cost its neighbour: the neighbour's times at a steady rate, alone and beside 64 calls
-//! that never end by themselves.
+//! that never end by themselves. A thread of the lowest priority that spins, without any plugin, is the control: what
+//! the neighbour loses beside it is the machine's doing, such as two processors that are one core's halves.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -30,9 +31,12 @@ pub(crate) async fn run(quick: bool) -> Result<(), Box<dyn Error>> {
     let stuck = Step { limits: Limits::default(), ..step("endless", Filter, &endless, "{}", false)? };
 
     let calls = if quick { PER_SECOND } else { 4 * PER_SECOND };
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let (mut alone, mut beside, mut control) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         alone.push(times(&host, &good, calls).await?);
+        let spinning = Spinning::start();
+        control.push(times(&host, &good, calls).await?);
+        drop(spinning);
         let crowd = Crowd::start(&host, &stuck)?;
         beside.push(times(&host, &good, calls).await?);
         crowd.end().await?;
@@ -44,10 +48,12 @@ pub(crate) async fn run(quick: bool) -> Result<(), Box<dyn Error>> {
         median(rounds.iter().map(|times| times[(times.len() as f64 * part) as usize]).collect())
     };
     for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
-        let (alone, beside) = (at(&alone, part), at(&beside, part));
+        let (alone, beside, control) = (at(&alone, part), at(&beside, part), at(&control, part));
         println!(
-            "  {name}: alone {alone:.0}, beside {STUCK_CALLS} stuck calls {beside:.0}, ratio {:.2}",
-            beside / alone
+            "  {name}: alone {alone:.0}, beside {STUCK_CALLS} stuck calls {beside:.0}, ratio {:.2}; beside a thread that \
+             spins {control:.0}, ratio {:.2}",
+            beside / alone,
+            control / alone
         );
     }
     host.close();
@@ -78,6 +84,34 @@ async fn times(host: &Host, steps: &Arc<[Step]>, calls: u32) -> Result<Vec<f64>,
     }
     times.sort_by(f64::total_cmp);
     Ok(times)
+}
+
+/// A thread of the lowest priority that spins as long as this lives.
+struct Spinning {
+    over: Arc<AtomicBool>,
+}
+
+impl Spinning {
+    fn start() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        std::thread::spawn({
+            let over = Arc::clone(&over);
+            move || {
+                // Where the system refuses, the control is a harder one.
+                let _ = rustix::process::nice(19);
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        Self { over }
+    }
+}
+
+impl Drop for Spinning {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Tasks that each keep one stuck call under way.
