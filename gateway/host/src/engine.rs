@@ -25,8 +25,8 @@ pub(crate) const INSTANCES_PER_JOB: usize = 4;
 /// Instances that wait for their tenant's next event, over all tenants. It is only address space that each more costs.
 pub(crate) const WARM_INSTANCES: usize = 64;
 
-/// Bytes of a slot's memory and table that stay in memory between two instances: what a small plugin touches, and not
-/// more than a plugin of each thread may leave behind without being noticed.
+/// Bytes of a slot's memory and table that stay in memory between two instances: what a small plugin touches. Each slot
+/// that was ever used may keep so much.
 const RESIDENT_MEMORY: usize = 256 << 10;
 const RESIDENT_TABLE: usize = 16 << 10;
 

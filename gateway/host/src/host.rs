@@ -87,7 +87,7 @@ impl Host {
             move |job: &Job| {
                 let _ticking = ticker.ticking();
                 let ran = chain::run(job, &warm);
-                let conduct = conduct(&ran);
+                let conduct = conduct(job, &ran);
                 (ran, conduct)
             }
         });
@@ -226,12 +226,11 @@ impl Inner {
     }
 }
 
-/// Whether a job kept to its time.
-fn conduct(ran: &Ran) -> Conduct {
-    match &ran.verdict {
-        Verdict::Fault(fault) if fault.kind == FaultKind::Deadline => Conduct::Overran,
-        _ => Conduct::Good,
-    }
+/// Whether a job kept to its time. A call that overran on a warm instance and was made again counts with both.
+fn conduct(job: &Job, ran: &Ran) -> Conduct {
+    let overran = matches!(&ran.verdict, Verdict::Fault(fault) if fault.kind == FaultKind::Deadline)
+        || job.steps.iter().zip(&ran.used).any(|(step, used)| used.processor > step.limits.deadline);
+    if overran { Conduct::Overran } else { Conduct::Good }
 }
 
 /// Runs what reads files or hashes megabytes away from the runtime's own threads.

@@ -20,6 +20,9 @@ const UNDER_WAY: usize = 32;
 /// Each figure is the median of so many batches.
 const BATCHES: usize = 9;
 
+/// The two that come with hookweir: an instance each.
+const TWO_PLUGINS: &str = "Rust, two plugins";
+
 /// What is called for an event.
 struct Row {
     name: &'static str,
@@ -52,13 +55,15 @@ pub(crate) async fn run(quick: bool, only: Option<&str>) -> Result<(), Box<dyn E
                 measured.push((median(whole), median(guest)));
             }
             if let ([fresh, reused], [row, _]) = (measured.as_slice(), pair) {
+                // Those two do another job than the native code.
+                let native =
+                    if row.name == TWO_PLUGINS { "-".to_owned() } else { format!("{:.1}", fresh.0 / native) };
                 println!(
-                    "  {:<22} {:>9.1} {:>9.1} {:>9.2} {:>15.1} {:>13.1} {:>13.1}",
+                    "  {:<22} {:>9.1} {:>9.1} {:>9.2} {native:>15} {:>13.1} {:>13.1}",
                     row.name,
                     fresh.0,
                     reused.0,
                     fresh.0 / reused.0,
-                    fresh.0 / native,
                     fresh.1,
                     reused.1
                 );
@@ -79,7 +84,7 @@ async fn rows(host: &Host, only: &str) -> Result<Vec<Row>, Box<dyn Error>> {
         let transformer =
             step("to-slack", Transformer, &to_slack, r#"{"fields":["total","items.0.sku"]}"#, reuse)?;
         rows.push(Row {
-            name: "Rust, two plugins",
+            name: TWO_PLUGINS,
             instance: instance(reuse),
             steps: [filter, transformer].into(),
             batch: 5_000,
