@@ -1,7 +1,8 @@
 //! Puts one event through an endpoint's filters and transformers, on the thread that calls it.
 //!
 //! Every step starts from a fresh instance, except that a plugin which the same event meets again, as filter and as
-//! transformer, keeps its instance, and that a step with `reuse` takes one that has seen earlier events of its tenant. The first step that drops the event or fails ends the chain.
+//! transformer, keeps its instance, and that a step with `reuse` takes one that has seen earlier events of its tenant.
+//! The first step that drops the event or fails ends the chain.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
