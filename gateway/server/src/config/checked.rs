@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hookweir_delivery::{EgressPolicy, HttpTarget};
 use hookweir_host::Limits;
 use hookweir_model::{Digest, EndpointId, Event, PluginId, RetryPolicy, TenantId, TypePattern};
@@ -64,8 +63,9 @@ pub(crate) struct Plugin {
 /// Where a plugin's component comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum PluginSource {
-    /// A file: read, and its pin compared, but not yet compiled.
-    File { path: PathBuf, wasm: Bytes },
+    /// A file, which had this digest when it was checked. Its bytes are read again when it is loaded: a thousand
+    /// plugins are not held in memory for that.
+    File { path: PathBuf, digest: Digest },
     /// The admin listener, which takes the pinned component alone where there is a pin.
     Upload { pin: Option<Digest> },
 }

@@ -22,5 +22,5 @@ pub(crate) use check::{Unusable, load, load_inspecting};
 pub(crate) use checked::{Config, Endpoint, Format, Plugin, PluginSource, Tenant};
 pub(crate) use env::StdEnv;
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
-pub(crate) use plugin::MAX_PLUGIN_SIZE;
+pub(crate) use plugin::{MAX_PLUGIN_SIZE, read_component};
 pub(crate) use problem::Problems;

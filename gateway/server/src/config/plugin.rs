@@ -1,5 +1,6 @@
 //! The plugins of a tenant: their files, pins, settings, limits and samples.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,7 +74,7 @@ pub(super) fn plugin(
         Some((_, None)) => return unusable,
         _ => {}
     }
-    let source = PluginSource::File { path: file, wasm: wasm.clone() };
+    let source = PluginSource::File { path: file, digest };
     let plugin = Plugin { source, config, limits, reuse, sample: sample.flatten() };
     let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, &wasm) {
         Ok(exports) => Some(exports),
@@ -89,6 +90,14 @@ pub(super) fn plugin(
         }
     });
     Found { plugin: Some(plugin), exports }
+}
+
+/// The bytes of a component that was checked before. The error is a sentence about it.
+pub(crate) fn read_component(path: &Path, checked: Digest) -> Result<Bytes, String> {
+    let changed = || "its file has changed since it was checked: load the configuration again".to_owned();
+    let read = read_at_most(path, MAX_PLUGIN_SIZE as u64);
+    let read = read.map_err(|error| format!("its file can't be read: {}", plain_reason(&error)))?;
+    read.filter(|wasm| Digest::of(wasm) == checked).map(Bytes::from).ok_or_else(changed)
 }
 
 /// The event in a file of the form that a plugin's own tests have.

@@ -1,12 +1,13 @@
 //! A plugin of the configuration and the component that it has: loaded from its file, or from what was uploaded.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hookweir_host::{Exports, Host, LoadError, Plugin, Reuse, Step};
 use hookweir_journal::Journal;
-use hookweir_model::{PluginId, PluginKey, PluginRole, PluginState};
+use hookweir_model::{Digest, PluginId, PluginKey, PluginRole, PluginState};
 
 use super::watch::Watch;
 use crate::config::{self, PluginSource};
@@ -52,9 +53,7 @@ impl Loader<'_> {
         before: Option<&Slot>,
     ) -> Result<Slot, String> {
         let component = match &settings.source {
-            PluginSource::File { wasm, .. } => {
-                Ok(self.host.load(wasm.clone()).await.map_err(|error| error.to_string())?)
-            }
+            PluginSource::File { path, digest } => Ok(self.configured(path, *digest, before).await?),
             PluginSource::Upload { .. } => self.uploaded(key, settings, before).await,
         };
         let component = component.map(|plugin| {
@@ -71,6 +70,21 @@ impl Loader<'_> {
         Ok(Slot { settings: Arc::new(settings.clone()), component })
     }
 
+    async fn configured(
+        &self,
+        path: &Path,
+        digest: Digest,
+        before: Option<&Slot>,
+    ) -> Result<Arc<Plugin>, String> {
+        if let Some(loaded) = loaded_before(before, digest) {
+            return Ok(loaded);
+        }
+        let path = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || config::read_component(&path, digest)).await;
+        let wasm = read.map_err(|_| "reading its file was broken off".to_owned())??;
+        self.host.load(wasm).await.map_err(|error| error.to_string())
+    }
+
     async fn uploaded(
         &self,
         key: &PluginKey,
@@ -82,9 +96,8 @@ impl Loader<'_> {
         if let Some(reason) = not_pinned(settings, upload.current) {
             return Err(reason);
         }
-        let loaded = before.and_then(|before| before.component.as_ref().ok());
-        if let Some(loaded) = loaded.filter(|loaded| loaded.plugin.digest() == upload.current) {
-            return Ok(Arc::clone(&loaded.plugin));
+        if let Some(loaded) = loaded_before(before, upload.current) {
+            return Ok(loaded);
         }
         let unusable = |why: &dyn std::fmt::Display| {
             format!("what was uploaded for it (sha256 {}) can't be used: {why}", upload.current.short())
@@ -98,8 +111,14 @@ impl Loader<'_> {
     }
 }
 
+/// The component, if it was in force until now.
+fn loaded_before(before: Option<&Slot>, digest: Digest) -> Option<Arc<Plugin>> {
+    let loaded = before?.component.as_ref().ok()?;
+    (loaded.plugin.digest() == digest).then(|| Arc::clone(&loaded.plugin))
+}
+
 /// Why the configuration does not want this component, if it doesn't.
-pub(crate) fn not_pinned(settings: &config::Plugin, digest: hookweir_model::Digest) -> Option<String> {
+pub(crate) fn not_pinned(settings: &config::Plugin, digest: Digest) -> Option<String> {
     match settings.source {
         PluginSource::Upload { pin: Some(pin) } if pin != digest => {
             Some(format!("the configuration pins it to sha256 {pin}, and this component is {digest}"))

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use hookweir_delivery::Signing;
 use hookweir_host::Limits;
-use hookweir_model::{RetryPolicy, Success};
+use hookweir_model::{Digest, RetryPolicy, Success};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::checked::{Endpoint, Format, PluginSource, Tenant};
 use crate::config::env::Unreadable;
+use crate::config::read_component;
 
 /// An environment of variables alone.
 struct Variables(HashMap<&'static str, &'static str>);
@@ -78,8 +79,10 @@ fn what_is_left_out_has_the_documented_default() {
 
     let plugin = tenant(&config).plugins.get("p").unwrap();
     assert_eq!((plugin.config.as_ref(), plugin.limits, plugin.reuse), ("{}", Limits::default(), false));
-    let PluginSource::File { path, wasm } = &plugin.source else { panic!("{plugin:?}") };
-    assert_eq!((path, wasm.as_ref()), (&folder.path().join("plugin.wasm"), WASM));
+    let PluginSource::File { path, digest } = &plugin.source else { panic!("{plugin:?}") };
+    assert_eq!((path, *digest), (&folder.path().join("plugin.wasm"), Digest::of(WASM)));
+    assert_eq!(read_component(path, *digest).unwrap(), WASM);
+    assert!(read_component(path, Digest::of(b"")).unwrap_err().contains("has changed"));
 
     let plain = endpoint(&config, "plain");
     assert!(matches!(plain.target.signing, Signing::None));
