@@ -106,6 +106,9 @@ mod tests {
 
     #[test]
     fn expected_results() {
-        testing::check_both::<OrderDigest, OrderDigest>(env!("CARGO_MANIFEST_DIR"), &json!({"minimum": 10000}));
+        testing::check_both::<OrderDigest, OrderDigest>(
+            env!("CARGO_MANIFEST_DIR"),
+            &json!({"minimum": 10000}),
+        );
     }
 }

@@ -177,9 +177,13 @@ mod tests {
 
     #[test]
     fn base64_is_read() {
-        for (text, bytes) in
-            [("", &b""[..]), ("AA==", b"\0"), ("AP8=", b"\0\xff"), ("aGV5", b"hey"), ("+/+/", b"\xfb\xff\xbf")]
-        {
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("AA==", b"\0"),
+            ("AP8=", b"\0\xff"),
+            ("aGV5", b"hey"),
+            ("+/+/", b"\xfb\xff\xbf"),
+        ] {
             assert_eq!(from_base64(text), bytes, "{text}");
         }
     }
