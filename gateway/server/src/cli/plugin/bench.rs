@@ -11,7 +11,7 @@ use hookweir_host::{Plugin, Verdict};
 use hookweir_model::PluginRole;
 use serde_json::{Value, json};
 
-use super::folder::{Named, Subject};
+use super::folder::Subject;
 use super::histogram::{drawn, micros};
 use super::local::{self, Local};
 use crate::case::Case;
@@ -67,16 +67,7 @@ fn cases(subject: &Subject, wanted: Option<&str>) -> Result<Vec<Case>> {
     if wanted.is_none() && !subject.folder.join("events").is_dir() {
         return Ok(vec![Case { event: Case::made_up(&local::tenant()?)?, config: None }]);
     }
-    let mut cases: Vec<Named> = subject.cases()?;
-    if let Some(name) = wanted {
-        cases.retain(|case| case.name == name);
-        anyhow::ensure!(
-            !cases.is_empty(),
-            "there is no event {name}.json in {}",
-            subject.folder.join("events").display()
-        );
-    }
-    let mut cases: Vec<Case> = cases.into_iter().map(|named| named.case).collect();
+    let mut cases: Vec<Case> = subject.cases(wanted)?.into_iter().map(|named| named.case).collect();
     // An instance is kept for one configuration: cases with others would measure how it is changed.
     if cases.iter().any(|case| case.config.is_none()) {
         cases.retain(|case| case.config.is_none());

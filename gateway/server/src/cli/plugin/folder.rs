@@ -1,5 +1,6 @@
 //! What a command works on: a plugin's folder, or a component's file alone.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -78,8 +79,8 @@ impl Subject {
         input::read_file(&self.component)
     }
 
-    /// The cases in `events`, by name.
-    pub(super) fn cases(&self) -> Result<Vec<Named>> {
+    /// The cases in `events` in the order of their names, or the one of them that is wanted.
+    pub(super) fn cases(&self, wanted: Option<&str>) -> Result<Vec<Named>> {
         let folder = self.folder.join("events");
         let shown = folder.display();
         let entries = fs::read_dir(&folder).with_context(|| format!("can't read the events in {shown}"))?;
@@ -95,6 +96,10 @@ impl Subject {
             !paths.is_empty(),
             "{shown} holds no .json file: write an event into one, such as events/first.json"
         );
+        if let Some(wanted) = wanted {
+            paths.retain(|path| name(path) == wanted);
+            ensure!(!paths.is_empty(), "there is no event {wanted}.json in {shown}");
+        }
         paths.iter().map(|path| named(path)).collect()
     }
 
@@ -120,5 +125,10 @@ fn named(path: &Path) -> Result<Named> {
     let shown = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("can't read {shown}"))?;
     let case = Case::parse(&text, &local::tenant()?).with_context(|| format!("{shown} is no event"))?;
-    Ok(Named { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), case })
+    Ok(Named { name: name(path).into_owned(), case })
+}
+
+/// A case's name: that of its file, without the ending.
+fn name(path: &Path) -> Cow<'_, str> {
+    path.file_stem().unwrap_or_default().to_string_lossy()
 }

@@ -68,15 +68,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
             "--since, --until, --event-type and --limit choose a tenant's stored events: add --tenant";
         return Err(Usage(advice.to_owned()).into());
     }
-    let mut cases = subject.cases()?;
-    if let Some(name) = &args.case {
-        cases.retain(|case| case.name == *name);
-        anyhow::ensure!(
-            !cases.is_empty(),
-            "there is no event {name}.json in {}",
-            subject.folder.join("events").display()
-        );
-    }
+    let cases = subject.cases(args.case.as_deref())?;
     let local = Local::start()?;
     let plugin = local.load(wasm)?;
     let expected = subject.folder.join("expected");
