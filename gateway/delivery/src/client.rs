@@ -7,6 +7,7 @@
 mod answer;
 mod fault;
 mod head;
+mod target;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,15 +17,20 @@ use std::time::Duration;
 use hookweir_model::{Answer, Timestamp};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use self::fault::Fault;
+pub(crate) use self::fault::{span, tls as tls_fault};
+pub use self::target::{HttpTarget, Signing};
+use crate::backend::Backend;
 use crate::guard;
-use crate::resolve::{Guarded, Names};
-use crate::{EgressPolicy, HttpTarget, Report, Request};
+use crate::network::Network;
+use crate::resolve::Guarded;
+use crate::tls;
+use crate::{EgressPolicy, Report, Request};
 
 /// How much of an answer's body is read and kept. The rest stays unread, and its connection is given up.
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -44,7 +50,9 @@ pub struct Error {
 }
 
 impl Error {
-    fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(part: &'static str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        part: &'static str,
+    ) -> impl FnOnce(E) -> Self {
         move |source| Self { part, source: source.into() }
     }
 }
@@ -57,9 +65,7 @@ pub struct HttpClient {
 }
 
 struct Shared {
-    policy: Arc<EgressPolicy>,
-    names: Arc<Names>,
-    tls: ClientConfig,
+    network: Network,
     pools: Mutex<HashMap<PoolKey, reqwest::Client>>,
 }
 
@@ -82,55 +88,20 @@ impl HttpClient {
     /// Trusts the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name; on a
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
-        Self::with_roots(policy, system_roots())
+        Self::with_roots(policy, tls::system_roots())
     }
 
     /// Trusts these certificate authorities and no others.
     pub fn with_roots(policy: EgressPolicy, roots: RootCertStore) -> Result<Self, Error> {
-        let names = Names::new(&policy).map_err(Error::of("the resolver"))?;
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(Error::of("TLS"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let shared = Shared {
-            policy: Arc::new(policy),
-            names: Arc::new(names),
-            tls,
-            pools: Mutex::new(HashMap::new()),
-        };
+        Self::over(Network::new(policy, roots)?)
+    }
+
+    pub(crate) fn over(network: Network) -> Result<Self, Error> {
+        let shared = Shared { network, pools: Mutex::new(HashMap::new()) };
         // A pool is built when its first request comes, and must not fail then.
         let probe = PoolKey { port: 443, connect_timeout: Duration::from_secs(5) };
         shared.build(probe).map_err(Error::of("the connection pool"))?;
         Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// Makes one attempt. It ends by the target's timeout, whatever the receiver does.
-    pub async fn send(&self, target: &HttpTarget, request: Request<'_>, now: Timestamp) -> Report {
-        let started = Instant::now();
-        let exchange = self.exchange(target, request, now, started + target.timeout).await;
-        let duration = started.elapsed();
-        match exchange {
-            Ok(Exchange { status, headers, body }) => {
-                let verdict = answer::judge(status, &target.success);
-                Report {
-                    outcome: verdict.outcome,
-                    reason: verdict.reason,
-                    answer: Some(Answer { status: status.as_u16(), body: answer::text(&body) }),
-                    duration,
-                    retry_after: answer::retry_after(status, headers.get(RETRY_AFTER), now),
-                    gone: verdict.gone,
-                }
-            }
-            Err(fault) => Report {
-                outcome: fault.outcome(),
-                reason: Some(fault.to_string()),
-                answer: None,
-                duration,
-                retry_after: None,
-                gone: false,
-            },
-        }
     }
 
     async fn exchange(
@@ -141,7 +112,7 @@ impl HttpClient {
         deadline: Instant,
     ) -> Result<Exchange, Fault> {
         // The connector asks the resolver about names alone and dials a literal address unseen.
-        guard::check_parsed(&target.url, &self.shared.policy).map_err(|_| Fault::Blocked)?;
+        guard::check_parsed(&target.url, &self.shared.network.policy).map_err(|_| Fault::Blocked)?;
         let headers = head::headers(target, request, now)?;
         let port = target.url.port_or_known_default().unwrap_or(0);
         let pool = self.shared.pool(PoolKey { port, connect_timeout: target.connect_timeout })?;
@@ -158,10 +129,47 @@ impl HttpClient {
         };
         // The resolver handed out judged addresses alone; this holds whatever the layers between make of them.
         if let Some(peer) = response.remote_addr() {
-            guard::check_ip(peer.ip(), peer.port(), &self.shared.policy).map_err(|_| Fault::Blocked)?;
+            guard::check_ip(peer.ip(), peer.port(), &self.shared.network.policy)
+                .map_err(|_| Fault::Blocked)?;
         }
         let (status, headers) = (response.status(), response.headers().clone());
         Ok(Exchange { status, headers, body: read_body(response, deadline).await })
+    }
+}
+
+impl Backend for HttpClient {
+    type Target = HttpTarget;
+
+    /// It ends by the target's timeout, whatever the receiver does.
+    async fn send(&self, target: &HttpTarget, request: Request<'_>, now: Timestamp) -> Report {
+        let started = Instant::now();
+        let exchange = self.exchange(target, request, now, started + target.timeout).await;
+        let duration = started.elapsed();
+        match exchange {
+            Ok(Exchange { status, headers, body }) => {
+                let verdict = answer::judge(status, &target.success);
+                Report {
+                    outcome: verdict.outcome,
+                    reason: verdict.reason,
+                    answer: Some(Answer { status: Some(status.as_u16()), body: answer::text(&body) }),
+                    duration,
+                    retry_after: answer::retry_after(status, headers.get(RETRY_AFTER), now),
+                    gone: verdict.gone,
+                }
+            }
+            Err(fault) => Report {
+                outcome: fault.outcome(),
+                reason: Some(fault.to_string()),
+                answer: None,
+                duration,
+                retry_after: None,
+                gone: false,
+            },
+        }
+    }
+
+    async fn close(&self) {
+        self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -189,11 +197,10 @@ impl Shared {
     }
 
     fn build(&self, key: PoolKey) -> Result<reqwest::Client, reqwest::Error> {
-        let resolver =
-            Guarded { names: Arc::clone(&self.names), policy: Arc::clone(&self.policy), port: key.port };
+        let resolver = Guarded { network: self.network.clone(), port: key.port };
         reqwest::Client::builder()
             .dns_resolver(resolver)
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured((*self.network.tls).clone())
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -207,15 +214,6 @@ impl Shared {
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("policy", &self.shared.policy).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("policy", &self.shared.network.policy).finish_non_exhaustive()
     }
-}
-
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
 }

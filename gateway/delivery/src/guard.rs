@@ -70,8 +70,8 @@ pub enum UrlFault {
     Blank,
     #[error("this is not a URL ({0}): write it as https://hooks.example.com/path")]
     Malformed(#[from] url::ParseError),
-    #[error("the scheme {0:?} can't be used: only https and http are")]
-    Scheme(String),
+    #[error("the scheme {0:?} can't be used: only {1} are")]
+    Scheme(String, String),
     #[error("the URL holds user info (an '@' before the path): credentials belong into `headers`")]
     UserInfo,
     #[error("the URL names no host: write it as https://hooks.example.com/path")]
@@ -114,7 +114,7 @@ pub fn check_url(text: &str, policy: &EgressPolicy) -> Result<Url, UrlFault> {
     }
     let url = Url::parse(text)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(UrlFault::Scheme(url.scheme().to_owned()));
+        return Err(UrlFault::Scheme(url.scheme().to_owned(), "https and http".to_owned()));
     }
     // Empty user info leaves no trace in the parsed URL.
     if raw_authority(text).contains('@') || !url.username().is_empty() || url.password().is_some() {
@@ -126,18 +126,22 @@ pub fn check_url(text: &str, policy: &EgressPolicy) -> Result<Url, UrlFault> {
 
 /// The part of [`check_url`] that depends on the policy: host and port. It is asked again before each dial.
 pub(crate) fn check_parsed(url: &Url, policy: &EgressPolicy) -> Result<(), UrlFault> {
-    let port = url.port_or_known_default().unwrap_or(0);
+    let host = url.host().ok_or(UrlFault::NoHost)?.to_owned();
+    check_host(&host, url.port_or_known_default().unwrap_or(0), policy)
+}
+
+/// Says whether a host may be dialled on a port, as far as can be told before its name is looked up.
+pub(crate) fn check_host(host: &Host<String>, port: u16, policy: &EgressPolicy) -> Result<(), UrlFault> {
     if port == 0 {
         return Err(UrlFault::PortZero);
     }
     if !policy.allow_ports.is_empty() && !policy.allow_ports.contains(&port) {
         return Err(UrlFault::Port { port, allowed: policy.allow_ports.clone() });
     }
-    match url.host() {
-        None => Err(UrlFault::NoHost),
-        Some(Host::Domain(name)) => check_name(name),
-        Some(Host::Ipv4(ip)) => check_literal(ip.into(), port, policy),
-        Some(Host::Ipv6(ip)) => check_literal(ip.into(), port, policy),
+    match host {
+        Host::Domain(name) => check_name(name),
+        Host::Ipv4(ip) => check_literal((*ip).into(), port, policy),
+        Host::Ipv6(ip) => check_literal((*ip).into(), port, policy),
     }
 }
 

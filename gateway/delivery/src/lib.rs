@@ -1,16 +1,28 @@
-//! The way out: signed HTTP requests to a tenant's receivers, under an egress policy.
+//! The way out: signed HTTP requests to a tenant's receivers and messages to their brokers, under an egress policy.
 //!
-//! On an event's path this is the last step before the attempt is settled. [`sign`] and [`guard`] are pure;
-//! `resolve` and `client` are the only places of the gateway that look names up and dial.
+//! On an event's path this is the last step before the attempt is settled. [`backend`](Backend) holds what every kind of
+//! receiver promises; `client` is the kind `http`, `queue` has a module for each kind of broker. [`sign`] and [`guard`]
+//! are pure; `resolve`, `network` and `client` are the only places of the gateway that look names up and dial.
 //!
 //! It never reads the journal, runs no plugin and decides no retry: an attempt ends in a [`Report`], and what
 //! follows from it is decided by whoever asked.
 
+mod attempt;
+mod backend;
 mod client;
 pub mod guard;
+mod network;
+mod policy;
+pub mod queue;
 mod resolve;
+mod server;
 pub mod sign;
-mod target;
+mod tls;
 
-pub use client::{Error, HttpClient};
-pub use target::{EgressPolicy, HttpTarget, Report, Request, Signing};
+pub use attempt::{Report, Request};
+pub use backend::{Backend, Outlets, Target};
+pub use client::{Error, HttpClient, HttpTarget, Signing};
+pub use policy::EgressPolicy;
+pub use queue::{InvalidTemplate, Template};
+pub use server::{Scheme, Server, Trust};
+pub use tls::{InvalidAuthority, check_authority};

@@ -5,7 +5,6 @@
 //! something on this machine that it means nowhere else. Refusals are typed, and found again by type.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -22,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::EgressPolicy;
 use crate::guard::{self, Forbidden};
+use crate::network::Network;
 
 /// A look-up is a small part of an attempt; the attempt's own deadline may cut it shorter.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(2);
@@ -71,6 +71,18 @@ impl Names {
             .with_options(options)
             .build()?;
         Ok(Self { resolver })
+    }
+
+    /// A name's addresses, all of which may be dialled on this port.
+    pub(crate) async fn judged(
+        &self,
+        name: &str,
+        port: u16,
+        policy: &EgressPolicy,
+    ) -> Result<Vec<SocketAddr>, ResolveFault> {
+        let addresses = self.look_up(name).await?;
+        guard::check_answer(&addresses, port, policy).map_err(ResolveFault::Forbidden)?;
+        Ok(addresses.into_iter().take(MAX_ADDRESSES).map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveFault> {
@@ -130,21 +142,18 @@ fn fault(error: &NetError) -> ResolveFault {
     }
 }
 
-/// The dialler's resolver for one port: the gateway's own listeners can only be told apart by theirs.
+/// The resolver of `reqwest` for one port: the gateway's own listeners can only be told apart by theirs.
 pub(crate) struct Guarded {
-    pub(crate) names: Arc<Names>,
-    pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) network: Network,
     pub(crate) port: u16,
 }
 
 impl Resolve for Guarded {
     fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let (names, policy, port) = (Arc::clone(&self.names), Arc::clone(&self.policy), self.port);
+        let (network, port) = (self.network.clone(), self.port);
         Box::pin(async move {
-            let addresses = names.look_up(name.as_str()).await?;
-            guard::check_answer(&addresses, port, &policy).map_err(ResolveFault::Forbidden)?;
-            let dialled = addresses.into_iter().take(MAX_ADDRESSES);
-            Ok(Box::new(dialled.map(move |ip| SocketAddr::new(ip, port))) as Addrs)
+            let addresses = network.names.judged(name.as_str(), port, &network.policy).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }

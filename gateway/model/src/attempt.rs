@@ -14,18 +14,21 @@ pub enum Outcome {
     Retry,
     /// No further try can mend it.
     Rejected,
+    /// It was on its way when the answer was lost: the receiver may have it. It is sent again under the same id.
+    Unknown,
     /// The egress policy forbids the address. Retried by the schedule, since the policy or the name may change.
     Blocked,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 4] = [Self::Delivered, Self::Retry, Self::Rejected, Self::Blocked];
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::Retry, Self::Rejected, Self::Unknown, Self::Blocked];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Retry => "retry",
             Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
             Self::Blocked => "blocked",
         }
     }
@@ -56,8 +59,11 @@ pub struct Attempt {
 /// What the receiver answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    pub status: u16,
-    /// The first bytes of the body, as text; at most 16 KiB. It never decides the outcome.
+    /// The status of an HTTP answer; a broker's acknowledgement has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The first bytes of the body, as text, at most 16 KiB, which never decide the outcome; or what a broker
+    /// acknowledged.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use hookweir_delivery::HttpClient;
+use hookweir_delivery::Outlets;
 use hookweir_host::Step;
 use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, TenantId};
 use secrecy::ExposeSecret as _;
@@ -18,7 +18,7 @@ use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub config: Arc<Config>,
-    pub client: HttpClient,
+    pub outlets: Outlets,
     tenants: HashMap<TenantId, Arc<Tenant>>,
     /// The digests of all API keys. A digest tells nothing of its key, so the map may be searched by it.
     keys: Arc<HashMap<Digest, TenantId>>,
@@ -122,15 +122,15 @@ impl Live {
             }
         }
         // Connections are kept over a reload, unless the policy that allowed them has changed.
-        let client = match before {
-            Some(before) if before.config.egress == config.egress => Ok(before.client.clone()),
-            _ => HttpClient::new(config.egress.clone()).context("failed to set up the HTTP client"),
+        let outlets = match before {
+            Some(before) if before.config.egress == config.egress => Ok(before.outlets.clone()),
+            _ => Outlets::new(config.egress.clone()).context("failed to set up the way out"),
         };
-        match client {
-            Ok(client) if problems.is_empty() => {
+        match outlets {
+            Ok(outlets) if problems.is_empty() => {
                 let admin_token =
                     config.admin.token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()));
-                Ok(Self { client, tenants, keys: Arc::new(keys), admin_token, config: Arc::new(config) })
+                Ok(Self { outlets, tenants, keys: Arc::new(keys), admin_token, config: Arc::new(config) })
             }
             Ok(_) => Err(problems),
             Err(problem) => {

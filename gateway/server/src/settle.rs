@@ -29,10 +29,12 @@ pub(crate) fn next(tried: Tried, policy: &RetryPolicy, now: Timestamp, dice: f64
     match outcome {
         Outcome::Delivered => Next::Final { status: Status::Delivered, reason: None },
         Outcome::Rejected => Next::Final { status: Status::Failed, reason },
-        Outcome::Retry | Outcome::Blocked => match retry::wait(policy, round_attempt, retry_after, dice) {
-            Some(wait) => Next::RetryAt { due: now.after(wait), shaped, reason },
-            None => Next::Final { status: Status::Exhausted, reason },
-        },
+        Outcome::Retry | Outcome::Unknown | Outcome::Blocked => {
+            match retry::wait(policy, round_attempt, retry_after, dice) {
+                Some(wait) => Next::RetryAt { due: now.after(wait), shaped, reason },
+                None => Next::Final { status: Status::Exhausted, reason },
+            }
+        }
     }
 }
 
@@ -100,6 +102,8 @@ mod tests {
             (Outcome::Retry, 1, None),
             (Outcome::Retry, 2, None),
             (Outcome::Retry, 3, Some(Status::Exhausted)),
+            (Outcome::Unknown, 1, None),
+            (Outcome::Unknown, 3, Some(Status::Exhausted)),
             (Outcome::Blocked, 1, None),
             (Outcome::Blocked, 3, Some(Status::Exhausted)),
         ] {

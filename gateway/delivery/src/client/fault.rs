@@ -91,7 +91,7 @@ impl Fault {
     }
 }
 
-fn tls(error: &rustls::Error) -> &'static str {
+pub(crate) fn tls(error: &rustls::Error) -> &'static str {
     use CertificateError as Bad;
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
@@ -109,7 +109,7 @@ fn tls(error: &rustls::Error) -> &'static str {
     }
 }
 
-fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{} s", duration.as_secs())
     } else {

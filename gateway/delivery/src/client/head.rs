@@ -21,7 +21,7 @@ pub(super) fn headers(
     request: Request<'_>,
     now: Timestamp,
 ) -> Result<HeaderMap, InvalidHeader> {
-    let Request { event, attempt, shaped, traceparent } = request;
+    let Request { event, attempt, shaped, traceparent, .. } = request;
     let mut headers = target.headers.clone();
     check_headers(&shaped.headers)?;
     for (name, value) in &shaped.headers {
@@ -68,7 +68,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use hookweir_model::{EventId, Shaped, Success};
+    use hookweir_model::{EventId, EventType, Shaped, Success};
     use secrecy::SecretString;
 
     use super::*;
@@ -102,7 +102,16 @@ mod tests {
 
     fn made(target: &HttpTarget, shaped: &Shaped) -> Result<HeaderMap, InvalidHeader> {
         let event = EventId::new("msg_p5jXN8AQM9LWM0D4loKWxJek").unwrap();
-        headers(target, Request { event: &event, attempt: 3, shaped, traceparent: Some("00-a-b-01") }, NOW)
+        let event_type = EventType::new("order.created").unwrap();
+        let request = Request {
+            event: &event,
+            event_type: &event_type,
+            subject: None,
+            attempt: 3,
+            shaped,
+            traceparent: Some("00-a-b-01"),
+        };
+        headers(target, request, NOW)
     }
 
     fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
@@ -136,7 +145,15 @@ mod tests {
         target.url = "https://elsewhere.example/".parse().unwrap();
         let event = EventId::new("evt_1").unwrap();
         let shaped = shaped(&[]);
-        let request = Request { event: &event, attempt: 1, shaped: &shaped, traceparent: None };
+        let event_type = EventType::new("order.created").unwrap();
+        let request = Request {
+            event: &event,
+            event_type: &event_type,
+            subject: None,
+            attempt: 1,
+            shaped: &shaped,
+            traceparent: None,
+        };
         let headers = headers(&target, request, Timestamp::from_millis(1_519_375_990_000)).unwrap();
         assert_eq!(headers["x-ice-timestamp"], "1519375990");
         assert_eq!(headers["x-ice-signature"], "c72b60894140fa98920f1279219b7ed4");

@@ -30,7 +30,7 @@ fn rule(fault: &UrlFault) -> &'static str {
         UrlFault::TooLong(_) => "length",
         UrlFault::Blank => "blank",
         UrlFault::Malformed(_) => "malformed",
-        UrlFault::Scheme(_) => "scheme",
+        UrlFault::Scheme(..) => "scheme",
         UrlFault::UserInfo => "user info",
         UrlFault::NoHost => "no host",
         UrlFault::Localhost(_) => "localhost",

@@ -1,12 +1,14 @@
 //! Receivers that say what they are told to, byte for byte, and remember what they heard.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_delivery::{EgressPolicy, HttpClient, HttpTarget, Report, Request, Signing, guard};
-use hookweir_model::{EventId, Shaped, Success, Timestamp};
+use hookweir_delivery::{
+    Backend as _, EgressPolicy, HttpClient, HttpTarget, Report, Request, Signing, guard,
+};
+use hookweir_model::{EventId, EventType, Shaped, Success, Timestamp};
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -182,6 +184,12 @@ pub(crate) fn target(url: &str, timeout: Duration) -> HttpTarget {
     }
 }
 
+/// The first attempt at an event of no matter which type.
+pub(crate) fn request<'a>(event: &'a EventId, shaped: &'a Shaped) -> Request<'a> {
+    static TYPE: LazyLock<EventType> = LazyLock::new(|| EventType::new("order.created").unwrap());
+    Request { event, event_type: &TYPE, subject: None, attempt: 1, shaped, traceparent: None }
+}
+
 pub(crate) async fn send_to(client: &HttpClient, target: &HttpTarget) -> Report {
     let event = EventId::new("evt_1").unwrap();
     let shaped = Shaped {
@@ -189,8 +197,7 @@ pub(crate) async fn send_to(client: &HttpClient, target: &HttpTarget) -> Report 
         headers: Vec::new(),
         body: Bytes::from_static(b"{\"n\": 1.0}"),
     };
-    let request = Request { event: &event, attempt: 1, shaped: &shaped, traceparent: None };
-    client.send(target, request, Timestamp::from_millis(1_700_000_000_000)).await
+    client.send(target, request(&event, &shaped), Timestamp::from_millis(1_700_000_000_000)).await
 }
 
 /// One attempt at a receiver with this script.

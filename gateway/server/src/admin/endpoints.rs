@@ -129,8 +129,8 @@ async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, P
     let settings = &endpoint.settings;
     Ok(api::EndpointView {
         id: key.endpoint.clone(),
-        kind: "http".to_owned(),
-        url: settings.target.configured_url.clone(),
+        kind: settings.target.kind().to_owned(),
+        url: settings.target.address(),
         event_types: settings.event_types.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         filters: names(&settings.filters),
         transformers: names(&settings.transformers),

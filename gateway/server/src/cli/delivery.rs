@@ -210,7 +210,10 @@ fn step(attempt: &AttemptView, previous: Option<&AttemptView>) -> String {
     if let Some(answer) = &attempt.answer {
         // The reason of a failure tells the status already.
         if attempt.reason.is_none() || !answer.body.is_empty() {
-            let _ = writeln!(text, "    answer {}", answer.status);
+            let _ = match answer.status {
+                Some(status) => writeln!(text, "    answer {status}"),
+                None => writeln!(text, "    acknowledged"),
+            };
         }
         if !answer.body.is_empty() {
             text.push_str(&show::data(answer.body.as_bytes(), "      | "));
@@ -270,7 +273,7 @@ mod tests {
     fn a_timeline_tells_what_happened_in_order() {
         let first = AttemptView {
             reason: Some("answered 500".to_owned()),
-            answer: Some(Answer { status: 500, body: "oh\u{1b}[2J no\nsorry".to_owned() }),
+            answer: Some(Answer { status: Some(500), body: "oh\u{1b}[2J no\nsorry".to_owned() }),
             plugins: vec![PluginCall {
                 plugin: PluginId::new("large-only").unwrap(),
                 digest: Digest::of(b""),
@@ -280,7 +283,7 @@ mod tests {
             }],
             ..attempt(1, "2026-01-31T12:00:00.000Z", Outcome::Retry)
         };
-        let empty = |status| Some(Answer { status, body: String::new() });
+        let empty = |status| Some(Answer { status: Some(status), body: String::new() });
         let second = AttemptView {
             reason: Some("answered 503".to_owned()),
             answer: empty(503),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookweir_delivery::{EgressPolicy, HttpTarget};
+use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
 use hookweir_model::{Digest, EndpointId, Event, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
@@ -72,7 +72,7 @@ pub(crate) enum PluginSource {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub target: HttpTarget,
+    pub target: Target,
     pub event_types: Vec<TypePattern>,
     pub filters: Vec<PluginId>,
     pub transformers: Vec<PluginId>,

@@ -7,6 +7,7 @@ mod endpoint;
 mod env;
 mod file;
 mod folder;
+mod kind;
 mod limits;
 mod near;
 mod plugin;

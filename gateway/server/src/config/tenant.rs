@@ -37,7 +37,7 @@ impl Tenants {
             let id = TenantId::new(key.text).map_err(|error| bad_name("a tenant", key.text, &error));
             let id = id.map_err(|fault| report.add(&key.name, &key.place, fault)).ok();
             let Some(table) = value.table(example, report) else { continue };
-            let tenant = self.tenant(&table, outside, report);
+            let tenant = self.tenant(key.text, &table, outside, report);
             let Some(id) = id else { continue };
             if let Some((_, first)) = self.found.get(&id) {
                 let help = "keep all of a tenant in one file, or give one of them another name";
@@ -53,7 +53,13 @@ impl Tenants {
         self.found.into_iter().map(|(id, (tenant, _))| (id, tenant)).collect()
     }
 
-    fn tenant(&mut self, table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Tenant {
+    fn tenant(
+        &mut self,
+        name: &str,
+        table: &Table<'_>,
+        outside: &Surroundings<'_>,
+        report: &mut Report,
+    ) -> Tenant {
         table.allow(&KEYS, report);
         for (key, what) in [("quota", "a quota"), ("sources", "a source")] {
             if let Some(value) = table.get(key) {
@@ -80,7 +86,7 @@ impl Tenants {
         let example = "write a table for each endpoint: [tenants.acme.endpoints.billing]";
         for (key, value) in table_of(table, "endpoints", example, report).iter().flat_map(Table::entries) {
             let Some(table) = value.table(example, report) else { continue };
-            let endpoint = endpoint(&table, &plugins, outside, report);
+            let endpoint = endpoint(&table, (name, key.text), &plugins, outside, report);
             match EndpointId::new(key.text).map_err(|error| bad_name("an endpoint", key.text, &error)) {
                 Ok(id) => endpoints.extend(endpoint.map(|endpoint| (id, endpoint))),
                 Err(fault) => report.add(&key.name, &key.place, fault),

@@ -160,8 +160,15 @@ async fn run(
     };
     let traceparent =
         event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
-    let request = Request { event: &event.id, attempt: number, shaped, traceparent };
-    let report = live.client.send(&endpoint.settings.target, request, Timestamp::now()).await;
+    let request = Request {
+        event: &event.id,
+        event_type: &event.event_type,
+        subject: event.subject.as_deref(),
+        attempt: number,
+        shaped,
+        traceparent,
+    };
+    let report = live.outlets.send(&endpoint.settings.target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);
     Run::Tried(Ended {
         outcome: report.outcome,

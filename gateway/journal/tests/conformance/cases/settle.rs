@@ -29,11 +29,11 @@ pub(crate) async fn an_attempt_and_its_outcome_are_kept(subject: Subject) {
     };
     let bodiless = Attempt {
         outcome: Outcome::Retry,
-        answer: Some(Answer { status: 503, body: String::new() }),
+        answer: Some(Answer { status: Some(503), body: String::new() }),
         ..attempt(2, Outcome::Retry)
     };
     let delivered = Attempt {
-        answer: Some(Answer { status: 200, body: "ok ü\0".repeat(1000) }),
+        answer: Some(Answer { status: Some(200), body: "ok ü\0".repeat(1000) }),
         ..attempt(3, Outcome::Delivered)
     };
     for (attempt, next) in [

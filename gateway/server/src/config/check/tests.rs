@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hookweir_delivery::Signing;
+use hookweir_delivery::{HttpTarget, Signing, Target};
 use hookweir_host::Limits;
 use hookweir_model::{Digest, RetryPolicy, Success};
 use proptest::prelude::*;
@@ -54,6 +54,12 @@ fn endpoint<'a>(config: &'a Config, id: &str) -> &'a Endpoint {
     tenant(config).endpoints.get(id).unwrap()
 }
 
+fn http(endpoint: &Endpoint) -> &HttpTarget {
+    match &endpoint.target {
+        Target::Http(target) => target,
+    }
+}
+
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let (folder, config) = checked(
@@ -85,10 +91,8 @@ fn what_is_left_out_has_the_documented_default() {
     assert!(read_component(path, Digest::of(b"")).unwrap_err().contains("has changed"));
 
     let plain = endpoint(&config, "plain");
-    assert!(matches!(plain.target.signing, Signing::None));
-    assert!(
-        matches!(&endpoint(&config, "signed").target.signing, Signing::Standard(keys) if keys.len() == 1)
-    );
+    assert!(matches!(http(plain).signing, Signing::None));
+    assert!(matches!(&http(endpoint(&config, "signed")).signing, Signing::Standard(keys) if keys.len() == 1));
     assert!(
         plain
             .event_types
@@ -98,10 +102,10 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!((plain.format, plain.concurrency, plain.enabled), (Format::Data, 16, true));
     assert_eq!(plain.retry, RetryPolicy::standard());
     assert_eq!(
-        (plain.target.timeout, plain.target.connect_timeout),
+        (http(plain).timeout, http(plain).connect_timeout),
         (plain.retry.timeout, plain.retry.connect_timeout)
     );
-    assert!(plain.filters.is_empty() && plain.transformers.is_empty() && plain.target.headers.is_empty());
+    assert!(plain.filters.is_empty() && plain.transformers.is_empty() && http(plain).headers.is_empty());
 }
 
 #[test]
@@ -160,20 +164,21 @@ fn what_is_written_is_what_comes_out() {
 
     let endpoint = endpoint(&config, "a");
     assert_eq!(
-        endpoint.target.configured_url, "https://EXAMPLE.com:443/a",
+        http(endpoint).configured_url,
+        "https://EXAMPLE.com:443/a",
         "the IMS signature covers this text"
     );
-    assert_eq!(endpoint.target.url.as_str(), "https://example.com/a");
+    assert_eq!(http(endpoint).url.as_str(), "https://example.com/a");
     assert_eq!((endpoint.filters.len(), endpoint.transformers.len()), (1, 1));
     assert_eq!(
         (endpoint.format, endpoint.concurrency, endpoint.enabled),
         (Format::Ims { user_id: 7 }, 1, false)
     );
     assert!(
-        matches!(&endpoint.target.signing, Signing::Ims(key) if key.expose_secret() == "token-of-the-operator"),
+        matches!(&http(endpoint).signing, Signing::Ims(key) if key.expose_secret() == "token-of-the-operator"),
         "the first key signs"
     );
-    let header = &endpoint.target.headers["x-team"];
+    let header = &http(endpoint).headers["x-team"];
     assert!(header == "billing" && header.is_sensitive());
     let timeout = Duration::from_secs(2);
     let policy = RetryPolicy {

@@ -166,7 +166,8 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
         duration_ms: row.get::<_, i64>(2)?.unsigned_abs(),
         outcome,
         reason: row.get(4)?,
-        answer: status.map(|status| Answer { status, body: body.unwrap_or_default() }),
+        answer: (status.is_some() || body.is_some())
+            .then(|| Answer { status, body: body.unwrap_or_default() }),
         plugins: plugins.unwrap_or_default(),
     })
 }

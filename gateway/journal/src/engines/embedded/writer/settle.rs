@@ -103,7 +103,7 @@ pub(super) fn settle(
             i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),
             outcome_code(attempt.outcome),
             attempt.reason,
-            attempt.answer.as_ref().map(|answer| answer.status),
+            attempt.answer.as_ref().and_then(|answer| answer.status),
             attempt.answer.as_ref().map(|answer| answer.body.as_str()).filter(|body| !body.is_empty()),
             plugins,
         ])?;
@@ -149,6 +149,7 @@ const fn outcome_code(outcome: Outcome) -> u8 {
         Outcome::Retry => 1,
         Outcome::Rejected => 2,
         Outcome::Blocked => 3,
+        Outcome::Unknown => 4,
     }
 }
 

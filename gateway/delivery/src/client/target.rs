@@ -1,29 +1,14 @@
 //! Where a request goes and how it is signed: what the configuration says of an endpoint, checked.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use hookweir_model::{Answer, EventId, Outcome, Shaped, Success};
+use hookweir_model::Success;
 use http::HeaderMap;
-use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::sign::Key;
-
-/// What `delivery` may dial. Private, loopback, metadata and other special addresses are refused unless listed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EgressPolicy {
-    /// Ranges that are allowed although they are special.
-    pub allow_cidrs: Vec<IpNet>,
-    /// Ports that are allowed; empty: any.
-    pub allow_ports: Vec<u16>,
-    /// The name servers to ask; empty: those of the system.
-    pub nameservers: Vec<SocketAddr>,
-    /// The gateway's own listeners, never a target.
-    pub own_addresses: Vec<SocketAddr>,
-}
 
 /// A receiver of signed HTTP requests.
 ///
@@ -63,31 +48,6 @@ pub enum Signing {
     Standard(Vec<Key>),
     /// `X-ICE-TIMESTAMP` and `X-ICE-SIGNATURE` of Alibaba's IMS. It covers URL, time and key, not the body.
     Ims(SecretString),
-}
-
-/// One request to make.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    pub event: &'a EventId,
-    /// From 1.
-    pub attempt: u32,
-    pub shaped: &'a Shaped,
-    /// The W3C trace context to pass on.
-    pub traceparent: Option<&'a str>,
-}
-
-/// How the attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    pub outcome: Outcome,
-    /// What went wrong, fit for the tenant.
-    pub reason: Option<String>,
-    pub answer: Option<Answer>,
-    pub duration: Duration,
-    /// The receiver's `Retry-After` on 429 and 503.
-    pub retry_after: Option<Duration>,
-    /// The receiver said 410: it wants no more events.
-    pub gone: bool,
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! How an attempt at a broker ends.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookweir_model::{Answer, Outcome};
+use tokio::time::{Instant, timeout};
+
+use crate::Report;
+use crate::client::{span, tls_fault};
+
+/// Why a broker does not have a message, or may not have it. The reason is fit for the tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: String,
+}
+
+impl Fault {
+    /// The broker does not have it, and another attempt may bring it there.
+    pub(crate) fn retry(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Retry, reason: reason.into() }
+    }
+
+    /// The broker can never take this message.
+    pub(crate) fn rejected(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Rejected, reason: reason.into() }
+    }
+
+    /// The message was on its way when the answer was lost.
+    pub(crate) fn unknown(reason: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Unknown, reason: reason.into() }
+    }
+
+    /// The egress policy forbids the address.
+    pub(crate) fn blocked() -> Self {
+        Self { outcome: Outcome::Blocked, reason: "blocked address".to_owned() }
+    }
+
+    /// A connection that could not be made.
+    pub(crate) fn io(error: &io::Error) -> Self {
+        Self::retry(match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                "the broker's network can't be reached"
+            }
+            io::ErrorKind::TimedOut => "the broker can't be reached",
+            _ => "the connection was closed before the broker answered",
+        })
+    }
+
+    /// A TLS handshake that failed.
+    pub(crate) fn handshake(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => Self::retry(format!("TLS: {}", tls_fault(error))),
+            None => Self::io(error),
+        }
+    }
+}
+
+/// Whether a message may have reached the broker: it decides what a timeout means.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(AtomicBool);
+
+impl Progress {
+    /// Says that from here on bytes of the message may be on their way.
+    pub(crate) fn handed_over(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_handed_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes an attempt that ends by a deadline. `send` answers what the broker acknowledged.
+pub(crate) async fn attempt(
+    limit: Duration,
+    send: impl AsyncFnOnce(&Progress) -> Result<String, Fault>,
+) -> Report {
+    let started = Instant::now();
+    let progress = Progress::default();
+    let ended = match timeout(limit, send(&progress)).await {
+        Ok(ended) => ended,
+        Err(_) if progress.is_handed_over() => {
+            Err(Fault::unknown(format!("no acknowledgement within {}", span(limit))))
+        }
+        Err(_) => Err(Fault::retry(format!("no connection within {}", span(limit)))),
+    };
+    let (outcome, reason, answer) = match ended {
+        Ok(body) => (Outcome::Delivered, None, Some(Answer { status: None, body })),
+        Err(fault) => (fault.outcome, Some(fault.reason), None),
+    };
+    Report { outcome, reason, answer, duration: started.elapsed(), retry_after: None, gone: false }
+}

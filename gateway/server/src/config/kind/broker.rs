@@ -1,0 +1,103 @@
+//! What the kinds of queue have in common: the broker's address, whom its certificate must come from, a user with a
+//! password, and texts with places for an event's attributes.
+
+use std::sync::Arc;
+
+use hookweir_delivery::{Scheme, Server, Template, Trust, check_authority};
+use secrecy::SecretString;
+
+use super::{Common, url_fault};
+use crate::config::problem::{Fault, Report};
+use crate::config::secret;
+use crate::config::source::plain_reason;
+use crate::config::written::{Table, Value};
+
+/// A file of certificate authorities is small; more is another file.
+const MOST_CA_BYTES: u64 = 1 << 20;
+
+/// Reads a broker's address. What stands after its host is answered too, without its slash.
+pub(super) fn server<'a>(
+    value: &Value<'a>,
+    schemes: &[Scheme],
+    example: &str,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Option<(Server, &'a str)> {
+    let help = format!("write its address in quotes, such as {example:?}");
+    let text = value.text(&help, report)?;
+    // What stands before an '@' may be a password.
+    if text.contains('@') {
+        report.hide(value.place());
+        let help = "put them under `user` and `password`, each as { env = \"NAME\" } or { file = \"path\" }";
+        value.refuse(Fault::new("an address may not hold credentials", help), report);
+        return None;
+    }
+    let parsed = Server::parse(text, schemes, &common.outside.egress)
+        .map_err(|fault| url_fault(&fault, &format!("write it as {example}")));
+    value.take(parsed, report)
+}
+
+/// Reads `ca`, a file of certificate authorities, for a server that speaks TLS.
+pub(super) fn trust(table: &Table<'_>, server: &mut Server, common: &Common<'_>, report: &mut Report) {
+    let Some(value) = table.get("ca") else { return };
+    let help = "write the path of a PEM file, in quotes";
+    let Some(text) = value.text(help, report) else { return };
+    if server.tls.is_none() {
+        let help = "use the scheme that says TLS, or remove `ca`";
+        value.refuse_key(Fault::new("the address is one without TLS", help), report);
+        return;
+    }
+    let path = common.outside.resolve(value.place().file, text);
+    let pem = std::fs::metadata(&path)
+        .and_then(|found| if found.len() > MOST_CA_BYTES { Ok(Vec::new()) } else { std::fs::read(&path) });
+    let checked = match pem {
+        Ok(pem) => match check_authority(&pem) {
+            Ok(()) => Ok(Trust::Authority(Arc::from(pem))),
+            Err(fault) => Err(Fault::new(format!("{} can't be used: {fault}", path.display()), help)),
+        },
+        Err(error) => {
+            Err(Fault::new(format!("{} can't be read: {}", path.display(), plain_reason(&error)), help))
+        }
+    };
+    if let Some(trust) = value.take(checked, report) {
+        server.tls = Some(trust);
+    }
+}
+
+/// Reads `user` and `password`, which come together or not at all. A user's name is no secret and may stand in the
+/// configuration.
+pub(super) fn login(
+    table: &Table<'_>,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Option<(SecretString, SecretString)> {
+    let user = table.get("user").and_then(|value| match value.as_table() {
+        Some(_) => secret::secret(&value, common.outside, report),
+        None => value.text("write the user's name in quotes", report).map(SecretString::from),
+    });
+    let password = table.get("password").and_then(|value| secret::secret(&value, common.outside, report));
+    match (table.get("user"), table.get("password")) {
+        (Some(_), None) => {
+            table.need("password", &format!("a user has one: {}", secret::EXAMPLE), report);
+        }
+        (None, Some(_)) => {
+            table.need("user", "a password has one: add `user = \"name\"`", report);
+        }
+        _ => {}
+    }
+    user.zip(password)
+}
+
+/// Reads a text with places, such as "hooks.{tenant}.{type}".
+pub(super) fn template(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Template> {
+    let parse = |text: &str| {
+        Template::parse(text, common.tenant, common.endpoint).map_err(|fault| {
+            let sentence = fault.to_string();
+            match sentence.split_once(": ") {
+                Some((what, help)) => Fault::new(what, help),
+                None => Fault::new(sentence, "write a text such as \"hooks.{type}\""),
+            }
+        })
+    };
+    value.parsed(parse, "write a text in quotes, such as \"hooks.{type}\"", report)
+}

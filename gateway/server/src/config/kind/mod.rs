@@ -1,0 +1,59 @@
+//! The kinds of endpoints: each has keys of its own, beside those that all have.
+
+mod broker;
+mod http;
+
+use hookweir_delivery::Target;
+use hookweir_delivery::guard::UrlFault;
+use hookweir_model::RetryPolicy;
+
+use super::check::{Surroundings, not_yet};
+use super::problem::{Fault, Report};
+use super::written::Table;
+
+/// One kind, as `kind` names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    name: &'static str,
+    /// Its own keys.
+    pub keys: &'static [&'static str],
+    /// Reads them.
+    pub target: fn(&Table<'_>, &Common<'_>, &mut Report) -> Option<Target>,
+}
+
+/// What is known of an endpoint when its own keys are read.
+pub(super) struct Common<'a> {
+    /// As written: a name that can't be one is reported elsewhere.
+    pub tenant: &'a str,
+    pub endpoint: &'a str,
+    pub retry: &'a RetryPolicy,
+    pub outside: &'a Surroundings<'a>,
+}
+
+/// The first is meant where no kind is named.
+const KINDS: [Kind; 1] = [http::KIND];
+
+/// The kinds that are planned, and those that this binary was built without.
+const MISSING: [&str; 8] = ["pull", "smq", "nats", "rabbitmq", "redis", "kafka", "sqs", "mqtt"];
+
+/// Which kind an endpoint is of. The keys of a kind that is not known are not looked at.
+pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Kind> {
+    let Some(value) = table.get("kind") else { return KINDS.first().copied() };
+    let here = KINDS.iter().map(|kind| (kind.name, Some(*kind)));
+    let words: Vec<(&str, Option<Kind>)> = here.chain(MISSING.iter().map(|name| (*name, None))).collect();
+    let found = value.one_of(&words, report)?;
+    if found.is_none() {
+        let help = "leave the endpoint out, or write kind = \"http\"";
+        value.refuse(not_yet("this kind of endpoint", help), report);
+    }
+    found
+}
+
+/// The guard's sentence, which says what is wrong before its colon and what to do after it.
+fn url_fault(fault: &UrlFault, otherwise: &str) -> Fault {
+    let sentence = fault.to_string();
+    match sentence.split_once(": ") {
+        Some((what, help)) => Fault::new(what, help),
+        None => Fault::new(sentence, otherwise),
+    }
+}
