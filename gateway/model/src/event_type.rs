@@ -104,6 +104,11 @@ impl TypePattern {
         }
     }
 
+    /// The pattern of all types, `**`.
+    pub fn everything() -> Self {
+        Self { text: "**".to_owned(), segments: vec![Segment::Rest] }
+    }
+
     pub fn matches(&self, event_type: &EventType) -> bool {
         let mut names = event_type.as_str().split('.');
         for segment in &self.segments {
@@ -115,6 +120,19 @@ impl TypePattern {
             }
         }
         names.next().is_none()
+    }
+
+    /// A type that it matches, with a word in place of each star.
+    pub fn example(&self) -> EventType {
+        let named = |word: &str| {
+            let name = |segment: &Segment| match segment {
+                Segment::Exact(name) => name.clone(),
+                Segment::One | Segment::Rest => word.to_owned(),
+            };
+            self.segments.iter().map(name).collect::<Vec<_>>().join(".")
+        };
+        // No longer than the pattern, so that it is a type.
+        EventType::new(&named("sample")).unwrap_or_else(|_| EventType(named("x").into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -160,6 +178,24 @@ mod tests {
         ] {
             let matched = TypePattern::parse(pattern).unwrap().matches(&EventType::new(name).unwrap());
             assert_eq!(matched, wanted, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_an_example_that_it_matches() {
+        let long = format!("{}*", "a.".repeat(127));
+        for (pattern, wanted) in [
+            ("order.created", "order.created"),
+            ("order.*", "order.sample"),
+            ("*.created", "sample.created"),
+            ("order.**", "order.sample"),
+            ("*", "sample"),
+            (&long, &long.replace('*', "x")),
+        ] {
+            let pattern = TypePattern::parse(pattern).unwrap();
+            let example = pattern.example();
+            assert_eq!(example.as_str(), wanted);
+            assert!(pattern.matches(&example) && EventType::new(wanted).is_ok(), "{wanted}");
         }
     }
 

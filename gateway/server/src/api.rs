@@ -142,6 +142,43 @@ pub(crate) struct DisabledView {
     pub at: String,
 }
 
+/// What became of a sample that was sent to an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    /// The sample's id; the journal does not know it.
+    pub id: EventId,
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    pub result: ProbeResult,
+    /// Why it was not sent.
+    pub reason: Option<String>,
+    /// What was sent.
+    pub content: Option<ProbeContent>,
+    /// What the receiver said.
+    pub attempt: Option<AttemptView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ProbeResult {
+    /// An attempt was made, which tells how it ended.
+    Sent,
+    /// A filter dropped it.
+    Filtered,
+    /// A plugin or the format could make nothing of it.
+    Failed,
+    /// A plugin of the endpoint is paused or has no component.
+    Waits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProbeContent {
+    pub content_type: String,
+    pub headers: Vec<(String, String)>,
+    pub data: Option<String>,
+    pub data_base64: Option<String>,
+}
+
 /// Asks for a recovery: `since` is RFC 3339.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,14 +209,13 @@ impl From<&Event> for EventView {
 
 impl EventDetail {
     pub(crate) fn new(event: &Event, deliveries: Vec<DeliveryView>) -> Self {
-        let text = std::str::from_utf8(&event.data).ok().map(str::to_owned);
-        let base64 = text.is_none().then(|| BASE64.encode(&event.data));
+        let (data, data_base64) = text_or_base64(&event.data);
         Self {
             event: event.into(),
             attributes: event.attributes.clone(),
             ordering_key: event.ordering_key.clone(),
-            data: text,
-            data_base64: base64,
+            data,
+            data_base64,
             deliveries,
         }
     }
@@ -218,6 +254,13 @@ impl From<&Disabled> for DisabledView {
     fn from(disabled: &Disabled) -> Self {
         Self { reason: disabled.reason.clone(), at: disabled.at.to_string() }
     }
+}
+
+/// Exact data: as text where it is UTF-8, else in base64.
+pub(crate) fn text_or_base64(data: &[u8]) -> (Option<String>, Option<String>) {
+    let text = std::str::from_utf8(data).ok().map(str::to_owned);
+    let base64 = text.is_none().then(|| BASE64.encode(data));
+    (text, base64)
 }
 
 /// RFC 3339 text of an optional time.

@@ -127,6 +127,7 @@ impl App {
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
             plugins: Arc::clone(&plugins),
+            host: Arc::clone(&host),
             uploads: Arc::default(),
             metrics,
         };
@@ -179,6 +180,7 @@ impl App {
             },
             self.dispatcher.drain(GRACE)
         );
+        self.live.load().outlets.close().await;
         self.journal.close().await;
         self.host.close();
     }

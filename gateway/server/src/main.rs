@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod operational;
 mod plugins;
+mod probe;
 mod problem;
 mod retry;
 mod settle;

@@ -40,21 +40,42 @@ pub(crate) async fn shape(
     endpoint: &Endpoint,
     event: &Arc<Event>,
 ) -> Shaping {
-    let (verdict, calls) = if endpoint.chain.steps.is_empty() {
-        (Verdict::Keep(None), Vec::new())
-    } else {
-        let job = Job {
-            tenant: event.tenant.clone(),
-            event: Arc::clone(event),
-            steps: Arc::clone(&endpoint.chain.steps),
-        };
-        let ran = host.run(job).await;
-        (ran.verdict, ran.calls)
-    };
+    let (verdict, calls) = run(host, endpoint, event).await;
     for call in &calls {
         metrics.plugin(&event.tenant, &call.plugin, call.micros);
     }
+    if let Verdict::Fault(fault) = &verdict {
+        metrics.plugin_failed(&event.tenant, &fault.plugin, fault.kind.as_str());
+    }
     let (heard, paused) = hear(endpoint, &calls, &verdict);
+    let result = if heard == Some(Heard::Late) { Shape::Waits } else { result(endpoint, event, verdict) };
+    Shaping { result, calls, paused }
+}
+
+/// What an event would become. Nobody is told how the plugins fared.
+pub(crate) async fn preview(
+    host: &Host,
+    endpoint: &Endpoint,
+    event: &Arc<Event>,
+) -> (Shape, Vec<PluginCall>) {
+    let (verdict, calls) = run(host, endpoint, event).await;
+    (result(endpoint, event, verdict), calls)
+}
+
+async fn run(host: &Host, endpoint: &Endpoint, event: &Arc<Event>) -> (Verdict, Vec<PluginCall>) {
+    if endpoint.chain.steps.is_empty() {
+        return (Verdict::Keep(None), Vec::new());
+    }
+    let job = Job {
+        tenant: event.tenant.clone(),
+        event: Arc::clone(event),
+        steps: Arc::clone(&endpoint.chain.steps),
+    };
+    let ran = host.run(job).await;
+    (ran.verdict, ran.calls)
+}
+
+fn result(endpoint: &Endpoint, event: &Event, verdict: Verdict) -> Shape {
     let content = match verdict {
         Verdict::Keep(Some(made)) => {
             Shaped { content_type: made.content_type, headers: made.headers, body: made.data }
@@ -63,20 +84,14 @@ pub(crate) async fn shape(
             Shaped { content_type: event.content_type.clone(), headers: Vec::new(), body: event.data.clone() }
         }
         Verdict::Drop { plugin, digest, reason } => {
-            let reason = format!("{plugin} (sha256 {}): {reason}", digest.short());
-            return Shaping { result: Shape::Filtered(reason), calls, paused };
+            return Shape::Filtered(format!("{plugin} (sha256 {}): {reason}", digest.short()));
         }
-        Verdict::Fault(fault) => {
-            metrics.plugin_failed(&event.tenant, &fault.plugin, fault.kind.as_str());
-            let result = if heard == Some(Heard::Late) { Shape::Waits } else { failed(&fault) };
-            return Shaping { result, calls, paused };
-        }
+        Verdict::Fault(fault) => return failed(&fault),
     };
-    let result = match format::wrap(endpoint.settings.format, event, content) {
+    match format::wrap(endpoint.settings.format, event, content) {
         Ok(shaped) => Shape::Ready(shaped),
         Err(error) => Shape::Failed(error.to_string()),
-    };
-    Shaping { result, calls, paused }
+    }
 }
 
 /// Tells each plugin's watch how its calls went: what it says of the fault, if there was one, and whether the plugin

@@ -1,7 +1,8 @@
 //! The shipped plugins in a gateway: events are kept, dropped with a reason, and transformed.
 
-use hookweir_tests::{Gateway, KEY, Receiver, Reply, endpoint, plugin, tenant};
+use hookweir_tests::{Gateway, KEY, Receiver, Reply, binary, endpoint, plugin, run, tenant};
 use serde_json::Value;
+use tokio::process::Command;
 
 fn plugins() -> String {
     let (keep_above, to_slack) = (plugin("keep-above"), plugin("to-slack"));
@@ -61,6 +62,57 @@ async fn events_are_kept_dropped_and_transformed() {
         }
     }
     assert_eq!(receiver.count(), 2, "what a filter drops is not sent");
+}
+
+#[tokio::test]
+async fn a_sample_goes_the_way_of_an_event_and_leaves_no_trace() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let lines = "event_types = [\"order.*\"]\nfilters = [\"keep-above\"]\ntransformers = [\"to-slack\"]";
+    let config = tenant("acme", KEY)
+        + &plugins()
+        + &format!(
+            "[tenants.acme.plugins.misled]\nfile = \"{}\"\nconfig = {{ field = \"\", minimum = 1 }}\n",
+            plugin("keep-above").display()
+        )
+        + &endpoint("acme", "misled", &receiver.url("/misled"), "filters = [\"misled\"]")
+        + &endpoint("acme", "slack", &receiver.url("/slack"), lines)
+        + &endpoint("acme", "broken", "http://127.0.0.1:1/", "enabled = false");
+    let gateway = Gateway::start(config).await;
+    let url = format!("http://{}", gateway.admin_address());
+    let test = async |endpoint: &str, more: &[&str]| {
+        let mut command = Command::new(binary());
+        let args = ["endpoint", "test", "--tenant", "acme", "--admin", &url, endpoint];
+        run(command.env_clear().args(args).args(more), b"").await
+    };
+
+    let data = r#"{"order": {"total": 120}}"#;
+    let sent = test("slack", &["--data", data, "--json"]).await.expect(0);
+    let probe: Value = serde_json::from_str(&sent.stdout).expect("JSON");
+    let request = receiver.wait_for(1).await.remove(0);
+    assert_eq!((&probe["result"], &probe["type"]), (&"sent".into(), &"order.sample".into()), "{probe}");
+    assert_eq!(probe["attempt"]["answer"]["status"], 200, "{probe}");
+    assert_eq!(probe["attempt"]["plugins"].as_array().map(Vec::len), Some(2), "{probe}");
+    assert_eq!(probe["content"]["data"].as_str().map(str::as_bytes), Some(&request.body[..]), "{probe}");
+    assert_eq!(probe["id"], request.event());
+
+    let dropped = test("slack", &["--data", r#"{"order": {"total": 1}}"#]).await.expect(1);
+    assert!(dropped.stdout.contains("result    filtered\n    keep-above"), "{dropped:?}");
+    let failed = test("misled", &["--type", "user.created"]).await.expect(1);
+    assert!(failed.stdout.contains("result    failed\n    plugin misled"), "{failed:?}");
+    let refused = test("broken", &[]).await.expect(1);
+    assert!(refused.stdout.contains("result    retry\n    connection refused"), "{refused:?}");
+
+    let admin = gateway.admin();
+    assert_eq!(receiver.count(), 1);
+    assert!(admin.list("/v1/tenants/acme/events").await.is_empty(), "the journal knows of no sample");
+    for endpoint in admin.list("/v1/tenants/acme/endpoints").await {
+        assert!(endpoint["failing_since"].is_null(), "{endpoint}");
+    }
+    let test = "/v1/tenants/acme/endpoints/slack/test";
+    for body in ["[]", r#"{"type": "a..b"}"#, r#"{"typ": "a.b"}"#, "{"] {
+        admin.post(test, body).await.expect(400);
+    }
+    admin.post("/v1/tenants/acme/endpoints/none/test", "").await.expect(404);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Tenants and their endpoints: list, get, enable, disable, recover.
+//! Tenants and their endpoints: list, get, enable, disable, recover, test.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::access::{Scope, Tenant};
 use super::{Admin, ok};
 use crate::api;
 use crate::live::Endpoint;
+use crate::probe;
 use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +120,21 @@ pub(super) async fn recover(
     let deliveries = admin.journal.requeue(selection).await?;
     admin.dispatcher.wake(&endpoint.key);
     Ok(ok(&api::Requeued { deliveries }))
+}
+
+/// Sends a sample, and answers what the receiver said to it.
+pub(super) async fn test(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    Path(path): Path<EndpointPath>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let endpoint = path.find(&admin, &tenant)?;
+    let sample = if body.is_empty() { Ok(probe::Sample::default()) } else { serde_json::from_slice(&body) };
+    let sample = sample.map_err(|error| {
+        Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
+    })?;
+    Ok(ok(&probe::probe(&admin.live.load_full(), &admin.host, &endpoint, sample).await))
 }
 
 async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {

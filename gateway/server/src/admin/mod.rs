@@ -19,6 +19,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hookweir_host::Host;
 use hookweir_journal::Journal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ pub(crate) struct Admin {
     pub journal: Arc<dyn Journal>,
     pub dispatcher: Dispatcher,
     pub plugins: Arc<Plugins>,
+    pub host: Arc<Host>,
     pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
 }
@@ -56,6 +58,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
         .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
         .route("/endpoints/{endpoint}/recover", post(endpoints::recover))
+        .route("/endpoints/{endpoint}/test", post(endpoints::test))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{plugin}", get(plugins::get).put(plugins::put))
         .route("/plugins/{plugin}/rollback", post(plugins::rollback))

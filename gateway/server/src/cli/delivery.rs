@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 
 use super::client::{AdminArgs, Client};
 use super::when::When;
-use super::{Exit, Paging, TenantArg, show};
+use super::{Exit, Paging, TenantArg, attempt, show};
 use crate::api::{AttemptView, DeliveryDetail, DeliveryView, List};
 
 #[derive(Debug, clap::Subcommand)]
@@ -193,32 +193,7 @@ fn step(attempt: &AttemptView, previous: Option<&AttemptView>) -> String {
         );
     }
     text.push('\n');
-    if let Some(reason) = &attempt.reason {
-        let _ = writeln!(text, "    {}", show::escaped(reason));
-    }
-    for call in &attempt.plugins {
-        let _ = writeln!(
-            text,
-            "    {} {} ({}) took {} us",
-            call.role.as_str(),
-            call.plugin,
-            call.digest.short(),
-            call.micros
-        );
-        text.push_str(&show::block(&call.log, "      | "));
-    }
-    if let Some(answer) = &attempt.answer {
-        // The reason of a failure tells the status already.
-        if attempt.reason.is_none() || !answer.body.is_empty() {
-            let _ = match answer.status {
-                Some(status) => writeln!(text, "    answer {status}"),
-                None => writeln!(text, "    acknowledged"),
-            };
-        }
-        if !answer.body.is_empty() {
-            text.push_str(&show::data(answer.body.as_bytes(), "      | "));
-        }
-    }
+    text.push_str(&attempt::details(attempt));
     text
 }
 

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use hookweir_model::{EndpointId, Status};
+use hookweir_model::{EndpointId, EventType, Outcome, Status};
 use reqwest::header::HeaderMap;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::client::{AdminArgs, Client};
-use super::{Exit, TenantArg, show};
-use crate::api::{EndpointView, List};
+use super::{Exit, TenantArg, attempt, input, show};
+use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -19,6 +21,15 @@ pub(crate) enum Command {
     Enable(One),
     /// Switch an endpoint off; its deliveries wait until it is on again
     Disable(One),
+    /// Send a sample to an endpoint and show what was sent and what the receiver or broker answered
+    #[command(after_help = "\
+The sample goes through the endpoint's plugins and its format, and is sent once. It is no event of the gateway: it is not
+kept, and its end counts for nothing. The command fails unless the receiver took it.
+
+Examples:
+  hookweir endpoint test --tenant acme billing
+  hookweir endpoint test --tenant acme billing --type invoice.paid --data '{\"total\": 120}'")]
+    Test(TestArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,12 +50,25 @@ pub(crate) struct One {
     admin: AdminArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct TestArgs {
+    /// The sample's type [default: one that the endpoint is sent]
+    #[arg(long = "type", value_name = "TYPE", value_parser = input::event_type)]
+    event_type: Option<EventType>,
+    /// The sample's data: JSON
+    #[arg(long, value_name = "JSON", value_parser = input::json)]
+    data: Option<Box<RawValue>>,
+    #[command(flatten)]
+    one: One,
+}
+
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(args).await,
         Command::Get(args) => get(args).await,
         Command::Enable(args) => switch(args, "enable", "enabled").await,
         Command::Disable(args) => switch(args, "disable", "disabled").await,
+        Command::Test(args) => test(args).await,
     }
 }
 
@@ -80,6 +104,61 @@ async fn switch(args: One, verb: &str, done: &str) -> anyhow::Result<Exit> {
         show::print(&format!("{} is {done}\n", args.endpoint))?;
     }
     Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct Sample<'a> {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    event_type: Option<&'a EventType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+async fn test(args: TestArgs) -> anyhow::Result<Exit> {
+    let TestArgs { event_type, data, one } = args;
+    let sample = Sample { event_type: event_type.as_ref(), data: data.as_deref() };
+    let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str(), "test"];
+    let body = serde_json::to_string(&sample)?;
+    let answer = Client::admin(&one.admin)?.post(&path, HeaderMap::new(), Some(body)).await?;
+    let probe: Probe = answer.read()?;
+    if one.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else {
+        show::print(&told(&one.endpoint, &probe))?;
+    }
+    let took = |attempt: &AttemptView| attempt.outcome == Outcome::Delivered;
+    Ok(if probe.attempt.as_ref().is_some_and(took) { Exit::Done } else { Exit::Failed })
+}
+
+/// What became of a sample, in the order in which it happened.
+fn told(endpoint: &EndpointId, probe: &Probe) -> String {
+    let mut text = format!("{} ({}) to {endpoint}\n", probe.id, probe.event_type);
+    if let Some(content) = &probe.content {
+        let _ = writeln!(text, "  sent      {}", show::escaped(&content.content_type));
+        for (name, value) in &content.headers {
+            let _ = writeln!(text, "            {}: {}", show::escaped(name), show::escaped(value));
+        }
+        match (&content.data, &content.data_base64) {
+            (Some(data), _) => text.push_str(&show::data(data.as_bytes(), "    | ")),
+            (None, Some(base64)) => text.push_str(&show::data(base64.as_bytes(), "    base64 | ")),
+            (None, None) => {}
+        }
+    }
+    let result = match (probe.result, &probe.attempt) {
+        (ProbeResult::Sent, Some(attempt)) => attempt.outcome.as_str(),
+        (ProbeResult::Sent, None) => "sent",
+        (ProbeResult::Filtered, _) => "filtered",
+        (ProbeResult::Failed, _) => "failed",
+        (ProbeResult::Waits, _) => "waits",
+    };
+    let _ = writeln!(text, "  result    {result}");
+    if let Some(reason) = &probe.reason {
+        let _ = writeln!(text, "    {}", show::escaped(reason));
+    }
+    if let Some(attempt) = &probe.attempt {
+        text.push_str(&attempt::details(attempt));
+    }
+    text
 }
 
 /// What a person looks for first: whether it is sent events, and if not, why.

@@ -45,10 +45,10 @@ pub(crate) struct SendArgs {
     #[command(flatten)]
     tenant: TenantArg,
     /// What kind of event it is, a dotted name such as order.created
-    #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = input::event_type)]
     event_type: EventType,
     /// The event's data: JSON
-    #[arg(long, value_name = "JSON", value_parser = json)]
+    #[arg(long, value_name = "JSON", value_parser = input::json)]
     data: Option<Box<RawValue>>,
     /// The file that holds the event's data: JSON
     #[arg(long, value_name = "FILE")]
@@ -102,15 +102,6 @@ pub(crate) struct GetArgs {
     event: EventId,
     #[command(flatten)]
     admin: AdminArgs,
-}
-
-fn event_type(text: &str) -> Result<EventType, String> {
-    EventType::new(text).map_err(|fault| fault.to_string())
-}
-
-fn json(text: &str) -> Result<Box<RawValue>, String> {
-    RawValue::from_string(text.to_owned())
-        .map_err(|fault| format!("this is not JSON ({fault}): text must be quoted too, as in '\"hello\"'"))
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
@@ -267,7 +258,7 @@ mod tests {
     #[test]
     fn the_native_form_holds_the_data_as_given() {
         let text = r#"{"b":1.500, "b":1e400,"a":"\u0041é" , "z":12345678901234567890123}"#;
-        let data = json(&format!(" {text}\n")).unwrap();
+        let data = input::json(&format!(" {text}\n")).unwrap();
         let event_type = EventType::new("order.created").unwrap();
         let native =
             Native { event_type: &event_type, id: None, source: Some("/a\"b"), subject: None, data: &data };
@@ -280,7 +271,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_refused_with_a_hint() {
         for bad in ["", "hello", "{", "{} {}", "\u{feff}{}", "NaN"] {
-            let fault = json(bad).expect_err(bad);
+            let fault = input::json(bad).expect_err(bad);
             assert!(fault.contains("quoted"), "{fault}");
         }
     }

@@ -1,9 +1,11 @@
-//! Where a command reads data and secrets from: a file, or standard input.
+//! Where a command reads data and secrets from: a file, standard input or its arguments.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use hookweir_model::EventType;
+use serde_json::value::RawValue;
 
 /// More than any listener takes; a path such as `/dev/zero` must not fill the memory.
 const MOST: u64 = 64 << 20;
@@ -28,4 +30,15 @@ fn bounded(source: impl std::io::Read) -> anyhow::Result<Vec<u8>> {
     source.take(MOST + 1).read_to_end(&mut bytes)?;
     anyhow::ensure!(bytes.len() as u64 <= MOST, "it is longer than {} MiB", MOST >> 20);
     Ok(bytes)
+}
+
+/// An argument that names an event type.
+pub(super) fn event_type(text: &str) -> Result<EventType, String> {
+    EventType::new(text).map_err(|fault| fault.to_string())
+}
+
+/// An argument that is JSON.
+pub(super) fn json(text: &str) -> Result<Box<RawValue>, String> {
+    RawValue::from_string(text.to_owned())
+        .map_err(|fault| format!("this is not JSON ({fault}): text must be quoted too, as in '\"hello\"'"))
 }

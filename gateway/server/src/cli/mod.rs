@@ -4,6 +4,7 @@
 //! that another client could not. Only `serve`, `demo` and `bench` bring a gateway up, and only `check` and `serve`
 //! read its configuration.
 
+mod attempt;
 mod bench;
 mod check;
 mod client;

@@ -74,7 +74,7 @@ pub(super) fn endpoint(
 }
 
 fn every_type() -> Vec<TypePattern> {
-    TypePattern::parse("**").into_iter().collect()
+    vec![TypePattern::everything()]
 }
 
 fn event_types(value: &Value<'_>, report: &mut Report) -> Vec<TypePattern> {
