@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use self::fault::Fault;
-pub(crate) use self::fault::{span, tls as tls_fault};
+pub(crate) use self::fault::{find, span, tls as tls_fault};
 pub use self::target::{HttpTarget, Signing};
 use crate::backend::Backend;
 use crate::guard;

@@ -23,6 +23,7 @@ pub use attempt::{Report, Request};
 pub use backend::{Backend, Outlets, Target};
 pub use client::{Error, HttpClient, HttpTarget, Signing};
 pub use policy::EgressPolicy;
+pub use queue::nats::{NatsLogin, NatsTarget};
 pub use queue::{InvalidTemplate, Template};
 pub use server::{Scheme, Server, Trust};
 pub use tls::{InvalidAuthority, check_authority};

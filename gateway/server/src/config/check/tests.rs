@@ -57,6 +57,7 @@ fn endpoint<'a>(config: &'a Config, id: &str) -> &'a Endpoint {
 fn http(endpoint: &Endpoint) -> &HttpTarget {
     match &endpoint.target {
         Target::Http(target) => target,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod broker;
 mod http;
+mod nats;
 
 use hookweir_delivery::Target;
 use hookweir_delivery::guard::UrlFault;
@@ -31,10 +32,10 @@ pub(super) struct Common<'a> {
 }
 
 /// The first is meant where no kind is named.
-const KINDS: [Kind; 1] = [http::KIND];
+const KINDS: [Kind; 2] = [http::KIND, nats::KIND];
 
 /// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 8] = ["pull", "smq", "nats", "rabbitmq", "redis", "kafka", "sqs", "mqtt"];
+const MISSING: [&str; 7] = ["pull", "smq", "rabbitmq", "redis", "kafka", "sqs", "mqtt"];
 
 /// Which kind an endpoint is of. The keys of a kind that is not known are not looked at.
 pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Kind> {
