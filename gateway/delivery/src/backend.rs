@@ -25,6 +25,7 @@ use hookweir_model::Timestamp;
 
 use crate::network::Network;
 use crate::queue::nats::{Nats, NatsTarget};
+use crate::queue::redis::{Redis, RedisTarget};
 use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
 
 /// One way out.
@@ -49,6 +50,7 @@ pub trait Backend: Send + Sync {
 pub enum Target {
     Http(HttpTarget),
     Nats(NatsTarget),
+    Redis(RedisTarget),
 }
 
 impl Target {
@@ -57,6 +59,7 @@ impl Target {
         match self {
             Self::Http(_) => "http",
             Self::Nats(_) => "nats",
+            Self::Redis(_) => "redis",
         }
     }
 
@@ -65,6 +68,7 @@ impl Target {
         match self {
             Self::Http(target) => target.configured_url.clone(),
             Self::Nats(target) => format!("{} {}", list(&target.servers), target.subject.as_str()),
+            Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
         }
     }
 }
@@ -80,6 +84,7 @@ pub struct Outlets {
 struct Ways {
     http: HttpClient,
     nats: Nats,
+    redis: Redis,
 }
 
 impl Outlets {
@@ -87,7 +92,11 @@ impl Outlets {
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
         let network = Network::new(policy, tls::system_roots())?;
-        let ways = Ways { nats: Nats::over(network.clone()), http: HttpClient::over(network)? };
+        let ways = Ways {
+            nats: Nats::over(network.clone()),
+            redis: Redis::over(network.clone()),
+            http: HttpClient::over(network)?,
+        };
         Ok(Self { ways: Arc::new(ways) })
     }
 
@@ -96,14 +105,16 @@ impl Outlets {
         match target {
             Target::Http(target) => self.ways.http.send(target, request, now).await,
             Target::Nats(target) => self.ways.nats.send(target, request, now).await,
+            Target::Redis(target) => self.ways.redis.send(target, request, now).await,
         }
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        let Ways { http, nats } = &*self.ways;
+        let Ways { http, nats, redis } = &*self.ways;
         http.close().await;
         nats.close().await;
+        redis.close().await;
     }
 }
 

@@ -4,6 +4,7 @@
 mod fault;
 pub(crate) mod nats;
 mod pool;
+pub(crate) mod redis;
 mod template;
 
 use secrecy::{ExposeSecret as _, SecretString};
