@@ -25,6 +25,7 @@ use hookweir_model::Timestamp;
 
 use crate::network::Network;
 use crate::queue::nats::{Nats, NatsTarget};
+use crate::queue::rabbitmq::{RabbitMq, RabbitMqTarget};
 use crate::queue::redis::{Redis, RedisTarget};
 use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
 
@@ -50,6 +51,7 @@ pub trait Backend: Send + Sync {
 pub enum Target {
     Http(HttpTarget),
     Nats(NatsTarget),
+    RabbitMq(RabbitMqTarget),
     Redis(RedisTarget),
 }
 
@@ -59,6 +61,7 @@ impl Target {
         match self {
             Self::Http(_) => "http",
             Self::Nats(_) => "nats",
+            Self::RabbitMq(_) => "rabbitmq",
             Self::Redis(_) => "redis",
         }
     }
@@ -68,6 +71,9 @@ impl Target {
         match self {
             Self::Http(target) => target.configured_url.clone(),
             Self::Nats(target) => format!("{} {}", list(&target.servers), target.subject.as_str()),
+            Self::RabbitMq(target) => {
+                format!("{} {} {}", target.server, target.exchange, target.routing_key.as_str())
+            }
             Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
         }
     }
@@ -84,6 +90,7 @@ pub struct Outlets {
 struct Ways {
     http: HttpClient,
     nats: Nats,
+    rabbitmq: RabbitMq,
     redis: Redis,
 }
 
@@ -94,6 +101,7 @@ impl Outlets {
         let network = Network::new(policy, tls::system_roots())?;
         let ways = Ways {
             nats: Nats::over(network.clone()),
+            rabbitmq: RabbitMq::over(network.clone()),
             redis: Redis::over(network.clone()),
             http: HttpClient::over(network)?,
         };
@@ -105,15 +113,17 @@ impl Outlets {
         match target {
             Target::Http(target) => self.ways.http.send(target, request, now).await,
             Target::Nats(target) => self.ways.nats.send(target, request, now).await,
+            Target::RabbitMq(target) => self.ways.rabbitmq.send(target, request, now).await,
             Target::Redis(target) => self.ways.redis.send(target, request, now).await,
         }
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        let Ways { http, nats, redis } = &*self.ways;
+        let Ways { http, nats, rabbitmq, redis } = &*self.ways;
         http.close().await;
         nats.close().await;
+        rabbitmq.close().await;
         redis.close().await;
     }
 }

@@ -24,6 +24,7 @@ pub use backend::{Backend, Outlets, Target};
 pub use client::{Error, HttpClient, HttpTarget, Signing};
 pub use policy::EgressPolicy;
 pub use queue::nats::{NatsLogin, NatsTarget};
+pub use queue::rabbitmq::RabbitMqTarget;
 pub use queue::redis::RedisTarget;
 pub use queue::{InvalidTemplate, Template};
 pub use server::{Scheme, Server, Trust};

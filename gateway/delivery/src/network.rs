@@ -87,7 +87,7 @@ impl Network {
     }
 
     /// How TLS is spoken with a server; `None` where it is not.
-    fn client_config(&self, server: &Server) -> Result<Option<Arc<ClientConfig>>, Fault> {
+    pub(crate) fn client_config(&self, server: &Server) -> Result<Option<Arc<ClientConfig>>, Fault> {
         match &server.tls {
             None => Ok(None),
             Some(Trust::System) => Ok(Some(Arc::clone(&self.tls))),

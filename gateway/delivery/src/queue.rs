@@ -4,6 +4,7 @@
 mod fault;
 pub(crate) mod nats;
 mod pool;
+pub(crate) mod rabbitmq;
 pub(crate) mod redis;
 mod template;
 

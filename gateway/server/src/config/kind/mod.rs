@@ -3,6 +3,7 @@
 mod broker;
 mod http;
 mod nats;
+mod rabbitmq;
 mod redis;
 
 use hookweir_delivery::Target;
@@ -33,10 +34,10 @@ pub(super) struct Common<'a> {
 }
 
 /// The first is meant where no kind is named.
-const KINDS: [Kind; 3] = [http::KIND, nats::KIND, redis::KIND];
+const KINDS: [Kind; 4] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND];
 
 /// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 6] = ["pull", "smq", "rabbitmq", "kafka", "sqs", "mqtt"];
+const MISSING: [&str; 5] = ["pull", "smq", "kafka", "sqs", "mqtt"];
 
 /// Which kind an endpoint is of. The keys of a kind that is not known are not looked at.
 pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Kind> {
