@@ -27,6 +27,7 @@ use crate::network::Network;
 use crate::queue::nats::{Nats, NatsTarget};
 use crate::queue::rabbitmq::{RabbitMq, RabbitMqTarget};
 use crate::queue::redis::{Redis, RedisTarget};
+use crate::queue::smq::{Smq, SmqTarget};
 use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
 
 /// One way out.
@@ -53,6 +54,7 @@ pub enum Target {
     Nats(NatsTarget),
     RabbitMq(RabbitMqTarget),
     Redis(RedisTarget),
+    Smq(SmqTarget),
 }
 
 impl Target {
@@ -63,6 +65,7 @@ impl Target {
             Self::Nats(_) => "nats",
             Self::RabbitMq(_) => "rabbitmq",
             Self::Redis(_) => "redis",
+            Self::Smq(_) => "smq",
         }
     }
 
@@ -75,6 +78,7 @@ impl Target {
                 format!("{} {} {}", target.server, target.exchange, target.routing_key.as_str())
             }
             Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
+            Self::Smq(target) => format!("{} {}", target.url.origin().ascii_serialization(), target.queue),
         }
     }
 }
@@ -92,6 +96,7 @@ struct Ways {
     nats: Nats,
     rabbitmq: RabbitMq,
     redis: Redis,
+    smq: Smq,
 }
 
 impl Outlets {
@@ -99,11 +104,13 @@ impl Outlets {
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
         let network = Network::new(policy, tls::system_roots())?;
+        let http = HttpClient::over(network.clone())?;
         let ways = Ways {
             nats: Nats::over(network.clone()),
             rabbitmq: RabbitMq::over(network.clone()),
             redis: Redis::over(network.clone()),
-            http: HttpClient::over(network)?,
+            smq: Smq::over(http.clone()),
+            http,
         };
         Ok(Self { ways: Arc::new(ways) })
     }
@@ -115,16 +122,18 @@ impl Outlets {
             Target::Nats(target) => self.ways.nats.send(target, request, now).await,
             Target::RabbitMq(target) => self.ways.rabbitmq.send(target, request, now).await,
             Target::Redis(target) => self.ways.redis.send(target, request, now).await,
+            Target::Smq(target) => self.ways.smq.send(target, request, now).await,
         }
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        let Ways { http, nats, rabbitmq, redis } = &*self.ways;
+        let Ways { http, nats, rabbitmq, redis, smq } = &*self.ways;
         http.close().await;
         nats.close().await;
         rabbitmq.close().await;
         redis.close().await;
+        smq.close().await;
     }
 }
 

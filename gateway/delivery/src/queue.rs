@@ -2,10 +2,12 @@
 //! places for an event's attributes.
 
 mod fault;
+mod gather;
 pub(crate) mod nats;
 mod pool;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis;
+pub mod smq;
 mod template;
 
 use secrecy::{ExposeSecret as _, SecretString};

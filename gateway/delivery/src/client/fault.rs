@@ -14,7 +14,7 @@ use crate::resolve::ResolveFault;
 
 /// An attempt that ended without an answer.
 #[derive(Debug, PartialEq, Eq, Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("blocked address")]
     Blocked,
     #[error("the request can't be sent: {0}")]

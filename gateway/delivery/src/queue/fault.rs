@@ -8,7 +8,7 @@ use hookweir_model::{Answer, Outcome};
 use tokio::time::{Instant, timeout};
 
 use crate::Report;
-use crate::client::{find, span, tls_fault};
+use crate::client::{self, find, span, tls_fault};
 
 /// Why a broker does not have a message, or may not have it. The reason is fit for the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,28 @@ impl Fault {
     /// A TLS handshake that failed.
     pub(crate) fn handshake(error: &io::Error) -> Self {
         Self::caused_by(error)
+    }
+}
+
+/// A request to a broker that speaks HTTP.
+impl From<client::Fault> for Fault {
+    fn from(fault: client::Fault) -> Self {
+        let text = fault.to_string();
+        match fault {
+            client::Fault::Blocked => Self::blocked(),
+            client::Fault::Header(_) => Self::rejected(text),
+            client::Fault::Name(_)
+            | client::Fault::NoConnection(_)
+            | client::Fault::Refused
+            | client::Fault::Unreachable
+            | client::Fault::Tls(_) => Self::retry(text),
+            // The request may have been read by then.
+            client::Fault::NoAnswer(_)
+            | client::Fault::Closed
+            | client::Fault::HeadTooLarge
+            | client::Fault::NotHttp
+            | client::Fault::Other => Self::unknown(text),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod http;
 mod nats;
 mod rabbitmq;
 mod redis;
+mod smq;
 
 use hookweir_delivery::Target;
 use hookweir_delivery::guard::UrlFault;
@@ -34,10 +35,10 @@ pub(super) struct Common<'a> {
 }
 
 /// The first is meant where no kind is named.
-const KINDS: [Kind; 4] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND];
+const KINDS: [Kind; 5] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND, smq::KIND];
 
 /// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 5] = ["pull", "smq", "kafka", "sqs", "mqtt"];
+const MISSING: [&str; 4] = ["pull", "kafka", "sqs", "mqtt"];
 
 /// Which kind an endpoint is of. The keys of a kind that is not known are not looked at.
 pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Kind> {
