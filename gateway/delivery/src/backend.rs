@@ -28,6 +28,7 @@ use crate::queue::nats::{Nats, NatsTarget};
 use crate::queue::rabbitmq::{RabbitMq, RabbitMqTarget};
 use crate::queue::redis::{Redis, RedisTarget};
 use crate::queue::smq::{Smq, SmqTarget};
+use crate::queue::sqs::{Sqs, SqsTarget};
 use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
 
 /// One way out.
@@ -55,6 +56,7 @@ pub enum Target {
     RabbitMq(RabbitMqTarget),
     Redis(RedisTarget),
     Smq(SmqTarget),
+    Sqs(SqsTarget),
 }
 
 impl Target {
@@ -66,6 +68,7 @@ impl Target {
             Self::RabbitMq(_) => "rabbitmq",
             Self::Redis(_) => "redis",
             Self::Smq(_) => "smq",
+            Self::Sqs(_) => "sqs",
         }
     }
 
@@ -79,6 +82,7 @@ impl Target {
             }
             Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
             Self::Smq(target) => format!("{} {}", target.url.origin().ascii_serialization(), target.queue),
+            Self::Sqs(target) => target.url.to_string(),
         }
     }
 }
@@ -97,6 +101,7 @@ struct Ways {
     rabbitmq: RabbitMq,
     redis: Redis,
     smq: Smq,
+    sqs: Sqs,
 }
 
 impl Outlets {
@@ -110,6 +115,7 @@ impl Outlets {
             rabbitmq: RabbitMq::over(network.clone()),
             redis: Redis::over(network.clone()),
             smq: Smq::over(http.clone()),
+            sqs: Sqs::over(http.clone()),
             http,
         };
         Ok(Self { ways: Arc::new(ways) })
@@ -123,17 +129,19 @@ impl Outlets {
             Target::RabbitMq(target) => self.ways.rabbitmq.send(target, request, now).await,
             Target::Redis(target) => self.ways.redis.send(target, request, now).await,
             Target::Smq(target) => self.ways.smq.send(target, request, now).await,
+            Target::Sqs(target) => self.ways.sqs.send(target, request, now).await,
         }
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        let Ways { http, nats, rabbitmq, redis, smq } = &*self.ways;
+        let Ways { http, nats, rabbitmq, redis, smq, sqs } = &*self.ways;
         http.close().await;
         nats.close().await;
         rabbitmq.close().await;
         redis.close().await;
         smq.close().await;
+        sqs.close().await;
     }
 }
 

@@ -27,6 +27,7 @@ pub use queue::nats::{NatsLogin, NatsTarget};
 pub use queue::rabbitmq::RabbitMqTarget;
 pub use queue::redis::RedisTarget;
 pub use queue::smq::{self, SmqTarget};
+pub use queue::sqs::SqsTarget;
 pub use queue::{InvalidTemplate, Template};
 pub use server::{Scheme, Server, Trust};
 pub use tls::{InvalidAuthority, check_authority};

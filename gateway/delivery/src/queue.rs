@@ -8,6 +8,7 @@ mod pool;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis;
 pub mod smq;
+pub(crate) mod sqs;
 mod template;
 
 use secrecy::{ExposeSecret as _, SecretString};

@@ -4,7 +4,7 @@ use hookweir_tests::broker::{Broker, PASSWORD};
 use hookweir_tests::{Gateway, eventually};
 use serde_json::Value;
 
-use super::{PLACE, nats, queue, rabbitmq, redis};
+use super::{PLACE, nats, queue, rabbitmq, redis, sqs};
 
 /// A wrong configuration, and a part of the reason that the attempt must tell.
 type Wrong = (&'static str, String, &'static str);
@@ -116,4 +116,18 @@ async fn of_rabbitmq() {
     are_told_apart("rabbitmq", &[("unroutable", unroutable, "no queue takes messages")]).await;
     is_rejected("rabbitmq", &right, 600_000, "max_message_size").await;
     is_unknown_while_it_is_silent("rabbitmq", &right, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sqs() {
+    let broker = Broker::sqs().await;
+    let right = sqs::lines(&broker, PLACE);
+    let nobody = right.replace(&format!(":{}/", broker.port()), ":1/");
+    let wrongs = [
+        ("no queue", right.clone(), "the queue does not exist"),
+        ("nobody there", nobody, "connection refused"),
+    ];
+    are_told_apart("sqs", &wrongs).await;
+    broker.prepare(PLACE).await;
+    is_unknown_while_it_is_silent("sqs", &right, &broker).await;
 }

@@ -8,6 +8,7 @@ mod faults;
 mod nats;
 mod rabbitmq;
 mod redis;
+mod sqs;
 
 use std::collections::{BTreeMap, HashMap};
 

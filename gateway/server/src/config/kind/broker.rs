@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hookweir_delivery::{Scheme, Server, Template, Trust, check_authority};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{Common, url_fault};
 use crate::config::problem::{Fault, Report};
@@ -86,6 +86,32 @@ pub(super) fn login(
         _ => {}
     }
     user.zip(password)
+}
+
+/// Reads an access key, of providers that sign their requests with one. The id of an access key is no secret, and may stand in the configuration.
+pub(super) fn access(
+    value: &Value<'_>,
+    example: &str,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Option<(String, SecretString)> {
+    let table = value.table(example, report)?;
+    table.allow(&["id", "secret"], report);
+    let id = table.need("id", example, report).and_then(|value| match value.as_table() {
+        Some(_) => secret::secret(&value, common.outside, report),
+        None => value.text(example, report).map(SecretString::from),
+    });
+    let secret = table
+        .need("secret", example, report)
+        .and_then(|value| secret::secret(&value, common.outside, report));
+    let id = id?;
+    let id = id.expose_secret();
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
+        let help = "write it as the console shows it";
+        value.refuse(Fault::new("the id of the access key is not one", help), report);
+        return None;
+    }
+    Some((id.to_owned(), secret?))
 }
 
 /// Reads a text with places, such as "hooks.{tenant}.{type}".

@@ -6,6 +6,7 @@ mod nats;
 mod rabbitmq;
 mod redis;
 mod smq;
+mod sqs;
 
 use hookweir_delivery::Target;
 use hookweir_delivery::guard::UrlFault;
@@ -35,10 +36,10 @@ pub(super) struct Common<'a> {
 }
 
 /// The first is meant where no kind is named.
-const KINDS: [Kind; 5] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND, smq::KIND];
+const KINDS: [Kind; 6] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND, smq::KIND, sqs::KIND];
 
 /// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 4] = ["pull", "kafka", "sqs", "mqtt"];
+const MISSING: [&str; 3] = ["pull", "kafka", "mqtt"];
 
 /// Which kind an endpoint is of. The keys of a kind that is not known are not looked at.
 pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Kind> {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use hookweir_delivery::guard::check_url;
 use hookweir_delivery::{SmqTarget, Target};
-use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Common, Kind, url_fault};
+use super::{Common, Kind, broker, url_fault};
 use crate::config::problem::{Fault, Report};
 use crate::config::quantity::{duration, show_duration};
 use crate::config::secret;
@@ -35,7 +34,7 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         .and_then(|value| value.parsed(queue, "write the queue's name in quotes", report));
     let access = table
         .need("access", &format!("requests are signed with it: {ACCESS}"), report)
-        .and_then(|value| access(&value, common, report));
+        .and_then(|value| broker::access(&value, ACCESS, common, report));
     let token = table.get("token").and_then(|value| secret::secret(&value, common.outside, report));
     let base64 = table.get("base64").and_then(|value| value.boolean(report)).unwrap_or(true);
     let event_id = table.get("event_id").and_then(|value| value.boolean(report)).unwrap_or(false);
@@ -82,26 +81,6 @@ fn queue(text: &str) -> Result<String, Fault> {
         return Err(Fault::new(format!("{text:?} can't be the name of a queue"), help));
     }
     Ok(text.to_owned())
-}
-
-/// The id of an access key is no secret, and may stand in the configuration.
-fn access(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<(String, SecretString)> {
-    let table = value.table(ACCESS, report)?;
-    table.allow(&["id", "secret"], report);
-    let id = table.need("id", ACCESS, report).and_then(|value| match value.as_table() {
-        Some(_) => secret::secret(&value, common.outside, report),
-        None => value.text(ACCESS, report).map(SecretString::from),
-    });
-    let secret =
-        table.need("secret", ACCESS, report).and_then(|value| secret::secret(&value, common.outside, report));
-    let id = id?;
-    let id = id.expose_secret();
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
-        let help = "write it as the console shows it";
-        value.refuse(Fault::new("the id of the access key is not one", help), report);
-        return None;
-    }
-    Some((id.to_owned(), secret?))
 }
 
 fn delay(value: &Value<'_>, report: &mut Report) -> Option<Duration> {

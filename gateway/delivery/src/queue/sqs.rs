@@ -1,0 +1,395 @@
+//! `kind = "sqs"`: queues of Amazon's SQS, standard and FIFO, over its JSON protocol.
+//!
+//! Delivered means that the queue has answered with a message id and with the digest of the very body that was sent. A FIFO
+//! queue drops a repetition of the event's id for five minutes; a standard queue does not, and readers find the id in the
+//! message attribute `webhook-id`.
+
+mod sign;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hookweir_model::Timestamp;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use md5::{Digest as _, Md5};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+use url::Url;
+
+use self::sign::Signed;
+use super::gather::{Bounds, Ended, Gather};
+use super::{Fault, Progress, Template, attempt, fingerprint};
+use crate::client::Post;
+use crate::{Backend, HttpClient, Report, Request};
+
+const JSON: &str = "application/x-amz-json-1.0";
+const SEND: &str = "AmazonSQS.SendMessageBatch";
+const DATE_HEADER: HeaderName = HeaderName::from_static("x-amz-date");
+const TARGET_HEADER: HeaderName = HeaderName::from_static("x-amz-target");
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// Messages of one batch, and their bytes together; a larger message goes alone, and the queue judges it.
+const MOST_BATCH: usize = 10;
+const MOST_BATCH_BYTES: usize = 256 << 10;
+/// Requests to one queue under way at a time; more gather into batches.
+const REQUESTS: usize = 4;
+
+/// Attributes that a message may have.
+const MOST_ATTRIBUTES: usize = 10;
+/// The longest deduplication id.
+const LONGEST_ID: usize = 128;
+/// Text of the broker that is shown to the tenant.
+const MOST_SHOWN: usize = 200;
+
+/// A queue of SQS.
+#[derive(Debug, Clone)]
+pub struct SqsTarget {
+    /// The queue's URL.
+    pub url: Url,
+    pub region: String,
+    pub access_id: String,
+    pub secret: SecretString,
+    /// Of temporary credentials.
+    pub token: Option<SecretString>,
+    /// Set for a FIFO queue: messages of one group keep their order.
+    pub group: Option<Template>,
+    /// Whether the body is sent in base64: SQS takes text alone.
+    pub base64: bool,
+    /// The whole attempt.
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+}
+
+/// The way out to SQS.
+#[derive(Debug)]
+pub(crate) struct Sqs {
+    http: HttpClient,
+    gather: Gather<Key, Message>,
+}
+
+/// Queue, access and the time that a request may take.
+type Key = (String, [u8; 32], Duration);
+
+/// One message of a batch.
+#[derive(Debug)]
+struct Message {
+    /// Without its `Id`, which is its place in the batch.
+    entry: Map<String, Value>,
+    /// Of the body, in hex.
+    digest: String,
+}
+
+impl Sqs {
+    pub(crate) fn over(http: HttpClient) -> Self {
+        let bounds = Bounds { messages: MOST_BATCH, bytes: MOST_BATCH_BYTES, requests: REQUESTS };
+        Self { http, gather: Gather::new(bounds) }
+    }
+
+    async fn push(
+        &self,
+        target: &SqsTarget,
+        request: Request<'_>,
+        progress: &Progress,
+    ) -> Result<String, Fault> {
+        let body = body(target, request)?;
+        let size = body.len();
+        let message = message(target, request, body);
+        let id = SecretString::from(target.access_id.as_str());
+        let access = fingerprint("sqs", &[&id, &target.secret]);
+        let key = (target.url.to_string(), access, target.timeout);
+        let (http, target) = (self.http.clone(), target.clone());
+        let post = move |messages: Vec<Message>| post(http.clone(), target.clone(), messages);
+        progress.handed_over();
+        self.gather.send(&key, message, size, post).await
+    }
+}
+
+impl Backend for Sqs {
+    type Target = SqsTarget;
+
+    async fn send(&self, target: &SqsTarget, request: Request<'_>, _now: Timestamp) -> Report {
+        attempt(target.timeout, async |progress| self.push(target, request, progress).await).await
+    }
+
+    /// Its connections are those of the HTTP client.
+    async fn close(&self) {}
+}
+
+/// Sends messages as a batch, which may be one of one.
+async fn post(http: HttpClient, target: SqsTarget, messages: Vec<Message>) -> Vec<Ended> {
+    let (entries, digests): (Vec<_>, Vec<_>) = messages
+        .into_iter()
+        .enumerate()
+        .map(|(place, Message { mut entry, digest })| {
+            entry.insert("Id".to_owned(), place.to_string().into());
+            (Value::Object(entry), digest)
+        })
+        .unzip();
+    let call = json!({ "QueueUrl": target.url.as_str(), "Entries": entries });
+    let body = Bytes::from(call.to_string());
+    let answered = match headers(&target, &body, Timestamp::now()) {
+        Ok(headers) => {
+            let mut url = target.url.clone();
+            url.set_path("/");
+            let (timeout, connect_timeout) = (target.timeout, target.connect_timeout);
+            http.post(Post { url, headers, body, timeout, connect_timeout }).await.map_err(Fault::from)
+        }
+        Err(fault) => Err(fault),
+    };
+    match answered.and_then(|answer| read(answer.status, &answer.body)) {
+        Err(fault) => vec![Err(fault); digests.len()],
+        Ok(answer) => digests.iter().enumerate().map(|(place, digest)| answer.end(place, digest)).collect(),
+    }
+}
+
+/// The text of the message.
+fn body(target: &SqsTarget, request: Request<'_>) -> Result<String, Fault> {
+    let bytes = &request.shaped.body;
+    if target.base64 {
+        return Ok(STANDARD.encode(bytes));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok("") => Err(Fault::rejected(
+            "the body is empty, and SQS takes no empty message: set `base64 = true` or a format",
+        )),
+        Ok(text) if text.chars().all(is_taken) => Ok(text.to_owned()),
+        _ => Err(Fault::rejected("the body is not text that SQS takes: set `base64 = true`")),
+    }
+}
+
+/// The characters of XML 1.0, which SQS keeps to in JSON too.
+fn is_taken(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+fn message(target: &SqsTarget, request: Request<'_>, body: String) -> Message {
+    // The id first, since a message has room for ten.
+    let own = ["webhook-id", "content-type", "hookweir-type"];
+    let rank = |name: &str| own.iter().position(|own| *own == name).unwrap_or(own.len());
+    let mut headers: Vec<(&str, String)> =
+        request.message_headers().filter(|(_, value)| !value.is_empty()).collect();
+    headers.sort_by_key(|(name, _)| rank(name));
+    let attribute = |(name, value): (&str, String)| {
+        (name.to_owned(), json!({ "DataType": "String", "StringValue": value }))
+    };
+    let attributes: Map<String, Value> = headers.into_iter().take(MOST_ATTRIBUTES).map(attribute).collect();
+    let digest = hex(&Md5::digest(&body));
+    let mut entry = Map::new();
+    entry.insert("MessageBody".to_owned(), body.into());
+    entry.insert("MessageAttributes".to_owned(), attributes.into());
+    if let Some(group) = &target.group {
+        entry.insert("MessageGroupId".to_owned(), group.fill(&request).into());
+        let id = deduplication_id(request.event.as_str());
+        entry.insert("MessageDeduplicationId".to_owned(), id.into());
+    }
+    Message { entry, digest }
+}
+
+/// The event's id; where it is too long, its digest, which is as good an id.
+fn deduplication_id(id: &str) -> String {
+    if id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        id.to_owned()
+    } else {
+        hex(&Sha256::digest(id))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn headers(target: &SqsTarget, body: &[u8], now: Timestamp) -> Result<HeaderMap, Fault> {
+    let date: String = now.to_seconds_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
+    let host = match (target.url.host_str(), target.url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    };
+    let mut signed = vec![("content-type", JSON), ("host", host.as_str()), ("x-amz-date", date.as_str())];
+    if let Some(token) = &target.token {
+        signed.push(("x-amz-security-token", token.expose_secret()));
+    }
+    signed.push(("x-amz-target", SEND));
+    let signed = Signed { region: &target.region, service: "sqs", date: &date, headers: &signed, body };
+    let authorization = signed.authorization(&target.access_id, &target.secret);
+    let value = |text: &str| {
+        let mut value = HeaderValue::from_str(text)
+            .map_err(|_| Fault::retry("the access key can't be sent as a header"))?;
+        value.set_sensitive(true);
+        Ok::<_, Fault>(value)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(TARGET_HEADER, HeaderValue::from_static(SEND));
+    headers.insert(DATE_HEADER, value(&date)?);
+    headers.insert(AUTHORIZATION, value(&authorization)?);
+    if let Some(token) = &target.token {
+        headers.insert(TOKEN_HEADER, value(token.expose_secret())?);
+    }
+    Ok(headers)
+}
+
+/// What became of a batch.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    successful: Vec<Sent>,
+    #[serde(default)]
+    failed: Vec<Failed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Sent {
+    id: String,
+    message_id: String,
+    #[serde(rename = "MD5OfMessageBody")]
+    body_md5: String,
+    sequence_number: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failed {
+    id: String,
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// A request that was refused as a whole.
+#[derive(Debug, Deserialize)]
+struct Refused {
+    #[serde(rename = "__type")]
+    kind: String,
+    #[serde(default)]
+    message: String,
+    /// Some services spell it so.
+    #[serde(rename = "Message", default)]
+    other_message: String,
+}
+
+fn read(status: StatusCode, body: &[u8]) -> Result<Answer, Fault> {
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(|_| {
+            Fault::unknown(format!("answered {} and no JSON of SQS: correct `url`", status.as_u16()))
+        });
+    }
+    match serde_json::from_slice::<Refused>(body) {
+        Ok(Refused { kind, message, other_message }) => {
+            let message = if message.is_empty() { other_message } else { message };
+            Err(refusal(kind.rsplit('#').next().unwrap_or(&kind), &message))
+        }
+        // A fault of the server itself says nothing of what it did before.
+        Err(_) if status.is_server_error() => Err(Fault::unknown(format!("answered {}", status.as_u16()))),
+        Err(_) => Err(Fault::retry(format!("answered {} and no JSON of SQS", status.as_u16()))),
+    }
+}
+
+impl Answer {
+    /// What became of the message at a place of the batch.
+    fn end(&self, place: usize, digest: &str) -> Ended {
+        let id = place.to_string();
+        if let Some(failed) = self.failed.iter().find(|failed| failed.id == id) {
+            return Err(refusal(&failed.code, &failed.message));
+        }
+        let Some(sent) = self.successful.iter().find(|sent| sent.id == id) else {
+            return Err(Fault::unknown("the broker's answer does not tell of this message"));
+        };
+        if !sent.body_md5.eq_ignore_ascii_case(digest) {
+            return Err(Fault::unknown("the queue tells another digest than that of the message"));
+        }
+        let sequence = sent.sequence_number.as_ref().map(|number| format!(", sequence {number}"));
+        Ok(format!("message {}{}", sent.message_id, sequence.unwrap_or_default()))
+    }
+}
+
+fn refusal(code: &str, message: &str) -> Fault {
+    let what = match code {
+        "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" | "NonExistentQueue" => {
+            "the queue does not exist: correct `url`, or create it"
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" => {
+            "the access key is not known: correct `access.id`"
+        }
+        "SignatureDoesNotMatch" | "InvalidSignatureException" => {
+            "the secret is not that of the access key, or `region` is not the queue's"
+        }
+        "AccessDenied" | "AccessDeniedException" => "the access key may not send to the queue",
+        "ExpiredToken" | "ExpiredTokenException" => "the session token has expired",
+        "RequestThrottled" | "ThrottlingException" | "OverLimit" => "the queue takes no more requests now",
+        _ => {
+            let end = message.floor_char_boundary(MOST_SHOWN);
+            let reason = format!("the broker refused it ({code}): {}", message[..end].trim());
+            // The one refusal of a size that SQS words so; other values that it does not take can be mended.
+            let is_too_long = code == "InvalidParameterValue" && message.contains("shorter than");
+            return if is_too_long || code == "BatchRequestTooLong" {
+                Fault::rejected(reason)
+            } else {
+                Fault::retry(reason)
+            };
+        }
+    };
+    Fault::retry(format!("{what} ({code})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hookweir_model::Outcome;
+
+    use super::*;
+
+    /// The digest of "a".
+    const DIGEST: &str = "0cc175b9c0f1b6a831c399e269772661";
+
+    #[test]
+    fn each_message_of_a_batch_has_its_own_end() {
+        let body = format!(
+            r#"{{"Successful": [{{"Id": "1", "MessageId": "m-1", "MD5OfMessageBody": "{DIGEST}"}}],
+                "Failed": [{{"Id": "0", "Code": "InternalError", "Message": "x", "SenderFault": false}}]}}"#
+        );
+        let answer = read(StatusCode::OK, body.as_bytes()).unwrap();
+        assert_eq!(answer.end(0, DIGEST).unwrap_err().outcome, Outcome::Retry);
+        assert_eq!(answer.end(1, DIGEST), Ok("message m-1".to_owned()));
+        assert_eq!(answer.end(1, "another").unwrap_err().outcome, Outcome::Unknown);
+        assert_eq!(answer.end(2, DIGEST).unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        for (status, answer, outcome, part) in [
+            (
+                400,
+                r#"{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "x", "Message": "x"}"#,
+                Outcome::Retry,
+                "does not exist",
+            ),
+            (403, r#"{"__type": "SignatureDoesNotMatch", "Message": "x"}"#, Outcome::Retry, "the secret"),
+            (
+                400,
+                r#"{"__type": "InvalidParameterValue", "message": "Message must be shorter than 1048576 bytes."}"#,
+                Outcome::Rejected,
+                "shorter",
+            ),
+            (400, r#"{"__type": "InvalidParameterValue", "Message": "of a group"}"#, Outcome::Retry, "group"),
+            (404, "not found", Outcome::Retry, "answered 404"),
+            (500, "", Outcome::Unknown, "answered 500"),
+            (200, "<html>", Outcome::Unknown, "answered 200"),
+        ] {
+            let fault = read(StatusCode::from_u16(status).unwrap(), answer.as_bytes()).unwrap_err();
+            assert_eq!(fault.outcome, outcome, "{answer}");
+            assert!(fault.reason.contains(part), "{answer}: {}", fault.reason);
+        }
+    }
+
+    #[test]
+    fn a_long_id_stands_for_itself_as_a_digest() {
+        assert_eq!(deduplication_id("evt_1"), "evt_1");
+        assert_eq!(deduplication_id(&"x".repeat(129)).len(), 64);
+    }
+}
