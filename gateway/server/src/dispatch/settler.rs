@@ -66,6 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
                 Item::Flush(done) => flushes.push(done),
                 Item::Settle { lane, settlement, since } => {
                     let then = match &settlement.next {
+                        Next::Queued(_) => Then::Count(Status::Delivered),
                         Next::Final { status, .. } => Then::Count(*status),
                         Next::RetryAt { due, .. } => Then::Expect(*due),
                     };
