@@ -34,6 +34,7 @@ use self::settler::Item;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::{Plugins, Watch};
+use crate::pull::Queues;
 use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
@@ -51,6 +52,7 @@ struct Shared {
     host: Arc<Host>,
     plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
+    queues: Arc<Queues>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
     memory: Memory,
@@ -76,6 +78,7 @@ impl Dispatcher {
         host: Arc<Host>,
         plugins: Arc<Plugins>,
         metrics: Arc<Metrics>,
+        queues: Arc<Queues>,
         leases: &[Lease],
         broken: CancellationToken,
     ) -> Result<Self> {
@@ -86,6 +89,7 @@ impl Dispatcher {
             host,
             plugins,
             metrics,
+            queues,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
             memory: Memory::default(),
