@@ -58,12 +58,17 @@ impl Accept {
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answered = match queue::Route::of(request.uri().path()) {
             Some(route) => self.queue(&route, request).await,
-            None => self.answer(request).await.map(|accepted| json(StatusCode::ACCEPTED, &accepted)),
+            None => match self.answer(request).await {
+                Ok(accepted) => Ok(json(StatusCode::ACCEPTED, &accepted)),
+                Err(problem) => {
+                    self.metrics.rejected(problem.name());
+                    Err(problem)
+                }
+            },
         };
         match answered {
             Ok(response) => response,
             Err(problem) => {
-                self.metrics.rejected(problem.name());
                 let close =
                     matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
                 let mut response = problem.into_response();

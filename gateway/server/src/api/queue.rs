@@ -95,7 +95,7 @@ impl MessageView {
             subject: content.subject,
             time: content.time,
             content_type: content.shaped.content_type,
-            headers: content.shaped.headers,
+            headers: visible_headers(content.shaped.headers),
             data,
             data_base64,
             receives: message.receives,
@@ -104,6 +104,12 @@ impl MessageView {
             visible: message.visible.to_string(),
         }
     }
+}
+
+/// The headers without those by which the gateway marks messages for itself.
+fn visible_headers(mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    headers.retain(|(name, _)| !name.starts_with("hookweir-"));
+    headers
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

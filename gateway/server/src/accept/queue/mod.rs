@@ -1,6 +1,7 @@
 //! The faces of the gateway's own queues: JSON for a tenant's key, and SMQ's protocol.
 
 mod json;
+mod smq;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,6 +21,7 @@ const ANSWER_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     Json { tenant: String, queue: String, action: Action },
+    Smq,
 }
 
 impl Route {
@@ -31,6 +33,7 @@ impl Route {
                 let action = Action::named(action)?;
                 Some(Self::Json { tenant: tenant.to_owned(), queue: queue.to_owned(), action })
             }
+            ["", "queues", ..] => Some(Self::Smq),
             _ => None,
         }
     }
@@ -45,6 +48,7 @@ impl Accept {
         hygiene::check(&request)?;
         match route {
             Route::Json { tenant, queue, action } => self.json_queue(tenant, queue, *action, request).await,
+            Route::Smq => Ok(self.smq(request).await),
         }
     }
 }
