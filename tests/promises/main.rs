@@ -13,6 +13,7 @@ mod fairness;
 mod ledger;
 mod plugin_tools;
 mod plugins;
+mod queues;
 mod reload;
 mod retry_after;
 mod seed_rule;

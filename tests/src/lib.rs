@@ -5,6 +5,7 @@
 
 mod admin;
 mod config;
+mod consumer;
 mod dns;
 mod eventually;
 mod gateway;
@@ -17,6 +18,7 @@ mod sender;
 
 pub use admin::Admin;
 pub use config::{Config, endpoint, one_endpoint, tenant};
+pub use consumer::Consumer;
 pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, within};
 pub use gateway::{Gateway, NotStarted};

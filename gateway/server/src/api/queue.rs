@@ -160,12 +160,14 @@ pub(crate) struct QueueView {
     pub dead: u64,
     /// RFC 3339: when the oldest message that is no dead letter came.
     pub oldest: Option<String>,
+    /// Consumers that wait for a message now.
+    pub waiting: usize,
 }
 
-impl From<QueueStats> for QueueView {
-    fn from(stats: QueueStats) -> Self {
+impl QueueView {
+    pub(crate) fn new(stats: QueueStats, waiting: usize) -> Self {
         let QueueStats { visible, in_flight, delayed, dead, oldest } = stats;
-        Self { visible, in_flight, delayed, dead, oldest: time_text(oldest) }
+        Self { visible, in_flight, delayed, dead, oldest: time_text(oldest), waiting }
     }
 }
 

@@ -230,14 +230,16 @@ async fn stats(args: QueueArgs) -> anyhow::Result<Exit> {
         show::print(&show::json_line(answer.json()))?;
         return Ok(Exit::Done);
     }
-    let QueueView { visible, in_flight, delayed, dead, oldest } = answer.read()?;
-    let mut rows = show::Rows::new(&["QUEUE", "VISIBLE", "IN FLIGHT", "DELAYED", "DEAD", "OLDEST"]);
+    let QueueView { visible, in_flight, delayed, dead, oldest, waiting } = answer.read()?;
+    let mut rows =
+        show::Rows::new(&["QUEUE", "VISIBLE", "IN FLIGHT", "DELAYED", "DEAD", "WAITING", "OLDEST"]);
     rows.push([
         args.queue.as_str(),
         &visible.to_string(),
         &in_flight.to_string(),
         &delayed.to_string(),
         &dead.to_string(),
+        &waiting.to_string(),
         &oldest.unwrap_or_default(),
     ]);
     show::print(&rows.render(show::Look::of_stdout()))?;

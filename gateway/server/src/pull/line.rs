@@ -39,6 +39,10 @@ impl Line {
         self.places.try_acquire()
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        PLACES.saturating_sub(self.places.available_permits())
+    }
+
     /// Sees to it that a consumer looks when a message is visible then.
     ///
     /// One timer is enough, for the earliest of these times: whoever is woken by it looks, and whoever has looked says

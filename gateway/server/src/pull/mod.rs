@@ -123,6 +123,11 @@ impl Queues {
         self.line(queue).expect(Timestamp::now());
     }
 
+    /// How many consumers wait at a queue.
+    pub(crate) fn waiting(&self, queue: &EndpointKey) -> usize {
+        self.line(queue).waiting()
+    }
+
     /// Receives messages, and waits for one if there is none. None at all are answered when the wait is over, the
     /// gateway stops, or too many wait already.
     pub(crate) async fn receive(

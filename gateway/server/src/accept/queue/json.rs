@@ -91,7 +91,7 @@ impl Accept {
             }
             Action::Stats => {
                 let stats = self.journal.queue_stats(key, Timestamp::now()).await?;
-                Ok(ok(&QueueView::from(stats)))
+                Ok(ok(&QueueView::new(stats, self.queues.waiting(key))))
             }
         }
     }
