@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::accept::{self, Accept};
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{self, Dispatcher};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::{Loader, Plugins};
@@ -106,17 +106,16 @@ impl App {
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
         let queues = Queues::new(Arc::clone(&journal), stop.clone(), broken.clone());
-        let dispatcher = Dispatcher::start(
-            Arc::clone(&journal),
-            Arc::clone(&live),
-            Arc::clone(&host),
-            Arc::clone(&plugins),
-            Arc::clone(&metrics),
-            Arc::clone(&queues),
-            &leases,
-            broken.clone(),
-        )
-        .await?;
+        let parts = dispatch::Parts {
+            journal: Arc::clone(&journal),
+            live: Arc::clone(&live),
+            host: Arc::clone(&host),
+            plugins: Arc::clone(&plugins),
+            metrics: Arc::clone(&metrics),
+            queues: Arc::clone(&queues),
+            broken: broken.clone(),
+        };
+        let dispatcher = Dispatcher::start(parts, &leases).await?;
 
         let path = Arc::new(accept::Path {
             journal: Arc::clone(&journal),

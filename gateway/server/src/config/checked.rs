@@ -86,7 +86,7 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Clone)]
 pub(crate) enum Destination {
     /// With a receiver of another kind, over the network.
-    Outside(Target),
+    Outside(Box<Target>),
     /// In a queue of the gateway's own, which is named as the endpoint is.
     Pull(Pull),
 }

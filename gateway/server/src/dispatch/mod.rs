@@ -45,6 +45,19 @@ pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
 }
 
+/// What the lanes work with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub journal: Arc<dyn Journal>,
+    pub live: Arc<ArcSwap<Live>>,
+    pub host: Arc<Host>,
+    pub plugins: Arc<Plugins>,
+    pub metrics: Arc<Metrics>,
+    pub queues: Arc<Queues>,
+    /// Cancelled when the journal can't be relied on any more.
+    pub broken: CancellationToken,
+}
+
 #[derive(Debug)]
 struct Shared {
     journal: Arc<dyn Journal>,
@@ -72,16 +85,8 @@ struct Shared {
 
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
-    pub(crate) async fn start(
-        journal: Arc<dyn Journal>,
-        live: Arc<ArcSwap<Live>>,
-        host: Arc<Host>,
-        plugins: Arc<Plugins>,
-        metrics: Arc<Metrics>,
-        queues: Arc<Queues>,
-        leases: &[Lease],
-        broken: CancellationToken,
-    ) -> Result<Self> {
+    pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
+        let Parts { journal, live, host, plugins, metrics, queues, broken } = parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,

@@ -65,7 +65,7 @@ impl Choice {
         report: &mut Report,
     ) -> Option<Destination> {
         match self {
-            Self::Outside(kind) => (kind.target)(table, common, report).map(Destination::Outside),
+            Self::Outside(kind) => (kind.target)(table, common, report).map(|target| Destination::Outside(Box::new(target))),
             Self::Pull => pull::pull(table, common.outside, report).map(Destination::Pull),
         }
     }

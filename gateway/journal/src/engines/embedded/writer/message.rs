@@ -20,12 +20,14 @@ const WAITING: u8 = 0;
 const HELD: u8 = 1;
 const DEAD: u8 = 2;
 
+type Verdicts = Vec<(Receipt, Verdict)>;
+
 /// An operation on the queue that is a lane.
 #[derive(Debug)]
 pub(in crate::engines::embedded) enum MessageOp {
     Put(Job<(i64, Vec<MessageRecord>), Vec<u64>>),
     Take(Job<Take, Taken>),
-    Answer(Job<(i64, Vec<(Receipt, Verdict)>), Vec<Answered>>),
+    Answer(Job<(i64, Verdicts), Vec<Answered>>),
     Redrive(Job<(i64, Redrive, Timestamp), u64>),
     Expire(Job<(i64, Timestamp, usize), u64>),
     /// Makes a dead letter of a message whose stored bytes are damaged.

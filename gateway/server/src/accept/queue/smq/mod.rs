@@ -86,7 +86,7 @@ impl Accept {
         let live = self.live.load_full();
         let access = authorize(&live, &head).map_err(Fault::before_the_body)?;
         let limit = live.config.accept.max_body;
-        let body = read(&head.headers, body, limit).await.map_err(unread)?;
+        let body = read(&head.headers, body, limit).await.map_err(|problem| unread(&problem))?;
         auth::check_digest(&head.headers, &body)?;
         let target = Target::of(head.uri.path()).ok_or_else(Fault::url)?;
         let operation = Operation::of(&head.method, target, head.uri.query().unwrap_or_default())?;
@@ -112,9 +112,9 @@ fn host(headers: &HeaderMap) -> String {
     headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-fn unread(problem: Problem) -> Fault {
+fn unread(problem: &Problem) -> Fault {
     match problem {
-        Problem::TooLarge(limit) => Fault::too_large(limit),
+        Problem::TooLarge(limit) => Fault::too_large(*limit),
         Problem::TooSlow => Fault::too_slow(),
         _ => Fault::invalid("the request's body broke off or is not framed as HTTP asks").before_the_body(),
     }
