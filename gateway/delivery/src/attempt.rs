@@ -18,6 +18,23 @@ pub struct Request<'a> {
     pub traceparent: Option<&'a str>,
 }
 
+impl Request<'_> {
+    /// The headers of a message, for brokers that have such: content type, what the event was shaped with, then what the
+    /// gateway says of it.
+    pub(crate) fn message_headers(&self) -> impl Iterator<Item = (&str, String)> {
+        let shaped = &self.shaped.headers;
+        [("content-type", self.shaped.content_type.clone())]
+            .into_iter()
+            .chain(shaped.iter().map(|(name, value)| (name.as_str(), value.clone())))
+            .chain([
+                ("webhook-id", self.event.to_string()),
+                ("hookweir-type", self.event_type.to_string()),
+                ("hookweir-attempt", self.attempt.to_string()),
+            ])
+            .chain(self.traceparent.map(|parent| ("traceparent", parent.to_owned())))
+    }
+}
+
 /// How the attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -19,10 +19,16 @@
 //! holds the suite that every kind of queue passes against its real server.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hookweir_model::Timestamp;
 
-use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request};
+use crate::network::Network;
+use crate::queue::nats::{Nats, NatsTarget};
+use crate::queue::rabbitmq::{RabbitMq, RabbitMqTarget};
+use crate::queue::redis::{Redis, RedisTarget};
+use crate::queue::smq::{Smq, SmqTarget};
+use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
 
 /// One way out.
 pub trait Backend: Send + Sync {
@@ -45,6 +51,10 @@ pub trait Backend: Send + Sync {
 #[derive(Debug, Clone)]
 pub enum Target {
     Http(HttpTarget),
+    Nats(NatsTarget),
+    RabbitMq(RabbitMqTarget),
+    Redis(RedisTarget),
+    Smq(SmqTarget),
 }
 
 impl Target {
@@ -52,6 +62,10 @@ impl Target {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
+            Self::Nats(_) => "nats",
+            Self::RabbitMq(_) => "rabbitmq",
+            Self::Redis(_) => "redis",
+            Self::Smq(_) => "smq",
         }
     }
 
@@ -59,6 +73,12 @@ impl Target {
     pub fn address(&self) -> String {
         match self {
             Self::Http(target) => target.configured_url.clone(),
+            Self::Nats(target) => format!("{} {}", list(&target.servers), target.subject.as_str()),
+            Self::RabbitMq(target) => {
+                format!("{} {} {}", target.server, target.exchange, target.routing_key.as_str())
+            }
+            Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
+            Self::Smq(target) => format!("{} {}", target.url.origin().ascii_serialization(), target.queue),
         }
     }
 }
@@ -67,25 +87,56 @@ impl Target {
 /// connection outlives the policy that allowed it.
 #[derive(Debug, Clone)]
 pub struct Outlets {
+    ways: Arc<Ways>,
+}
+
+#[derive(Debug)]
+struct Ways {
     http: HttpClient,
+    nats: Nats,
+    rabbitmq: RabbitMq,
+    redis: Redis,
+    smq: Smq,
 }
 
 impl Outlets {
     /// Trusts the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name; on a
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
-        Ok(Self { http: HttpClient::new(policy)? })
+        let network = Network::new(policy, tls::system_roots())?;
+        let http = HttpClient::over(network.clone())?;
+        let ways = Ways {
+            nats: Nats::over(network.clone()),
+            rabbitmq: RabbitMq::over(network.clone()),
+            redis: Redis::over(network.clone()),
+            smq: Smq::over(http.clone()),
+            http,
+        };
+        Ok(Self { ways: Arc::new(ways) })
     }
 
     /// Makes one attempt.
     pub async fn send(&self, target: &Target, request: Request<'_>, now: Timestamp) -> Report {
         match target {
-            Target::Http(target) => self.http.send(target, request, now).await,
+            Target::Http(target) => self.ways.http.send(target, request, now).await,
+            Target::Nats(target) => self.ways.nats.send(target, request, now).await,
+            Target::RabbitMq(target) => self.ways.rabbitmq.send(target, request, now).await,
+            Target::Redis(target) => self.ways.redis.send(target, request, now).await,
+            Target::Smq(target) => self.ways.smq.send(target, request, now).await,
         }
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        self.http.close().await;
+        let Ways { http, nats, rabbitmq, redis, smq } = &*self.ways;
+        http.close().await;
+        nats.close().await;
+        rabbitmq.close().await;
+        redis.close().await;
+        smq.close().await;
     }
+}
+
+fn list(servers: &[Server]) -> String {
+    servers.iter().map(Server::to_string).collect::<Vec<_>>().join(",")
 }

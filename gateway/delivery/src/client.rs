@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hookweir_model::{Answer, Timestamp};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -21,9 +22,9 @@ use rustls::RootCertStore;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
+use url::Url;
 
-use self::fault::Fault;
-pub(crate) use self::fault::{span, tls as tls_fault};
+pub(crate) use self::fault::{Fault, find, span, tls as tls_fault};
 pub use self::target::{HttpTarget, Signing};
 use crate::backend::Backend;
 use crate::guard;
@@ -77,11 +78,23 @@ struct PoolKey {
     connect_timeout: Duration,
 }
 
+/// A request to make. Kinds of queue whose protocol is HTTP make theirs here too.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// All of it, to the end of the answer.
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+}
+
 /// What came back.
-struct Exchange {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl HttpClient {
@@ -109,23 +122,34 @@ impl HttpClient {
         target: &HttpTarget,
         request: Request<'_>,
         now: Timestamp,
-        deadline: Instant,
     ) -> Result<Exchange, Fault> {
+        let post = Post {
+            url: target.url.clone(),
+            headers: head::headers(target, request, now)?,
+            body: request.shaped.body.clone(),
+            timeout: target.timeout,
+            connect_timeout: target.connect_timeout,
+        };
+        self.post(post).await
+    }
+
+    pub(crate) async fn post(&self, post: Post) -> Result<Exchange, Fault> {
+        let Post { url, headers, body, timeout, connect_timeout } = post;
+        let deadline = Instant::now() + timeout;
         // The connector asks the resolver about names alone and dials a literal address unseen.
-        guard::check_parsed(&target.url, &self.shared.network.policy).map_err(|_| Fault::Blocked)?;
-        let headers = head::headers(target, request, now)?;
-        let port = target.url.port_or_known_default().unwrap_or(0);
-        let pool = self.shared.pool(PoolKey { port, connect_timeout: target.connect_timeout })?;
-        let sending = pool.post(target.url.clone()).headers(headers).body(request.shaped.body.clone()).send();
+        guard::check_parsed(&url, &self.shared.network.policy).map_err(|_| Fault::Blocked)?;
+        let port = url.port_or_known_default().unwrap_or(0);
+        let pool = self.shared.pool(PoolKey { port, connect_timeout })?;
+        let sending = pool.post(url).headers(headers).body(body).send();
         let response = match timeout_at(deadline, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 // A URL may hold a token, so that it stays out of the log.
                 let error = error.without_url();
                 debug!(error = &error as &dyn std::error::Error, "request failed");
-                return Err(Fault::of(&error, target.connect_timeout));
+                return Err(Fault::of(&error, connect_timeout));
             }
-            Err(_) => return Err(Fault::NoAnswer(target.timeout)),
+            Err(_) => return Err(Fault::NoAnswer(timeout)),
         };
         // The resolver handed out judged addresses alone; this holds whatever the layers between make of them.
         if let Some(peer) = response.remote_addr() {
@@ -143,7 +167,7 @@ impl Backend for HttpClient {
     /// It ends by the target's timeout, whatever the receiver does.
     async fn send(&self, target: &HttpTarget, request: Request<'_>, now: Timestamp) -> Report {
         let started = Instant::now();
-        let exchange = self.exchange(target, request, now, started + target.timeout).await;
+        let exchange = self.exchange(target, request, now).await;
         let duration = started.elapsed();
         match exchange {
             Ok(Exchange { status, headers, body }) => {

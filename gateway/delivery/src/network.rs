@@ -28,15 +28,18 @@ use crate::tls;
 pub(crate) struct Network {
     pub(crate) policy: Arc<EgressPolicy>,
     pub(crate) names: Arc<Names>,
-    /// For servers that the system's authorities vouch for.
+    /// Those who vouch for servers that name no authority of their own.
+    roots: Arc<RootCertStore>,
+    /// The same, ready for use.
     pub(crate) tls: Arc<ClientConfig>,
 }
 
 impl Network {
     pub(crate) fn new(policy: EgressPolicy, roots: RootCertStore) -> Result<Self, Error> {
         let names = Names::new(&policy).map_err(Error::of("the resolver"))?;
-        let tls = tls::trusting(roots).map_err(Error::of("TLS"))?;
-        Ok(Self { policy: Arc::new(policy), names: Arc::new(names), tls: Arc::new(tls) })
+        let roots = Arc::new(roots);
+        let tls = tls::trusting(Arc::clone(&roots)).map_err(Error::of("TLS"))?;
+        Ok(Self { policy: Arc::new(policy), names: Arc::new(names), roots, tls: Arc::new(tls) })
     }
 
     /// The addresses of a server, all of which may be dialled.
@@ -88,12 +91,24 @@ impl Network {
         match &server.tls {
             None => Ok(None),
             Some(Trust::System) => Ok(Some(Arc::clone(&self.tls))),
-            Some(Trust::Authority(pem)) => match tls::trusting_pem(pem) {
-                Ok(config) => Ok(Some(Arc::new(config))),
-                // The configuration has read it before.
-                Err(error) => Err(Fault::retry(error.to_string())),
-            },
+            Some(Trust::Authority(pem)) => {
+                let config = tls::roots(pem).map_err(|error| Fault::retry(error.to_string())).map(Arc::new);
+                Ok(Some(Arc::new(tls::trusting(config?).map_err(|error| Fault::caused_by(&error))?)))
+            }
         }
+    }
+
+    /// The same for a library that dials an address by itself and would look for that in the certificate.
+    pub(crate) fn client_config_for_name(&self, server: &Server) -> Result<Option<ClientConfig>, Fault> {
+        let roots = match &server.tls {
+            None => return Ok(None),
+            Some(Trust::System) => Arc::clone(&self.roots),
+            Some(Trust::Authority(pem)) => {
+                Arc::new(tls::roots(pem).map_err(|error| Fault::retry(error.to_string()))?)
+            }
+        };
+        let name = server_name(&server.host)?;
+        tls::trusting_for(roots, name).map(Some).map_err(|error| Fault::caused_by(&*error))
     }
 }
 
@@ -104,7 +119,7 @@ impl std::fmt::Debug for Network {
 }
 
 /// The name that a server's certificate must be for.
-pub(crate) fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Fault> {
+fn server_name(host: &Host<String>) -> Result<ServerName<'static>, Fault> {
     match host {
         Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
             .map_err(|_| Fault::retry("TLS: the host is no name that a certificate can be for")),

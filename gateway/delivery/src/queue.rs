@@ -2,9 +2,28 @@
 //! places for an event's attributes.
 
 mod fault;
+mod gather;
+pub(crate) mod nats;
 mod pool;
+pub(crate) mod rabbitmq;
+pub(crate) mod redis;
+pub mod smq;
 mod template;
 
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
 pub(crate) use fault::{Fault, Progress, attempt};
-pub(crate) use pool::Pool;
 pub use template::{InvalidTemplate, Template};
+
+/// Stands for credentials where connections are told apart by them.
+fn fingerprint(kind: &str, secrets: &[&SecretString]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(kind);
+    for secret in secrets {
+        // With its length, so that no two lists are one text.
+        hash.update(secret.expose_secret().len().to_le_bytes());
+        hash.update(secret.expose_secret());
+    }
+    hash.finalize().into()
+}

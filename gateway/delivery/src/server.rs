@@ -89,12 +89,17 @@ impl fmt::Display for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tls = match &self.tls {
-            None => "",
-            Some(Trust::System) => " (TLS)",
-            Some(Trust::Authority(_)) => " (TLS, own authority)",
-        };
-        write!(f, "{self}{tls}")
+        write!(f, "{self}")?;
+        self.tls.as_ref().map_or(Ok(()), |trust| write!(f, " ({trust:?})"))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "TLS",
+            Self::Authority(_) => "TLS, own authority",
+        })
     }
 }
 

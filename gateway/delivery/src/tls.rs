@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+};
 use thiserror::Error;
 
 /// A file of certificate authorities can't be used.
@@ -31,26 +36,78 @@ pub(crate) fn system_roots() -> RootCertStore {
     roots
 }
 
-pub(crate) fn trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+pub(crate) fn trusting(roots: Arc<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
+    Ok(versions()?.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Trusts the authorities in a PEM file and no others.
-pub(crate) fn trusting_pem(pem: &[u8]) -> Result<ClientConfig, InvalidAuthority> {
-    trusting(roots(pem)?).map_err(|_| InvalidAuthority::Damaged)
+/// Trusts a certificate for this name, whatever address it is met at.
+pub(crate) fn trusting_for(
+    roots: Arc<RootCertStore>,
+    name: ServerName<'static>,
+) -> Result<ClientConfig, Box<dyn std::error::Error>> {
+    let inner = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
+    let verifier = Arc::new(ForName { inner, name });
+    Ok(versions()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, InvalidAuthority> {
+fn versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The authorities in a PEM file.
+pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, InvalidAuthority> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|_| InvalidAuthority::Damaged)?;
         roots.add(certificate).map_err(|_| InvalidAuthority::Damaged)?;
     }
     if roots.is_empty() { Err(InvalidAuthority::None) } else { Ok(roots) }
+}
+
+/// The usual verifier, asked about the configured name in place of the address that was dialled.
+#[derive(Debug)]
+struct ForName {
+    inner: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for ForName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _dialled: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::resolve::ResolveFault;
 
 /// An attempt that ended without an answer.
 #[derive(Debug, PartialEq, Eq, Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("blocked address")]
     Blocked,
     #[error("the request can't be sent: {0}")]
@@ -117,7 +117,7 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     causes(error).find_map(<dyn Error>::downcast_ref)
 }
 

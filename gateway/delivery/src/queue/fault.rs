@@ -8,7 +8,7 @@ use hookweir_model::{Answer, Outcome};
 use tokio::time::{Instant, timeout};
 
 use crate::Report;
-use crate::client::{span, tls_fault};
+use crate::client::{self, find, span, tls_fault};
 
 /// Why a broker does not have a message, or may not have it. The reason is fit for the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,22 @@ impl Fault {
         Self { outcome: Outcome::Blocked, reason: "blocked address".to_owned() }
     }
 
+    /// The connection broke, or the broker said nothing, after the message was handed over.
+    pub(crate) fn lost() -> Self {
+        Self::unknown("the connection was lost before the acknowledgement")
+    }
+
+    /// A connection that could not be made, as a library tells it.
+    pub(crate) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(error) = find::<rustls::Error>(error) {
+            return Self::retry(format!("TLS: {}", tls_fault(error)));
+        }
+        match find::<io::Error>(error) {
+            Some(error) => Self::io(error),
+            None => Self::retry("the connection was closed before the broker answered"),
+        }
+    }
+
     /// A connection that could not be made.
     pub(crate) fn io(error: &io::Error) -> Self {
         Self::retry(match error.kind() {
@@ -52,9 +68,28 @@ impl Fault {
 
     /// A TLS handshake that failed.
     pub(crate) fn handshake(error: &io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error) => Self::retry(format!("TLS: {}", tls_fault(error))),
-            None => Self::io(error),
+        Self::caused_by(error)
+    }
+}
+
+/// A request to a broker that speaks HTTP.
+impl From<client::Fault> for Fault {
+    fn from(fault: client::Fault) -> Self {
+        let text = fault.to_string();
+        match fault {
+            client::Fault::Blocked => Self::blocked(),
+            client::Fault::Header(_) => Self::rejected(text),
+            client::Fault::Name(_)
+            | client::Fault::NoConnection(_)
+            | client::Fault::Refused
+            | client::Fault::Unreachable
+            | client::Fault::Tls(_) => Self::retry(text),
+            // The request may have been read by then.
+            client::Fault::NoAnswer(_)
+            | client::Fault::Closed
+            | client::Fault::HeadTooLarge
+            | client::Fault::NotHttp
+            | client::Fault::Other => Self::unknown(text),
         }
     }
 }

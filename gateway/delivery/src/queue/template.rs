@@ -89,6 +89,15 @@ impl Template {
             .collect()
     }
 
+    /// The text with a word in each place, by which its form can be judged.
+    pub fn sample(&self) -> String {
+        let word = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Type | Part::Id | Part::Subject => "x".to_owned(),
+        };
+        self.parts.iter().map(word).collect()
+    }
+
     /// As it was configured.
     pub fn as_str(&self) -> &str {
         &self.written

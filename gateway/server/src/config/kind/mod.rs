@@ -2,7 +2,11 @@
 
 mod broker;
 mod http;
+mod nats;
 mod pull;
+mod rabbitmq;
+mod redis;
+mod smq;
 
 use hookweir_delivery::Target;
 use hookweir_delivery::guard::UrlFault;
@@ -36,10 +40,10 @@ pub(super) struct Common<'a> {
 }
 
 /// The first is meant where no kind is named.
-const KINDS: [Kind; 1] = [http::KIND];
+const KINDS: [Kind; 5] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND, smq::KIND];
 
 /// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 7] = ["smq", "nats", "rabbitmq", "redis", "kafka", "sqs", "mqtt"];
+const MISSING: [&str; 3] = ["kafka", "sqs", "mqtt"];
 
 /// Which kind an endpoint is of.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +69,9 @@ impl Choice {
         report: &mut Report,
     ) -> Option<Destination> {
         match self {
-            Self::Outside(kind) => (kind.target)(table, common, report).map(|target| Destination::Outside(Box::new(target))),
+            Self::Outside(kind) => {
+                (kind.target)(table, common, report).map(|target| Destination::Outside(Box::new(target)))
+            }
             Self::Pull => pull::pull(table, common.outside, report).map(Destination::Pull),
         }
     }

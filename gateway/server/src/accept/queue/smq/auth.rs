@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookweir_delivery::smq::Signed;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName};
 use md5::{Digest as _, Md5};
-use sha1::Sha1;
+use secrecy::SecretString;
 
 use super::error::Fault;
 
@@ -21,7 +21,7 @@ const CONTENT_MD5: &str = "content-md5";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
     pub id: String,
-    signature: Vec<u8>,
+    signature: String,
 }
 
 /// Reads `MNS AccessKeyId:Signature`.
@@ -31,18 +31,16 @@ pub(super) fn claim(headers: &HeaderMap) -> Result<Claim, Fault> {
         let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
         let (id, signature) = rest.trim().rsplit_once(':')?;
         let is_ours = scheme.eq_ignore_ascii_case("MNS") && !id.is_empty();
-        is_ours.then_some((id.to_owned(), signature))
+        is_ours.then(|| (id.to_owned(), signature.to_owned()))
     };
     let (id, signature) = read().ok_or_else(Fault::bad_authorization)?;
-    // What is no base64 is no signature of anything.
-    let signature = BASE64.decode(signature).map_err(|_| Fault::signature())?;
     Ok(Claim { id, signature })
 }
 
 /// Checks the date and the signature of a request to `resource`, its path and query as they were sent.
 pub(super) fn check(
     claim: &Claim,
-    secret: &[u8],
+    secret: &SecretString,
     method: &str,
     resource: &str,
     headers: &HeaderMap,
@@ -55,27 +53,27 @@ pub(super) fn check(
     if apart > SKEW {
         return Err(Fault::expired());
     }
-    let mac = Hmac::<Sha1>::new_from_slice(secret).map_err(|_| Fault::signature())?;
-    let signed = mac.chain_update(string_to_sign(method, resource, date, headers));
-    signed.verify_slice(&claim.signature).map_err(|_| Fault::signature())
+    let or_empty = |name: &str| text(headers, name).unwrap_or_default();
+    let mut own: Vec<(&str, &str)> = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|name| name.starts_with("x-mns-"))
+        .map(|name| (name, or_empty(name)))
+        .collect();
+    own.sort_unstable();
+    let signed = Signed {
+        method,
+        content_md5: or_empty(CONTENT_MD5),
+        content_type: or_empty(CONTENT_TYPE.as_str()),
+        date,
+        mns_headers: &own,
+        resource,
+    };
+    if signed.is_right(secret, &claim.signature) { Ok(()) } else { Err(Fault::signature()) }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn string_to_sign(method: &str, resource: &str, date: &str, headers: &HeaderMap) -> String {
-    let or_empty = |name| text(headers, name).unwrap_or_default();
-    let mut signed =
-        format!("{method}\n{}\n{}\n{date}\n", or_empty(CONTENT_MD5), or_empty(CONTENT_TYPE.as_str()));
-    let mut own: Vec<&str> =
-        headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-mns-")).collect();
-    own.sort_unstable();
-    for name in own {
-        let _ = writeln!(signed, "{name}:{}", or_empty(name));
-    }
-    signed.push_str(resource);
-    signed
 }
 
 /// Checks the digest of a body, if one was sent: base64 of its 16 bytes, as RFC 1864 has it, or of its 32 hex digits, as
@@ -127,7 +125,7 @@ mod tests {
     fn verdict(method: &str, resource: &str, headers: &HeaderMap, secret: &str) -> Result<(), &'static str> {
         let now = at("Thu, 31 Jul 2025 12:00:05 GMT");
         let claim = claim(headers).map_err(|fault| fault.code)?;
-        check(&claim, secret.as_bytes(), method, resource, headers, now).map_err(|fault| fault.code)
+        check(&claim, &secret.into(), method, resource, headers, now).map_err(|fault| fault.code)
     }
 
     /// What Alibaba's own SDKs computed.
@@ -176,7 +174,7 @@ mod tests {
         for (value, wanted) in [
             ("MNS testid:AAAA", Ok("testid")),
             ("mns a:b:AAAA", Ok("a:b")),
-            ("MNS testid:?", Err("SignatureDoesNotMatch")),
+            ("MNS testid:?", Ok("testid")),
             ("MNS testid:", Ok("testid")),
             ("MNS :AAAA", Err("InvalidAuthorizationHeader")),
             ("MNS testid", Err("InvalidAuthorizationHeader")),
@@ -196,8 +194,8 @@ mod tests {
     #[test]
     fn dates_must_be_near() {
         let read = |pairs: &[(&'static str, &str)], now: &str| {
-            let claim = Claim { id: "a".to_owned(), signature: Vec::new() };
-            check(&claim, b"s", "GET", "/", &headers(pairs), at(now)).unwrap_err().code
+            let claim = Claim { id: "a".to_owned(), signature: String::new() };
+            check(&claim, &"s".into(), "GET", "/", &headers(pairs), at(now)).unwrap_err().code
         };
         let noon = "Thu, 31 Jul 2025 12:00:00 GMT";
         for (date, now, wanted) in [

@@ -9,12 +9,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use hookweir_delivery::smq::Element;
 use hookweir_journal::{Content, Message, NewMessage, Receipt};
 use hookweir_model::{EventId, EventType, Shaped, Timestamp};
 
 use super::auth::body_md5;
 use super::error::Fault;
-use super::xml::{Element, Writer};
+use super::xml::{Writer, is_writable};
 use crate::pull::receipt_text;
 
 /// Messages of one batch, as in SMQ.
@@ -91,9 +92,14 @@ pub(super) fn read(element: &Element, source: &str, now: Timestamp) -> Result<Se
     if element.name != "Message" {
         return Err(Fault::malformed_xml("send a <Message>, or <Messages> with one or more of them"));
     }
-    let text = element.text_of("MessageBody").unwrap_or_default();
+    let text = element.get("MessageBody").unwrap_or_default();
     if text.is_empty() {
         return Err(Fault::invalid("a <Message> needs a <MessageBody>"));
+    }
+    if !is_writable(text) {
+        return Err(Fault::invalid(
+            "the <MessageBody> holds a character that XML does not allow: send it in base64",
+        ));
     }
     let delay = number(element, "DelaySeconds", 0..=LONGEST_DELAY)?.unwrap_or(0);
     // Taken as SMQ takes it, though messages of one queue come in the order of their times.
@@ -130,20 +136,20 @@ pub(super) fn read(element: &Element, source: &str, now: Timestamp) -> Result<Se
 }
 
 fn number(element: &Element, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
-    let Some(text) = element.text_of(name) else { return Ok(None) };
+    let Some(text) = element.get(name) else { return Ok(None) };
     let number = text.trim().parse().ok().filter(|number| range.contains(number));
     let wrong = || Fault::invalid(format!("<{name}> is a number from {} to {}", range.start(), range.end()));
     number.map(Some).ok_or_else(wrong)
 }
 
 fn properties(element: &Element) -> Result<Vec<(String, String)>, Fault> {
-    let Some(list) = element.child("UserProperties") else { return Ok(Vec::new()) };
+    let Some(list) = element.all("UserProperties").next() else { return Ok(Vec::new()) };
     if list.children.len() > PROPERTIES {
         return Err(Fault::invalid(format!("a message has at most {PROPERTIES} properties")));
     }
     let property = |property: &Element| {
-        let name = property.text_of("Name").filter(|name| !name.is_empty() && *name != PLAIN)?;
-        Some((name.to_owned(), property.text_of("Value").unwrap_or_default().to_owned()))
+        let name = property.get("Name").filter(|name| !name.is_empty() && *name != PLAIN)?;
+        Some((name.to_owned(), property.get("Value").unwrap_or_default().to_owned()))
     };
     let wrong = || Fault::invalid("a property has a <Name> and a <Value>");
     list.children.iter().map(|child| property(child).ok_or_else(wrong)).collect()
@@ -184,8 +190,8 @@ mod tests {
             let sent = sent(&format!("<MessageBody>{text}</MessageBody>")).unwrap();
             assert_eq!(sent.message.content.shaped.body, bytes, "{text}");
             let element = written(sent.message);
-            assert_eq!(element.text_of("MessageBody"), Some(text));
-            assert_eq!(element.text_of("MessageBodyMD5"), Some(sent.md5.as_str()));
+            assert_eq!(element.get("MessageBody"), Some(text));
+            assert_eq!(element.get("MessageBodyMD5"), Some(sent.md5.as_str()));
             assert!(!format!("{element:?}").contains(PLAIN));
         }
     }
@@ -212,11 +218,12 @@ mod tests {
         assert_eq!(sent.message.visible, NOW.after(Duration::from_secs(5)));
         let element = written(sent.message);
         let names: Vec<_> = element
-            .child("UserProperties")
+            .all("UserProperties")
+            .next()
             .unwrap()
             .children
             .iter()
-            .map(|property| property.text_of("Name").unwrap().to_owned())
+            .map(|property| property.get("Name").unwrap().to_owned())
             .collect();
         assert_eq!(names, ["webhook-id", "webhook-type", "content-type", "x-a"]);
     }
@@ -226,6 +233,7 @@ mod tests {
         for (inner, code) in [
             ("", "InvalidArgument"),
             ("<MessageBody/>", "InvalidArgument"),
+            ("<MessageBody>a&#1;</MessageBody>", "InvalidArgument"),
             ("<MessageBody>a</MessageBody><DelaySeconds>-1</DelaySeconds>", "InvalidArgument"),
             ("<MessageBody>a</MessageBody><DelaySeconds>604801</DelaySeconds>", "InvalidArgument"),
             ("<MessageBody>a</MessageBody><Priority>17</Priority>", "InvalidArgument"),

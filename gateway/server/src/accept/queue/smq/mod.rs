@@ -18,7 +18,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use secrecy::ExposeSecret as _;
 
 use self::error::Fault;
 use self::operation::{Operation, Target};
@@ -102,8 +101,7 @@ fn authorize<'a>(live: &'a Live, head: &Parts) -> Result<&'a Access, Fault> {
     let claim = auth::claim(&head.headers)?;
     let access = live.access(&claim.id).ok_or_else(Fault::unknown_id)?;
     let resource = head.uri.path_and_query().map_or("/", |whole| whole.as_str());
-    let secret = access.secret.expose_secret().as_bytes();
-    auth::check(&claim, secret, head.method.as_str(), resource, &head.headers, SystemTime::now())?;
+    auth::check(&claim, &access.secret, head.method.as_str(), resource, &head.headers, SystemTime::now())?;
     Ok(access)
 }
 

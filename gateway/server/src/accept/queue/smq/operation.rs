@@ -378,7 +378,7 @@ fn write_attributes(queue: &mut Writer, attributes: &[(&'static str, String)]) {
 fn set_attributes(open: &Open, body: &[u8]) -> Result<Answer, Fault> {
     let root = xml::parse(body)?;
     let visibility = open.settings()?.visibility_timeout.as_secs().to_string();
-    let is = |name: &str, value: &str| root.text_of(name).is_none_or(|asked| asked.trim() == value);
+    let is = |name: &str, value: &str| root.get(name).is_none_or(|asked| asked.trim() == value);
     if is("VisibilityTimeout", &visibility) && is("DelaySeconds", "0") && is("PollingWaitSeconds", "0") {
         Ok(Answer::empty())
     } else {

@@ -1,0 +1,259 @@
+//! `kind = "nats"`: messages for a stream of NATS JetStream.
+//!
+//! Delivered means that the stream has stored the message: its acknowledgement names the stream and the sequence. The
+//! event's id is the message id, so that a stream drops a repetition within its duplicate window and says so, which is
+//! as good as stored.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, ErrorCode};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap};
+use hookweir_model::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::pool::{Connection, Pool};
+use super::{Fault, Progress, Template, attempt, fingerprint};
+use crate::network::Network;
+use crate::{Backend, Report, Request, Server};
+
+/// A stream's subject, and how its servers are met.
+#[derive(Debug, Clone)]
+pub struct NatsTarget {
+    /// Of one cluster: each may stand in for the others. Never empty.
+    pub servers: Vec<Server>,
+    pub login: NatsLogin,
+    pub subject: Template,
+    /// Where set, the message is stored in this stream or not at all.
+    pub stream: Option<String>,
+    /// The whole attempt.
+    pub timeout: Duration,
+}
+
+/// Who the gateway is to the servers.
+#[derive(Debug, Clone)]
+pub enum NatsLogin {
+    Nobody,
+    User {
+        user: SecretString,
+        password: SecretString,
+    },
+    Token(SecretString),
+    /// The text of a `.creds` file: a JWT and its seed.
+    Credentials(SecretString),
+    /// The seed of an NKey.
+    Seed(SecretString),
+}
+
+/// The way out to NATS.
+pub(crate) struct Nats {
+    network: Network,
+    pool: Pool<Key, Line>,
+}
+
+/// Endpoints that say the same of their servers and of themselves share a connection.
+type Key = (Vec<Server>, [u8; 32]);
+
+/// A connection. It is given up when it breaks: the library would dial an address again that was judged long ago.
+#[derive(Clone)]
+struct Line {
+    context: jetstream::Context,
+    broken: CancellationToken,
+}
+
+impl Connection for Line {
+    fn is_open(&self) -> bool {
+        !self.broken.is_cancelled()
+    }
+}
+
+impl Nats {
+    pub(crate) fn over(network: Network) -> Self {
+        Self { network, pool: Pool::new() }
+    }
+
+    async fn publish(
+        &self,
+        target: &NatsTarget,
+        request: Request<'_>,
+        progress: &Progress,
+    ) -> Result<String, Fault> {
+        let key = (target.servers.clone(), target.login.fingerprint());
+        let line = self.pool.get(&key, async || self.connect(target).await).await?;
+        let message = message(target, request)?;
+        progress.handed_over();
+        let publishing = async {
+            let acknowledged = line.context.send_publish(target.subject.fill(&request), message).await?;
+            acknowledged.await
+        };
+        let acknowledged = tokio::select! {
+            acknowledged = publishing => acknowledged,
+            () = line.broken.cancelled() => return Err(Fault::lost()),
+        };
+        acknowledged
+            .map(|stored| {
+                let known = if stored.duplicate { ", which has it already" } else { "" };
+                format!("stream {}, sequence {}{known}", stored.stream, stored.sequence)
+            })
+            .map_err(|error| refusal(&error, target))
+    }
+
+    /// Tries the servers in turn. What the last one said is told.
+    async fn connect(&self, target: &NatsTarget) -> Result<Line, Fault> {
+        let mut last = Fault::retry("no server is configured");
+        for server in &target.servers {
+            let addresses = match self.network.addresses(server).await {
+                Ok(addresses) => addresses,
+                Err(fault) => {
+                    last = fault;
+                    continue;
+                }
+            };
+            for address in addresses {
+                match self.connect_to(target, server, &address.to_string()).await {
+                    Ok(line) => return Ok(line),
+                    Err(fault) => last = fault,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// The library dials by itself, so it is given an address that was judged, and a certificate is checked against the
+    /// name that was configured.
+    async fn connect_to(&self, target: &NatsTarget, server: &Server, address: &str) -> Result<Line, Fault> {
+        let broken = CancellationToken::new();
+        let noticed = broken.clone();
+        let mut options = target
+            .login
+            .options()?
+            .name("hookweir")
+            // A server of its own choice might be one that the egress policy forbids.
+            .ignore_discovered_servers()
+            .max_reconnects(1)
+            .connection_timeout(target.timeout)
+            .event_callback(move |event| {
+                let noticed = noticed.clone();
+                async move {
+                    if matches!(event, Event::Disconnected | Event::Closed) {
+                        noticed.cancel();
+                    }
+                }
+            });
+        if let Some(config) = self.network.client_config_for_name(server)? {
+            options = options.require_tls(true).tls_client_config(config);
+        }
+        match options.connect(address).await {
+            Ok(client) => {
+                Ok(Line { context: ContextBuilder::new().timeout(target.timeout).build(client), broken })
+            }
+            Err(error) => {
+                debug!(error = &error as &dyn std::error::Error, "no connection to NATS");
+                Err(match error.kind() {
+                    ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                        Fault::retry("the broker refused the credentials")
+                    }
+                    ConnectErrorKind::TimedOut => Fault::retry("the broker did not answer"),
+                    ConnectErrorKind::Tls => Fault::retry("TLS: handshake failed"),
+                    _ => Fault::caused_by(&error),
+                })
+            }
+        }
+    }
+}
+
+impl Backend for Nats {
+    type Target = NatsTarget;
+
+    async fn send(&self, target: &NatsTarget, request: Request<'_>, _now: Timestamp) -> Report {
+        attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
+    }
+
+    async fn close(&self) {
+        self.pool.clear();
+    }
+}
+
+impl std::fmt::Debug for Nats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nats").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+impl NatsLogin {
+    fn options(&self) -> Result<ConnectOptions, Fault> {
+        let text = |secret: &SecretString| secret.expose_secret().to_owned();
+        Ok(match self {
+            Self::Nobody => ConnectOptions::new(),
+            Self::User { user, password } => {
+                ConnectOptions::with_user_and_password(text(user), text(password))
+            }
+            Self::Token(token) => ConnectOptions::with_token(text(token)),
+            Self::Seed(seed) => ConnectOptions::with_nkey(text(seed)),
+            Self::Credentials(file) => ConnectOptions::with_credentials(file.expose_secret())
+                .map_err(|_| Fault::retry("the credentials are no `.creds` file"))?,
+        })
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Self::Nobody => fingerprint("nobody", &[]),
+            Self::User { user, password } => fingerprint("user", &[user, password]),
+            Self::Token(token) => fingerprint("token", &[token]),
+            Self::Credentials(file) => fingerprint("credentials", &[file]),
+            Self::Seed(seed) => fingerprint("seed", &[seed]),
+        }
+    }
+}
+
+/// The message with its headers: those of the shaped event, then the gateway's own.
+fn message(target: &NatsTarget, request: Request<'_>) -> Result<PublishMessage, Fault> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in request.message_headers() {
+        let name = name
+            .parse::<async_nats::HeaderName>()
+            .map_err(|_| Fault::rejected(format!("{name:?} can't be the name of a header in NATS")))?;
+        let value = value
+            .parse::<async_nats::HeaderValue>()
+            .map_err(|_| Fault::rejected(format!("the value of the header {name} can't be sent in NATS")))?;
+        headers.insert(name, value);
+    }
+    let message = PublishMessage::build()
+        .payload(request.shaped.body.clone())
+        .headers(headers)
+        .message_id(request.event.as_str());
+    Ok(match &target.stream {
+        Some(stream) => message.expected_stream(stream),
+        None => message,
+    })
+}
+
+fn refusal(error: &jetstream::context::PublishError, target: &NatsTarget) -> Fault {
+    match error.kind() {
+        PublishErrorKind::StreamNotFound => {
+            Fault::retry("no stream takes messages of this subject: create one, or correct `subject`")
+        }
+        PublishErrorKind::MaxPayloadExceeded => {
+            Fault::rejected("the message is larger than the broker takes (its max_payload)")
+        }
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Fault::lost(),
+        PublishErrorKind::MaxAckPending => Fault::retry("too many messages wait for their acknowledgement"),
+        _ => {
+            let source = std::error::Error::source(error);
+            match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
+                Some(said) if said.error_code() == ErrorCode::STREAM_NOT_MATCH => {
+                    let stream = target.stream.as_deref().unwrap_or_default();
+                    Fault::retry(format!("the subject belongs to another stream than {stream:?}"))
+                }
+                Some(said) if said.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => {
+                    Fault::rejected("the message is larger than the stream takes (its max_msg_size)")
+                }
+                Some(said) => Fault::retry(format!("the stream refused it: {said}")),
+                None => Fault::retry("the stream's answer is not one of JetStream"),
+            }
+        }
+    }
+}
