@@ -1,7 +1,5 @@
 //! A queue in the gateway: an event waits in it until a consumer has fetched it and said so.
 
-use std::time::Duration;
-
 use hookweir_tests::{Consumer, Gateway, KEY, eventually, tenant};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -98,20 +96,16 @@ async fn waiting_consumers_are_woken_in_their_order() {
     let wait = |consumer: Consumer| {
         tokio::spawn(async move { consumer.receive(json!({ "max": 1, "wait": "50s" })).await })
     };
-    let mut waiting = Vec::new();
+    let mut line = Vec::new();
     for number in 1..=3 {
-        waiting.push(wait(gateway.consumer("inbox")));
+        line.push(wait(gateway.consumer("inbox")));
         // The next one comes when this one stands in line.
-        eventually("a consumer to stand in line", async || match consumer.waiting().await {
-            waiting if waiting == number => Ok(()),
-            waiting => Err(format!("{waiting} wait")),
-        })
-        .await;
+        waiting(&consumer, number).await;
     }
     let mut ids = Vec::new();
-    for (number, waiting) in waiting.into_iter().enumerate() {
+    for (number, next) in line.into_iter().enumerate() {
         ids.push(gateway.sender().event("a.b", &number.to_string()).await);
-        let messages = waiting.await.expect("a consumer does not panic");
+        let messages = next.await.expect("a consumer does not panic");
         assert_eq!(messages[0]["id"], json!(ids[number]), "consumer {number} was served in its turn");
     }
     assert_eq!(consumer.stats().await, [0, 3, 0, 0]);
@@ -167,43 +161,33 @@ async fn a_receipt_and_what_it_hides_outlive_a_kill() {
     assert_eq!(consumer.stats().await, [0, 1, 0, 0]);
 }
 
-/// A consumer that has hung up while it waited takes no message with it.
+/// Waits until so many consumers wait at the queue.
+async fn waiting(consumer: &Consumer, wanted: u64) {
+    eventually(&format!("{wanted} waiting consumers"), async || match consumer.waiting().await {
+        waiting if waiting == wanted => Ok(()),
+        waiting => Err(format!("{waiting} wait")),
+    })
+    .await;
+}
+
+/// A consumer that hangs up while it waits leaves its place, and takes no message with it.
 #[tokio::test]
 async fn nobody_waits_for_a_consumer_that_has_gone() {
     let gateway = Gateway::start(config("visibility_timeout = \"1h\"")).await;
-    for _ in 0..50 {
-        let consumer = gateway.consumer("inbox");
-        let gone = tokio::spawn(async move { consumer.receive(json!({ "wait": "50s" })).await });
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..30))).await;
-        // Its connection is closed at about the time at which the message comes.
-        let sending = tokio::spawn({
-            let sender = gateway.sender();
-            async move { sender.event("a.b", "1").await }
-        });
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..5))).await;
+    let watch = gateway.consumer("inbox");
+    for _ in 0..5 {
+        let [gone, next] = [0, 1].map(|_| gateway.consumer("inbox"));
+        let gone = tokio::spawn(async move { gone.receive(json!({ "wait": "50s" })).await });
+        waiting(&watch, 1).await;
+        let next = tokio::spawn(async move { next.receive(json!({ "wait": "50s" })).await });
+        waiting(&watch, 2).await;
         gone.abort();
-        let id = sending.await.expect("a sender does not panic");
-        // Either the one who left was answered before, or the next one gets it.
-        if let Err(gone) = gone.await {
-            assert!(gone.is_cancelled(), "{gone}");
-            let next = gateway.consumer("inbox");
-            eventually("the message to be received or given up", async || {
-                let messages = next.receive(json!({ "visibility_timeout": "1h" })).await;
-                let stats = next.stats().await;
-                match messages.first() {
-                    Some(message) if message["id"] == json!(id) => {
-                        next.answer("ack", &[&message["receipt"]], json!({})).await;
-                        Ok(())
-                    }
-                    // It was on its way into the socket when its consumer went: that can't be told from a consumer that
-                    // dies with it in its hands.
-                    None if stats[0] == 0 && stats[1] > 0 => Ok(()),
-                    _ => Err(format!("{messages:?} of {stats:?}")),
-                }
-            })
-            .await;
-        }
+        waiting(&watch, 1).await;
+        let id = gateway.sender().event("a.b", "1").await;
+        let message = next.await.expect("a consumer does not panic").remove(0);
+        assert_eq!((&message["id"], &message["receives"]), (&json!(id), &json!(1)));
     }
+    assert_eq!(watch.stats().await, [0, 5, 0, 0]);
 }
 
 #[tokio::test]

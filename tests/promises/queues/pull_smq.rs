@@ -42,6 +42,40 @@ async fn ask(script: &str, question: Value) -> Value {
     peer(program, &format!("queues/{script}"), &[question]).await.remove(0)
 }
 
+/// An endpoint of kind `smq` of one gateway feeds a queue of another, which is told the event's own id.
+#[tokio::test]
+async fn one_gateway_feeds_the_queue_of_another() {
+    let to = gateway().await;
+    let feed = format!(
+        "[tenants.acme.endpoints.feed]\nkind = \"smq\"\nurl = \"http://{}\"\nqueue = \"inbox\"\nevent_id = true\n\
+         access = {{ id = \"inbox\", secret = \"secret-of-inbox\" }}\n",
+        to.accept_address()
+    );
+    let from = Gateway::start(tenant("acme", KEY) + &feed).await;
+    let mut sent = BTreeMap::new();
+    for number in 0..20 {
+        let data = format!(r#"{{"number": {number}, "text": "café <&>"}}"#);
+        sent.insert(from.sender().event("load.sent", &data).await, data);
+    }
+    let consumer = to.consumer("inbox");
+    let mut found = BTreeMap::new();
+    while found.len() < sent.len() {
+        let messages =
+            consumer.receive(json!({ "max": 100, "wait": "30s", "visibility_timeout": "1h" })).await;
+        assert!(!messages.is_empty(), "only {} came", found.len());
+        for message in messages {
+            let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+            found.insert(text("id"), text("data"));
+        }
+    }
+    assert_eq!(found, sent);
+    eventually("all to be delivered", async || match from.admin().count("acme", "feed", "delivered").await {
+        20 => Ok(()),
+        delivered => Err(format!("{delivered} delivered")),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_python_sdk_finds_every_operation_as_it_expects() {
     let gateway = gateway().await;
