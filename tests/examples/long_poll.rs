@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use hookweir_tests::{Gateway, KEY, eventually, tenant};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 const CONSUMERS: usize = 8;
 
@@ -40,9 +41,11 @@ async fn measure(consumers: usize, events: usize) -> Vec<Duration> {
     let queue = "[tenants.acme.endpoints.inbox]\nkind = \"pull\"\n";
     let gateway = Gateway::start(tenant("acme", KEY) + queue).await;
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    // Dropped before the gateway is, so that none of them misses it.
+    let mut tasks = JoinSet::new();
     for _ in 0..consumers {
         let (consumer, arrived) = (gateway.consumer("inbox"), arrived.clone());
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             loop {
                 for message in consumer.receive(json!({ "wait": "30s" })).await {
                     let id = message["id"].as_str().unwrap_or_default().to_owned();

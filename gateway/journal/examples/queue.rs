@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p hookweir-journal --example queue [MESSAGES] [DIRECTORY]`
 //!
-//! Messages have 1 KiB. In each queue one consumer receives and acknowledges ten at a time, alone, so that each call waits
-//! for a sync of its own; then sixteen do the same together. The column "raw" is a file that is written and synced as
-//! often.
+//! Messages have 1 KiB. In each queue one consumer receives and acknowledges ten at a time, alone, so that each call
+//! waits for a sync of its own; then sixteen do the same together. The column "raw" is a file that is written and synced
+//! as often.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -2,9 +2,9 @@
 //!
 //! A message is put there by the settlement that ends its delivery ([`Next::Queued`](crate::Next::Queued)) or by
 //! [`Queues::enqueue`], and from then on it lives by itself: it holds all that it says, so the event that it came from
-//! may go. It is *visible* from its time on. A consumer that receives it makes it invisible until a later time and holds
-//! a [`Receipt`] for it; if that time passes without an answer, it is visible again. What was received too often is a
-//! *dead letter*: kept, and never received until it is put back.
+//! may go. It is *visible* from its time on. A consumer that receives it makes it invisible until a later time and
+//! holds a [`Receipt`] for it; if that time passes without an answer, it is visible again. What was received too often
+//! is a *dead letter*: kept, and never received until it is put back.
 //!
 //! Times are the caller's, as for deliveries. Nothing here waits for a message: whoever wants to be woken is told when
 //! the next one becomes visible ([`Received::next`]).

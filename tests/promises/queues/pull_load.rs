@@ -1,5 +1,5 @@
-//! A hundred thousand messages and four consumers that are killed at random, while the gateway is killed too: nothing is
-//! lost, and nobody is handed what another one holds.
+//! A hundred thousand messages and four consumers that are killed at random, while the gateway is killed too: nothing
+//! is lost, and nobody is handed what another one holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;

@@ -228,8 +228,7 @@ fn answer(
         Ok((row.get::<_, u8>(0)?, row.get::<_, Option<[u8; 16]>>(1)?, row.get::<_, u32>(2)?))
     });
     let Some((state, token, receives)) = found.optional()? else { return Ok(Answered::Gone) };
-    // The token was compared with what its holder sent over a network and behind a sync: how long the comparison takes
-    // tells nothing.
+    // Each guess takes a turn of this thread, beside which the time of the comparison does not show.
     if state != HELD || token != Some(receipt.token) {
         return Ok(Answered::Stale);
     }

@@ -76,8 +76,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Checks the digest of a body, if one was sent: base64 of its 16 bytes, as RFC 1864 has it, or of its 32 hex digits, as
-/// Alibaba's SDKs do.
+/// Checks the digest of a body, if one was sent: base64 of its 16 bytes, as RFC 1864 has it, or of its 32 hex digits,
+/// as Alibaba's SDKs do.
 pub(super) fn check_digest(headers: &HeaderMap, body: &[u8]) -> Result<(), Fault> {
     let Some(sent) = text(headers, CONTENT_MD5).filter(|sent| !sent.is_empty()) else { return Ok(()) };
     let digest = Md5::digest(body);

@@ -1,8 +1,8 @@
 //! Messages in the protocol's XML, and back.
 //!
-//! What an event became is handed out in base64, as the protocol's documents ask. A body that was sent in base64 is kept
-//! as the bytes that it stands for, so that both faces and every kind of sender agree on what a message holds; one that
-//! was sent as plain text is kept and handed out as that text.
+//! What an event became is handed out in base64, as the protocol's documents ask. A body that was sent in base64 is
+//! kept as the bytes that it stands for, so that both faces and every kind of sender agree on what a message holds; one
+//! that was sent as plain text is kept and handed out as that text.
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod auth;
 mod error;
 mod message;
 mod operation;
+mod request;
 mod xml;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use self::error::Fault;
-use self::operation::{Operation, Target};
+use self::request::{Operation, Target};
 use self::xml::Writer;
 use crate::accept::{Accept, read};
 use crate::config::{Destination, Pull};
