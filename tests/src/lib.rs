@@ -4,6 +4,7 @@
 //! reached), each with a generous deadline and a message that says what was awaited and what was seen instead.
 
 mod admin;
+pub mod broker;
 mod config;
 mod consumer;
 mod dns;

@@ -29,8 +29,16 @@ pub(crate) struct Pool<K, C> {
 
 struct Slot<C> {
     /// Held while a connection is made, so that those who come meanwhile wait for it instead of making their own.
-    connection: tokio::sync::Mutex<Option<C>>,
+    connection: tokio::sync::Mutex<Made<C>>,
     used: Mutex<Instant>,
+}
+
+/// How the last try to make a connection ended.
+enum Made<C> {
+    Not,
+    Open(C),
+    /// Whoever waited for that try has its answer, and does not dial a dead server once more.
+    Failed(Instant, Fault),
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static, C: Connection> Pool<K, C> {
@@ -44,16 +52,22 @@ impl<K: Clone + Eq + Hash + Send + 'static, C: Connection> Pool<K, C> {
         key: &K,
         connect: impl AsyncFnOnce() -> Result<C, Fault>,
     ) -> Result<C, Fault> {
+        let asked = Instant::now();
         let slot = self.slot(key);
-        let mut connection = slot.connection.lock().await;
-        if let Some(open) = connection.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(open.clone());
+        let mut made = slot.connection.lock().await;
+        match &*made {
+            Made::Open(connection) if connection.is_open() => return Ok(connection.clone()),
+            Made::Failed(at, fault) if *at > asked => return Err(fault.clone()),
+            Made::Not | Made::Open(_) | Made::Failed(..) => {}
         }
         // The old one goes before the new one comes, so that a server sees no more than one of us.
-        *connection = None;
-        let made = connect().await?;
-        *connection = Some(made.clone());
-        Ok(made)
+        *made = Made::Not;
+        let connected = connect().await;
+        *made = match &connected {
+            Ok(connection) => Made::Open(connection.clone()),
+            Err(fault) => Made::Failed(Instant::now(), fault.clone()),
+        };
+        connected
     }
 
     /// Lets all connections go. Who uses one at this moment keeps it until done.
@@ -78,7 +92,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, C: Connection> Pool<K, C> {
         {
             slots.remove(&oldest);
         }
-        let slot = Arc::new(Slot { connection: tokio::sync::Mutex::new(None), used: Mutex::new(now) });
+        let slot = Arc::new(Slot { connection: tokio::sync::Mutex::new(Made::Not), used: Mutex::new(now) });
         slots.insert(key.clone(), Arc::clone(&slot));
         slot
     }
@@ -151,8 +165,17 @@ mod tests {
     #[tokio::test]
     async fn a_failed_connection_is_tried_anew_and_the_longest_unused_makes_room() {
         let pool: Pool<usize, Line> = Pool::new();
-        let refused = pool.get(&0, async || Err(Fault::retry("connection refused"))).await;
-        assert_eq!(refused.err(), Some(Fault::retry("connection refused")));
+        let tries = AtomicUsize::new(0);
+        let refuse = async || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            Err(Fault::retry("connection refused"))
+        };
+        let (first, second) = tokio::join!(pool.get(&0, refuse), pool.get(&0, refuse));
+        for refused in [first, second] {
+            assert_eq!(refused.err(), Some(Fault::retry("connection refused")));
+        }
+        assert_eq!(tries.load(Ordering::Relaxed), 1, "who waited for the try has its answer");
         for key in 0..=MOST {
             let line = pool.get(&key, async || Ok(Line { number: key, closed: Arc::default() })).await;
             assert_eq!(line.unwrap().number, key);

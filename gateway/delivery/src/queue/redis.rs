@@ -105,13 +105,15 @@ impl Redis {
         // The attempt has a time limit of its own.
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
-        let (connection, driver) = made.map_err(|error| greeting(&error))?;
+        let (mut connection, driver) = made.map_err(|error| greeting(&error))?;
         let broken = CancellationToken::new();
         let noticed = broken.clone().drop_guard();
         tokio::spawn(async move {
             driver.await;
             drop(noticed);
         });
+        // A server that asks for a password closes on a stranger's longer commands, so it is asked with a short one.
+        cmd("PING").query_async::<()>(&mut connection).await.map_err(|error| greeting(&error))?;
         Ok(Line { connection, broken })
     }
 }

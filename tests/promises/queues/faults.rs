@@ -1,0 +1,119 @@
+//! What goes wrong at a broker is told apart in the attempt, and is tried again as long as an operator can mend it.
+
+use hookweir_tests::broker::{Broker, PASSWORD};
+use hookweir_tests::{Gateway, eventually};
+use serde_json::Value;
+
+use super::{PLACE, nats, queue, rabbitmq, redis};
+
+/// A wrong configuration, and a part of the reason that the attempt must tell.
+type Wrong = (&'static str, String, &'static str);
+
+/// Makes one attempt with each configuration, and compares what it tells.
+async fn are_told_apart(kind: &str, wrongs: &[Wrong]) {
+    for (what, lines, part) in wrongs {
+        let gateway = Gateway::start(queue(kind, lines)).await;
+        let event = gateway.sender().event("order.created", "{}").await;
+        let attempt = first_attempt(&gateway, &event).await;
+        assert_eq!(attempt["outcome"], "retry", "{kind}, {what}: {attempt}");
+        let reason = attempt["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains(part), "{kind}, {what}: {reason:?} does not say {part:?}");
+        assert!(!reason.contains(PASSWORD), "{reason}");
+        println!("{kind}, {what}: {reason}");
+    }
+}
+
+async fn first_attempt(gateway: &Gateway, event: &str) -> Value {
+    let path = format!("/v1/tenants/acme/events/{event}/deliveries/queue");
+    let admin = gateway.admin();
+    eventually("the first attempt", async || {
+        let detail = admin.json(&path).await;
+        detail["attempts"].get(0).cloned().ok_or_else(|| detail.to_string())
+    })
+    .await
+}
+
+/// A message that the broker takes only in part or not at all ends at once.
+async fn is_rejected(kind: &str, lines: &str, size: usize, part: &str) {
+    let gateway = Gateway::start(queue(kind, lines)).await;
+    let event = gateway.sender().event("order.created", &format!("\"{}\"", "x".repeat(size))).await;
+    let detail = gateway.admin().delivery("acme", &event, "queue", "failed").await;
+    let reason = detail["delivery"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(part), "{kind}: {detail}");
+    // The connection is as good as before for others.
+    let event = gateway.sender().event("order.created", "1").await;
+    gateway.admin().delivery("acme", &event, "queue", "delivered").await;
+}
+
+/// A silent broker: nobody knows what became of the message, and the same id goes out again.
+async fn is_unknown_while_it_is_silent(kind: &str, lines: &str, broker: &Broker) {
+    let gateway = Gateway::start(queue(kind, lines).replace("10s", "1s")).await;
+    let before = gateway.sender().event("order.created", "0").await;
+    gateway.admin().delivery("acme", &before, "queue", "delivered").await;
+    broker.suspend();
+    let event = gateway.sender().event("order.created", "1").await;
+    let attempt = first_attempt(&gateway, &event).await;
+    broker.resume();
+    assert_eq!(attempt["outcome"], "unknown", "{kind}: {attempt}");
+    println!("{kind}, silent: {}", attempt["reason"]);
+    gateway.admin().delivery("acme", &event, "queue", "delivered").await;
+    let messages = broker.read(PLACE, 2).await;
+    assert!(messages.iter().any(|message| message.id == event && message.body == b"1"), "{messages:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_nats() {
+    let broker = Broker::nats().await;
+    let right = nats::lines(&broker);
+    let nobody = right.replace(&format!(":{}", broker.port()), ":1");
+    let wrongs = [
+        ("no stream", right.clone(), "no stream takes messages of this subject"),
+        ("wrong password", right.replace(PASSWORD, "wrong"), "refused the credentials"),
+        ("nobody there", nobody, "connection refused"),
+    ];
+    are_told_apart("nats", &wrongs).await;
+    broker.prepare(PLACE).await;
+    let other = right.replace(&format!("stream = \"{PLACE}\""), "stream = \"OTHER\"");
+    are_told_apart("nats", &[("another stream", other, "another stream than \"OTHER\"")]).await;
+    is_rejected("nats", &right, 300_000, "max_msg_size").await;
+    is_rejected("nats", &right, 600_000, "max_payload").await;
+    is_unknown_while_it_is_silent("nats", &right, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_redis() {
+    let broker = Broker::redis().await;
+    let right = redis::lines(&broker);
+    let nobody = right.replace(&format!(":{}", broker.port()), ":1");
+    let wrongs = [
+        ("wrong password", right.replace(PASSWORD, "wrong"), "refused the credentials"),
+        ("no password", right.replace("password", "# password"), "refused the credentials"),
+        ("nobody there", nobody, "connection refused"),
+        ("no such database", right.replace("/0", "/99"), "refused the connection"),
+    ];
+    are_told_apart("redis", &wrongs).await;
+    is_unknown_while_it_is_silent("redis", &right, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_rabbitmq() {
+    let broker = Broker::rabbitmq().await;
+    let right = rabbitmq::lines(&broker);
+    let nobody = right.replace(&format!(":{}\"", broker.port()), ":1\"");
+    let wrongs = [
+        ("no exchange", right.clone(), "the broker has not the exchange \"hooks\""),
+        ("wrong password", right.replace(PASSWORD, "wrong"), "refused the credentials"),
+        (
+            "no virtual host",
+            right.replace(&format!("{}\"", broker.port()), &format!("{}/none\"", broker.port())),
+            "virtual host \"none\"",
+        ),
+        ("nobody there", nobody, "connection refused"),
+    ];
+    are_told_apart("rabbitmq", &wrongs).await;
+    broker.prepare(PLACE).await;
+    let unroutable = right.replace("hooks.{type}", "nowhere.{type}");
+    are_told_apart("rabbitmq", &[("unroutable", unroutable, "no queue takes messages")]).await;
+    is_rejected("rabbitmq", &right, 600_000, "max_message_size").await;
+    is_unknown_while_it_is_silent("rabbitmq", &right, &broker).await;
+}
