@@ -144,7 +144,7 @@ async fn scripts_get_every_place_as_json() {
     assert_eq!(
         said,
         serde_json::json!({ "problems": [], "tenants": [
-            { "id": "acme", "endpoints": 2, "plugins": 3 },
+            { "id": "acme", "endpoints": 3, "plugins": 3 },
             { "id": "globex", "endpoints": 0, "plugins": 0 },
         ] })
     );

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::eventually::{eventually, within};
-use crate::{Admin, Config, KEY, Sender, binary};
+use crate::{Admin, Config, Consumer, KEY, Sender, binary};
 
 /// How many of the last lines of the log are kept for a failed test.
 const LOG_LINES: usize = 400;
@@ -111,6 +111,11 @@ impl Gateway {
 
     pub fn sender_of(&self, tenant: &str, key: &str) -> Sender {
         Sender::new(self.accept, tenant, key)
+    }
+
+    /// A consumer of a queue of the first tenant.
+    pub fn consumer(&self, queue: &str) -> Consumer {
+        Consumer::new(self.accept, "acme", KEY, queue)
     }
 
     pub fn admin(&self) -> Admin {

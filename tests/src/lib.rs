@@ -6,6 +6,7 @@
 mod admin;
 pub mod broker;
 mod config;
+mod consumer;
 mod dns;
 mod eventually;
 mod gateway;
@@ -18,6 +19,7 @@ mod sender;
 
 pub use admin::Admin;
 pub use config::{Config, endpoint, one_endpoint, tenant};
+pub use consumer::Consumer;
 pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, within};
 pub use gateway::{Gateway, NotStarted};

@@ -14,6 +14,8 @@ use hookweir_model::{
 };
 use thiserror::Error;
 
+use crate::{NewMessage, Queues};
+
 /// Where an event stands in the journal: later events have higher numbers. It is a key between the journal and its
 /// callers, never shown to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +88,9 @@ pub struct Settlement {
 pub enum Next {
     /// A final status, with the reason where there is more to say.
     Final { status: Status, reason: Option<String> },
+    /// Delivered, by being put into the endpoint's own queue: both in one step, so that a message is neither lost nor
+    /// doubled between the two.
+    Queued(Box<NewMessage>),
     /// Another attempt is due then. `shaped` is given with the first failure and kept for all retries.
     RetryAt { due: Timestamp, shaped: Option<Shaped>, reason: Option<String> },
 }
@@ -214,7 +219,7 @@ pub enum Error {
 /// *Durable* means: it is there after kill -9 and after a power cut. All calls may be made at the same time from many
 /// tasks; engines gather writes that wait so that one sync serves them all.
 #[async_trait]
-pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
+pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// Keeps events with their idempotency keys and one pending delivery for each endpoint: all or nothing for each
     /// event, **durable when it returns**. The answers stand in the order of the batch.
     ///

@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
 use hookweir_journal::{
-    Appended, DeliveryFilter, Error, EventFilter, Journal, NewEvent, Next, Selection, Seq, Settlement,
+    Answered, Appended, Content, DeliveryFilter, Error, EventFilter, Journal, NewEvent, NewMessage, Next,
+    Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
 };
 use hookweir_model::{
     Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
@@ -230,7 +231,8 @@ fn a_second_process_is_kept_out_with_a_sentence() {
     drop(open(&path));
 }
 
-/// What the first version wrote has no table of plugins. It gets one when it is opened, and keeps all else.
+/// What the first version wrote has no table of plugins and none of queues. It gets them when it is opened, and keeps
+/// all else.
 #[tokio::test]
 async fn a_journal_of_the_first_version_is_brought_up() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -238,15 +240,115 @@ async fn a_journal_of_the_first_version_is_brought_up() {
     fill(&journal).await;
     drop(journal);
     let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
-    connection.execute_batch("DROP TABLE plugin_state; PRAGMA user_version = 1").expect("written");
+    connection
+        .execute_batch(
+            "DROP TABLE plugin_state; DROP TABLE message; DROP TABLE message_content; DROP TABLE queue; \
+             PRAGMA user_version = 1",
+        )
+        .expect("written");
     drop(connection);
     let journal = open(directory.path());
+    assert_eq!(journal.queues().await.expect("read"), []);
     assert_eq!(journal.plugin_states().await.expect("read"), []);
     let current = Digest::of(b"\0asm");
     let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };
     let state = PluginState { upload: Some(upload), paused: None };
     journal.put_plugin_state(&plugin(), &state).await.expect("its blob is there still");
     assert_filled(&journal).await;
+}
+
+/// What the second version wrote has no tables of queues.
+#[tokio::test]
+async fn a_journal_of_the_second_version_is_brought_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    fill(&journal).await;
+    drop(journal);
+    let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
+    connection
+        .execute_batch(
+            "DROP TABLE message; DROP TABLE message_content; DROP TABLE queue; PRAGMA user_version = 2",
+        )
+        .expect("written");
+    drop(connection);
+    let journal = open(directory.path());
+    assert_filled(&journal).await;
+    let numbers = journal.enqueue(&lane(), vec![message("1", "body")]).await.expect("it takes messages");
+    let received = journal.receive(receive(1, 2)).await.expect("and hands them out");
+    assert_eq!(received.messages.iter().map(|message| message.number).collect::<Vec<_>>(), numbers);
+}
+
+fn message(name: &str, body: &'static str) -> NewMessage {
+    let now = Timestamp::from_millis(1);
+    NewMessage {
+        content: Content {
+            id: id(name),
+            event_type: EventType::new("order.created").expect("a type"),
+            source: "/".to_owned(),
+            subject: None,
+            time: "2026-01-31T12:00:00Z".to_owned(),
+            shaped: Shaped {
+                content_type: "text/plain".to_owned(),
+                headers: Vec::new(),
+                body: Bytes::from_static(body.as_bytes()),
+            },
+        },
+        enqueued: now,
+        visible: now,
+    }
+}
+
+fn receive(now: i64, until: i64) -> Receive {
+    Receive {
+        queue: lane(),
+        now: Timestamp::from_millis(now),
+        until: Timestamp::from_millis(until),
+        limit: 10,
+        bytes: 1 << 20,
+        max_receives: None,
+        token: [7; 16],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_message_is_a_dead_letter() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let batch = vec![message("1", "whole"), message("2", "BYTES-OF-A-MESSAGE"), message("3", "whole")];
+    journal.enqueue(&lane(), batch).await.expect("put");
+    journal.close().await;
+    damage(directory.path(), "BYTES-OF-A-MESSAGE");
+
+    let journal = open(directory.path());
+    let received = journal.receive(receive(1, 2)).await.expect("the others");
+    let names: Vec<&str> = received.messages.iter().map(|message| message.content.id.as_str()).collect();
+    assert_eq!(names, ["1", "3"]);
+    until(|| async {
+        journal.queue_stats(&lane(), Timestamp::from_millis(9)).await.expect("read").dead == 1
+    })
+    .await;
+    assert_eq!(journal.stats().damaged, 1);
+    assert_eq!(journal.receive(receive(5, 9)).await.expect("an answer").messages.len(), 2);
+}
+
+/// A receipt, and the time until which a message is hidden, are on disk when the consumer has them.
+#[tokio::test]
+async fn a_receipt_is_good_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(directory.path());
+    let numbers = journal.enqueue(&lane(), vec![message("1", "body")]).await.expect("put");
+    journal.receive(receive(1, 100)).await.expect("received");
+    drop(journal);
+    let journal = open(directory.path());
+    assert_eq!(journal.receive(receive(99, 200)).await.expect("an answer").messages, []);
+    let receipt = Receipt { number: numbers[0], token: [7; 16] };
+    let answered = journal.answer(&lane(), vec![(receipt, Verdict::Ack)]).await.expect("an answer");
+    assert_eq!(answered, [Answered::Done]);
+    drop(journal);
+    let journal = open(directory.path());
+    assert_eq!(journal.receive(receive(100, 200)).await.expect("an answer").messages, []);
+    let later = journal.enqueue(&lane(), vec![message("2", "body")]).await.expect("put");
+    assert!(later[0] > numbers[0], "a number is never given twice");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The JSON of the HTTP interface: what the listeners answer and the command line reads.
 
 mod plugin;
+mod queue;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::plugin::{
     DryRun, DryRunContent, DryRunEvent, DryRunResult, LimitsView, PausedView, PluginSource, PluginView,
+};
+
+pub(crate) use self::queue::{
+    AnswerRequest, AnswerResult, AnswerView, Answers, LookRequest, MessageView, Messages, QueueView,
+    ReceiveRequest, RedriveRequest, Redriven,
 };
 
 /// The answer to an accepted event.

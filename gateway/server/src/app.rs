@@ -18,10 +18,11 @@ use tracing::{info, warn};
 use crate::accept::{self, Accept};
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{self, Dispatcher};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::{Loader, Plugins};
+use crate::pull::Queues;
 use crate::upkeep;
 
 /// The name under which the one node of the embedded engine holds its shards.
@@ -104,16 +105,17 @@ impl App {
 
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
-        let dispatcher = Dispatcher::start(
-            Arc::clone(&journal),
-            Arc::clone(&live),
-            Arc::clone(&host),
-            Arc::clone(&plugins),
-            Arc::clone(&metrics),
-            &leases,
-            broken.clone(),
-        )
-        .await?;
+        let queues = Queues::new(Arc::clone(&journal), stop.clone(), broken.clone());
+        let parts = dispatch::Parts {
+            journal: Arc::clone(&journal),
+            live: Arc::clone(&live),
+            host: Arc::clone(&host),
+            plugins: Arc::clone(&plugins),
+            metrics: Arc::clone(&metrics),
+            queues: Arc::clone(&queues),
+            broken: broken.clone(),
+        };
+        let dispatcher = Dispatcher::start(parts, &leases).await?;
 
         let path = Arc::new(accept::Path {
             journal: Arc::clone(&journal),
@@ -121,20 +123,27 @@ impl App {
             metrics: Arc::clone(&metrics),
             broken: broken.clone(),
         });
-        let accept = Arc::new(Accept { live: Arc::clone(&live), metrics: Arc::clone(&metrics), path });
+        let accept = Arc::new(Accept {
+            live: Arc::clone(&live),
+            metrics: Arc::clone(&metrics),
+            journal: Arc::clone(&journal),
+            queues: Arc::clone(&queues),
+            path,
+        });
         let admin = Admin {
             live: Arc::clone(&live),
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
             plugins: Arc::clone(&plugins),
             host: Arc::clone(&host),
+            queues,
             uploads: Arc::default(),
             metrics,
         };
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),
             tokio::spawn(admin::serve(admin_listener, admin, stop.clone())),
-            tokio::spawn(upkeep::run(Arc::clone(&journal), max_age, stop.clone())),
+            tokio::spawn(upkeep::run(Arc::clone(&journal), Arc::clone(&live), max_age, stop.clone())),
         ];
         info!(addr = %accept_addr, "accept listening");
         info!(addr = %admin_addr, "admin listening");

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use hookweir_delivery::Outlets;
 use hookweir_host::Step;
 use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, TenantId};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::{self, Config, PluginSource};
+use crate::config::{self, Config, Destination, PluginSource};
 use crate::operational;
 use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
 
@@ -22,7 +22,16 @@ pub(crate) struct Live {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     /// The digests of all API keys. A digest tells nothing of its key, so the map may be searched by it.
     keys: Arc<HashMap<Digest, TenantId>>,
+    /// The queues' access keys, by id.
+    access: Arc<HashMap<String, Access>>,
     admin_token: Option<Digest>,
+}
+
+/// Which queue an access key opens.
+#[derive(Debug)]
+pub(crate) struct Access {
+    pub queue: EndpointKey,
+    pub secret: SecretString,
 }
 
 #[derive(Debug)]
@@ -130,7 +139,14 @@ impl Live {
             Ok(outlets) if problems.is_empty() => {
                 let admin_token =
                     config.admin.token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()));
-                Ok(Self { outlets, tenants, keys: Arc::new(keys), admin_token, config: Arc::new(config) })
+                Ok(Self {
+                    outlets,
+                    tenants,
+                    keys: Arc::new(keys),
+                    access: Arc::new(access(&config)),
+                    admin_token,
+                    config: Arc::new(config),
+                })
             }
             Ok(_) => Err(problems),
             Err(problem) => {
@@ -176,6 +192,11 @@ impl Live {
         }
         let (known, tenant) = self.keys.get_key_value(&digest)?;
         same(known).then(|| Caller::Tenant(tenant.clone()))
+    }
+
+    /// The access key of this id. An id is no secret; what is signed with its secret tells whether it may be used.
+    pub(crate) fn access(&self, id: &str) -> Option<&Access> {
+        self.access.get(id)
     }
 
     /// Whether the admin listener asks for a token.
@@ -240,6 +261,23 @@ impl Tenant {
         };
         self.order.iter().filter(wants).cloned().collect()
     }
+}
+
+/// All queues' access keys. That no id stands twice was checked.
+fn access(config: &Config) -> HashMap<String, Access> {
+    let mut access = HashMap::new();
+    for (tenant, settings) in &config.tenants {
+        for (endpoint, settings) in &settings.endpoints {
+            let Destination::Pull(pull) = &settings.target else { continue };
+            let queue = EndpointKey::new(tenant.clone(), endpoint.clone());
+            access.extend(
+                pull.access
+                    .iter()
+                    .map(|key| (key.id.clone(), Access { queue: queue.clone(), secret: key.secret.clone() })),
+            );
+        }
+    }
+    access
 }
 
 /// The plugins that an endpoint names, in the order in which they run.

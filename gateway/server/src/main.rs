@@ -21,6 +21,7 @@ mod operational;
 mod plugins;
 mod probe;
 mod problem;
+mod pull;
 mod retry;
 mod settle;
 mod shape;

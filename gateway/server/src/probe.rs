@@ -2,17 +2,19 @@
 //! is not tried again, and how it ends says nothing of the endpoint's health.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookweir_delivery::Request;
+use hookweir_delivery::{Report, Request};
 use hookweir_host::Host;
-use hookweir_model::{Attempt, Event, EventId, EventType, TenantId, Timestamp, TypePattern};
+use hookweir_model::{Attempt, Event, EventId, EventType, Outcome, Shaped, TenantId, Timestamp, TypePattern};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::{Probe, ProbeContent, ProbeResult, text_or_base64};
+use crate::config::Destination;
 use crate::live::{Endpoint, Live};
+use crate::pull::{self, Queues};
 use crate::shape::{self, Shape};
 
 /// The sample where none is given.
@@ -50,11 +52,18 @@ impl Sample {
 
 /// Sends a sample and waits for the answer. An endpoint that is switched off is sent it too: that is when one wants to
 /// know.
-pub(crate) async fn probe(live: &Live, host: &Host, endpoint: &Endpoint, sample: Sample) -> Probe {
+pub(crate) async fn probe(
+    live: &Live,
+    host: &Host,
+    queues: &Queues,
+    endpoint: &Endpoint,
+    sample: Sample,
+) -> Result<Probe, hookweir_journal::Error> {
     let started = Timestamp::now();
     let event = Arc::new(sample.into_event(&endpoint.key.tenant, endpoint, started));
     let (id, event_type) = (event.id.clone(), event.event_type.clone());
-    let ended = |result, reason, content, attempt| Probe { id, event_type, result, reason, content, attempt };
+    let ended =
+        |result, reason, content, attempt| Ok(Probe { id, event_type, result, reason, content, attempt });
     if endpoint.chain.waits() {
         return ended(ProbeResult::Waits, endpoint.chain.reason(), None, None);
     }
@@ -67,16 +76,15 @@ pub(crate) async fn probe(live: &Live, host: &Host, endpoint: &Endpoint, sample:
         }
         Shape::Waits => return ended(ProbeResult::Waits, endpoint.chain.reason(), None, None),
     };
-    let request = Request {
-        event: &event.id,
-        event_type: &event.event_type,
-        subject: None,
-        attempt: 1,
-        shaped: &shaped,
-        traceparent: None,
-    };
     let clock = Instant::now();
-    let report = live.outlets.send(&endpoint.settings.target, request, started).await;
+    let report = match &endpoint.settings.target {
+        Destination::Outside(target) => live.outlets.send(target, request(&event, &shaped), started).await,
+        Destination::Pull(_) => {
+            let message = pull::message(&event, shaped.clone(), started);
+            queues.put(&endpoint.key, vec![message]).await?;
+            queued(clock.elapsed())
+        }
+    };
     let attempt = Attempt {
         number: 1,
         started,
@@ -90,4 +98,27 @@ pub(crate) async fn probe(live: &Live, host: &Host, endpoint: &Endpoint, sample:
     let content =
         ProbeContent { content_type: shaped.content_type, headers: shaped.headers, data, data_base64 };
     ended(ProbeResult::Sent, None, Some(content), Some(attempt.into()))
+}
+
+fn request<'a>(event: &'a Event, shaped: &'a Shaped) -> Request<'a> {
+    Request {
+        event: &event.id,
+        event_type: &event.event_type,
+        subject: None,
+        attempt: 1,
+        shaped,
+        traceparent: None,
+    }
+}
+
+/// What is said of a sample that is in a queue of the gateway's own.
+fn queued(duration: Duration) -> Report {
+    Report {
+        outcome: Outcome::Delivered,
+        reason: None,
+        answer: None,
+        retry_after: None,
+        duration,
+        gone: false,
+    }
 }

@@ -88,6 +88,7 @@ mod tests {
     fn final_status(next: &Next) -> Option<Status> {
         match next {
             Next::Final { status, .. } => Some(*status),
+            Next::Queued(_) => Some(Status::Delivered),
             Next::RetryAt { .. } => None,
         }
     }

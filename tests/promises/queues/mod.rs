@@ -6,6 +6,10 @@
 
 mod faults;
 mod nats;
+mod pull;
+mod pull_hostile;
+mod pull_load;
+mod pull_smq;
 mod rabbitmq;
 mod redis;
 mod sqs;

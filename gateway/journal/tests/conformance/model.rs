@@ -3,6 +3,8 @@
 //! Names are few, so that duplicates, conflicts, repetitions and stale numbers come up all the time. The numbers of
 //! events are each journal's own; they are compared by the order in which the events were stored.
 
+mod queues;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,7 @@ struct Side {
     /// The number of each event stored, in the order of storing.
     seqs: Vec<Seq>,
     epochs: HashMap<Shard, Epoch>,
+    receipts: queues::Receipts,
 }
 
 impl Side {
@@ -42,6 +45,7 @@ impl Side {
             journal: Arc::clone(journal),
             seqs: Vec::new(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
+            receipts: Vec::new(),
         }
     }
 
@@ -74,6 +78,7 @@ enum Answer {
     Plugins(Result<(), String>, Vec<(PluginKey, PluginState)>),
     Expired(u64, bool),
     Pending(u64, Option<Timestamp>),
+    Queue(queues::Said),
 }
 
 /// An operation, drawn once and played on both sides. Events are named by their place.
@@ -96,6 +101,7 @@ enum Step {
     Plugin(PluginKey, PluginState),
     Expire(Timestamp, usize),
     Pending,
+    Queue(queues::Step),
 }
 
 pub(crate) async fn play(subject: &Arc<dyn Journal>, oracle: &Arc<dyn Journal>, seed: u64, steps: usize) {
@@ -140,7 +146,7 @@ fn maybe<T>(rng: &mut Rng, draw: impl FnOnce(&mut Rng) -> T) -> Option<T> {
 }
 
 fn draw(rng: &mut Rng, stored: usize) -> Step {
-    match rng.u32(..100) {
+    match rng.u32(..140) {
         0..25 => Step::Append((0..rng.usize(1..4)).map(|_| new_event(rng)).collect()),
         25..55 => Step::Settle((0..rng.usize(1..5)).map(|_| settlement(rng, stored)).collect()),
         55..65 => {
@@ -184,7 +190,8 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
         95..96 => Step::Blob(Bytes::from(name(rng))),
         96..97 => Step::Plugin(plugin(rng), plugin_state(rng)),
         97..98 => Step::Expire(moment(rng), rng.usize(..15)),
-        _ => Step::Pending,
+        98..100 => Step::Pending,
+        _ => Step::Queue(queues::draw(rng)),
     }
 }
 
@@ -231,7 +238,8 @@ fn settlement(rng: &mut Rng, stored: usize) -> (EndpointKey, usize, bool, Option
     let reason = maybe(rng, name);
     let next = match rng.u32(..10) {
         0..4 => Next::RetryAt { due: moment(rng), shaped: maybe(rng, |rng| shaped(&name(rng))), reason },
-        4..8 => Next::Final { status: Status::Delivered, reason },
+        4..7 => Next::Final { status: Status::Delivered, reason },
+        7 => Next::Queued(Box::new(queues::new_message(rng))),
         _ => Next::Final { status: Status::ALL[rng.usize(1..7)], reason },
     };
     let attempt = (rng.u32(..5) > 0).then(|| Attempt {
@@ -350,5 +358,6 @@ async fn run(side: &mut Side, step: Step) -> Answer {
             let health = journal.health().await.unwrap();
             Answer::Pending(health.pending, health.oldest_pending)
         }
+        Step::Queue(step) => queues::run(&journal, &mut side.receipts, step).await,
     }
 }

@@ -5,6 +5,7 @@
 
 mod hygiene;
 mod native;
+mod queue;
 mod serve;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::dispatch::Dispatcher;
 use crate::live::{Caller, Live, Tenant};
 use crate::metrics::{Metrics, Stage};
 use crate::problem::{Problem, json};
+use crate::pull::Queues;
 
 pub(crate) use serve::serve;
 
@@ -37,6 +39,8 @@ const MAX_KEY: usize = 255;
 pub(crate) struct Accept {
     pub live: Arc<ArcSwap<Live>>,
     pub metrics: Arc<Metrics>,
+    pub journal: Arc<dyn Journal>,
+    pub queues: Arc<Queues>,
     pub path: Arc<Path>,
 }
 
@@ -52,10 +56,19 @@ pub(crate) struct Path {
 
 impl Accept {
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.answer(request).await {
-            Ok(accepted) => json(StatusCode::ACCEPTED, &accepted),
+        let answered = match queue::Route::of(request.uri().path()) {
+            Some(route) => self.queue(&route, request).await,
+            None => match self.answer(request).await {
+                Ok(accepted) => Ok(json(StatusCode::ACCEPTED, &accepted)),
+                Err(problem) => {
+                    self.metrics.rejected(problem.name());
+                    Err(problem)
+                }
+            },
+        };
+        match answered {
+            Ok(response) => response,
             Err(problem) => {
-                self.metrics.rejected(problem.name());
                 let close =
                     matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
                 let mut response = problem.into_response();
@@ -75,7 +88,8 @@ impl Accept {
         hygiene::check(&request)?;
         let (head, body) = request.into_parts();
         let live = self.live.load();
-        let tenant = Self::tenant(&live, head.uri.path(), &head.headers)?;
+        let id = head.uri.path().strip_prefix("/v1/tenants/").and_then(|rest| rest.strip_suffix("/events"));
+        let tenant = tenant(&live, id.ok_or(Problem::NotFound("resource"))?, &head.headers)?;
         if head.method != Method::POST {
             return Err(Problem::Method("POST"));
         }
@@ -99,27 +113,23 @@ impl Accept {
         let kept = tokio::spawn(keep(Arc::clone(&self.path), new, Arc::new(event), endpoints));
         kept.await.unwrap_or(Err(Problem::Internal))
     }
+}
 
-    /// Finds whose events these are. Without a known key nothing is said about which tenants there are; with a key,
-    /// every other tenant looks as one that is not there.
-    fn tenant(live: &Live, path: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Problem> {
-        let id = path
-            .strip_prefix("/v1/tenants/")
-            .and_then(|rest| rest.strip_suffix("/events"))
-            .ok_or(Problem::NotFound("resource"))?;
-        let token = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(bearer)
-            .ok_or(Problem::Unauthorized)?;
-        match live.caller(token) {
-            Some(Caller::Tenant(caller)) if caller.as_str() == id => {
-                live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
-            }
-            Some(Caller::Tenant(_)) => Err(Problem::NotFound("tenant")),
-            // The admin token is for the admin listener: it does not send events.
-            Some(Caller::Admin) | None => Err(Problem::Unauthorized),
+/// Finds whose request this is. Without a known key nothing is said about which tenants there are; with a key, every
+/// other tenant looks as one that is not there.
+fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Problem> {
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(bearer)
+        .ok_or(Problem::Unauthorized)?;
+    match live.caller(token) {
+        Some(Caller::Tenant(caller)) if caller.as_str() == id => {
+            live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
         }
+        Some(Caller::Tenant(_)) => Err(Problem::NotFound("tenant")),
+        // The admin token is for the admin listener: it does not send events.
+        Some(Caller::Admin) | None => Err(Problem::Unauthorized),
     }
 }
 

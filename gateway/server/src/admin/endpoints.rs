@@ -134,7 +134,8 @@ pub(super) async fn test(
     let sample = sample.map_err(|error| {
         Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
     })?;
-    Ok(ok(&probe::probe(&admin.live.load_full(), &admin.host, &endpoint, sample).await))
+    let live = admin.live.load_full();
+    Ok(ok(&probe::probe(&live, &admin.host, &admin.queues, &endpoint, sample).await?))
 }
 
 async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {

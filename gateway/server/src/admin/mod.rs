@@ -30,6 +30,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::Plugins;
 use crate::problem::{Problem, json};
+use crate::pull::Queues;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub(crate) struct Admin {
     pub dispatcher: Dispatcher,
     pub plugins: Arc<Plugins>,
     pub host: Arc<Host>,
+    pub queues: Arc<Queues>,
     pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
 }

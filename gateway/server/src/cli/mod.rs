@@ -16,6 +16,7 @@ mod exit;
 mod input;
 mod listen;
 mod plugin;
+mod queue;
 mod recover;
 mod replay;
 mod secret;
@@ -69,6 +70,9 @@ enum Command {
     /// See how endpoints fare, and switch them off and on
     #[command(subcommand)]
     Endpoint(endpoint::Command),
+    /// Receive from a queue in the gateway, and see how it fares
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Make a plugin, build, test and measure it, put it in force and see how it fares
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -153,6 +157,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Event(command) => client(event::run(command)),
         Command::Delivery(command) => client(delivery::run(command)),
         Command::Endpoint(command) => client(endpoint::run(command)),
+        Command::Queue(command) => client(queue::run(command)),
         Command::Plugin(command) => plugin::run(command),
         Command::Recover(args) => client(recover::run(args)),
         Command::Replay(args) => client(replay::run(args)),

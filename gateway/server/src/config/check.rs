@@ -39,8 +39,8 @@ pub(crate) enum Unusable {
 const MAIN_KEYS: [&str; 8] =
     ["include", "allow_inline_secrets", "accept", "admin", "journal", "plugins", "egress", "tenants"];
 const SIZE_HELP: &str = "write a size in quotes, such as \"1MiB\"";
-const DURATION_HELP: &str = "write a duration in quotes, such as \"7d\"";
-const DAY: u64 = 24 * 60 * 60;
+pub(super) const DURATION_HELP: &str = "write a duration in quotes, such as \"7d\"";
+pub(super) const DAY: u64 = 24 * 60 * 60;
 
 /// What the walk needs to know besides the value at hand.
 pub(super) struct Surroundings<'a> {
@@ -288,7 +288,7 @@ fn size_within(value: &Value<'_>, bounds: (u64, u64), report: &mut Report) -> Op
     value.take(within(found, bounds, show_size), report)
 }
 
-fn within<T: Copy + PartialOrd>(
+pub(super) fn within<T: Copy + PartialOrd>(
     found: T,
     (lowest, highest): (T, T),
     show: fn(T) -> String,

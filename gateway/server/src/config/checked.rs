@@ -72,7 +72,7 @@ pub(crate) enum PluginSource {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    pub target: Target,
+    pub target: Destination,
     pub event_types: Vec<TypePattern>,
     pub filters: Vec<PluginId>,
     pub transformers: Vec<PluginId>,
@@ -80,6 +80,55 @@ pub(crate) struct Endpoint {
     pub retry: RetryPolicy,
     pub concurrency: usize,
     pub enabled: bool,
+}
+
+/// Where an endpoint's events end up.
+#[derive(Debug, Clone)]
+pub(crate) enum Destination {
+    /// With a receiver of another kind, over the network.
+    Outside(Box<Target>),
+    /// In a queue of the gateway's own, which is named as the endpoint is.
+    Pull(Pull),
+}
+
+impl Destination {
+    /// The endpoint's `kind`, as the configuration names it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Outside(target) => target.kind(),
+            Self::Pull(_) => "pull",
+        }
+    }
+
+    /// What a person recognises the receiver by.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Outside(target) => target.address(),
+            Self::Pull(_) => "a queue in the gateway".to_owned(),
+        }
+    }
+}
+
+/// A queue that consumers fetch from.
+#[derive(Debug, Clone)]
+pub(crate) struct Pull {
+    /// Who may speak SMQ's protocol with it. The JSON face takes the tenant's keys.
+    pub access: Vec<Access>,
+    /// How long a received message is hidden, unless its consumer asks for another time.
+    pub visibility_timeout: Duration,
+    /// After how many receives a message is a dead letter; `None`: never.
+    pub max_receives: Option<u32>,
+    /// How long a message is kept; `None`: as long as the journal keeps events.
+    pub retention: Option<Duration>,
+    /// How long a consumer may wait for a message.
+    pub max_wait: Duration,
+}
+
+/// A key of SMQ's kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub id: String,
+    pub secret: SecretString,
 }
 
 /// What the body of a request is.

@@ -40,7 +40,7 @@ pub(super) fn endpoint(
     report: &mut Report,
 ) -> Option<Endpoint> {
     let kind = kind::kind(table, report)?;
-    let keys: Vec<&str> = KEYS.iter().chain(kind.keys).copied().collect();
+    let keys: Vec<&str> = KEYS.iter().chain(kind.keys()).copied().collect();
     table.allow(&keys, report);
     if let Some(rate) = table.get("rate") {
         rate.refuse_key(not_yet("a rate", "leave it out; `concurrency` bounds what is in flight"), report);
@@ -55,7 +55,7 @@ pub(super) fn endpoint(
     let transformers = chain(table.get("transformers"), PluginRole::Transformer, plugins, report);
     let format = format(table, report);
     let retry = retry::policy(table.get("retry"), report);
-    let target = (kind.target)(table, &Common { tenant, endpoint, retry: &retry, outside }, report);
+    let target = kind.destination(table, &Common { tenant, endpoint, retry: &retry, outside }, report);
     let concurrency = table
         .get("concurrency")
         .and_then(|value| value.whole_number(1..=MOST_CONCURRENCY, report))

@@ -20,8 +20,9 @@ mod tenant;
 mod written;
 
 pub(crate) use check::{Unusable, load, load_inspecting};
-pub(crate) use checked::{Config, Endpoint, Format, Plugin, PluginSource, Tenant};
+pub(crate) use checked::{Config, Destination, Endpoint, Format, Plugin, PluginSource, Pull, Tenant};
 pub(crate) use env::StdEnv;
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
+pub(crate) use kind::VISIBILITY;
 pub(crate) use plugin::{MAX_PLUGIN_SIZE, read_component};
 pub(crate) use problem::Problems;

@@ -6,8 +6,9 @@ use hookweir_model::{Digest, EndpointId, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::check::{Surroundings, bad_name, not_yet};
-use super::checked::Tenant;
+use super::checked::{Destination, Pull, Tenant};
 use super::endpoint::endpoint;
+use super::kind::access_ids;
 use super::plugin::{self, plugin};
 use super::problem::{Fault, Place, Report};
 use super::secret::{self, check_bearer};
@@ -24,6 +25,8 @@ pub(super) struct Tenants {
     found: BTreeMap<TenantId, (Tenant, Place)>,
     /// Which keys are taken, by digest, and where each stands.
     keys: HashMap<Digest, Place>,
+    /// Which access ids of queues are taken, and where each stands.
+    access: HashMap<String, Place>,
 }
 
 impl Tenants {
@@ -87,6 +90,9 @@ impl Tenants {
         for (key, value) in table_of(table, "endpoints", example, report).iter().flat_map(Table::entries) {
             let Some(table) = value.table(example, report) else { continue };
             let endpoint = endpoint(&table, (name, key.text), &plugins, outside, report);
+            if let Some(Destination::Pull(pull)) = endpoint.as_ref().map(|endpoint| &endpoint.target) {
+                self.access(&table, pull, report);
+            }
             match EndpointId::new(key.text).map_err(|error| bad_name("an endpoint", key.text, &error)) {
                 Ok(id) => endpoints.extend(endpoint.map(|endpoint| (id, endpoint))),
                 Err(fault) => report.add(&key.name, &key.place, fault),
@@ -94,6 +100,25 @@ impl Tenants {
         }
         let plugins = plugins.into_iter().filter_map(|(id, found)| Some((id, found.plugin?))).collect();
         Tenant { keys, plugins, endpoints }
+    }
+
+    /// Takes note of a queue's access ids. An id tells whose queue is meant, so no two may have the same.
+    fn access(&mut self, table: &Table<'_>, pull: &Pull, report: &mut Report) {
+        let values = access_ids(table);
+        if values.len() != pull.access.len() {
+            // One of them can't be used, which was reported.
+            return;
+        }
+        for (value, access) in values.into_iter().zip(&pull.access) {
+            let id = access.id.clone();
+            if let Some(first) = self.access.get(&id) {
+                let help = "an access id tells which queue is meant: give each queue ids of its own";
+                let fault = Fault::new("this access id is in use already", help);
+                report.add_pair(value.name(), value.place(), fault, first, "the same id stands here");
+            } else {
+                self.access.insert(id, value.place().clone());
+            }
+        }
     }
 
     /// Reads a tenant's API keys. A key names its tenant, so no two may have the same.

@@ -10,9 +10,11 @@ use hookweir_journal::{Next, Settlement};
 use hookweir_model::{Attempt, EndpointKey, Epoch, Event, Outcome, PluginCall, Shaped, Status, Timestamp};
 
 use super::lane::Ready;
+use crate::config::Destination;
 use crate::live::{Endpoint, Live};
 use crate::metrics::{Metrics, Stage};
 use crate::plugins::Watch;
+use crate::pull;
 use crate::settle::{self, Tried};
 use crate::shape::{self, Shape, Shaping};
 
@@ -51,6 +53,8 @@ enum Run {
     Tried(Ended),
     /// A filter dropped it, for this reason.
     Filtered(String),
+    /// It is to be put into the endpoint's own queue.
+    Queued(Shaped, Vec<PluginCall>),
     Waits,
 }
 
@@ -95,12 +99,26 @@ pub(super) async fn handle(
             let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
             return Handled::Ended(Ending::unsent(settlement(None, next)));
         }
+        Run::Queued(shaped, calls) => {
+            let attempt = Attempt {
+                number,
+                started,
+                duration_ms: elapsed(clock),
+                outcome: Outcome::Delivered,
+                reason: None,
+                answer: None,
+                plugins: calls,
+            };
+            let message = Box::new(pull::message(&ready.event, shaped, Timestamp::now()));
+            let settlement = settlement(Some(attempt), Next::Queued(message));
+            return Handled::Ended(Ending::unsent(settlement));
+        }
         Run::Waits => return Handled::Left,
     };
     let attempt = Attempt {
         number,
         started,
-        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms: elapsed(clock),
         outcome: ended.outcome,
         reason: ended.reason.clone(),
         answer: ended.answer,
@@ -116,6 +134,10 @@ pub(super) async fn handle(
     let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
     let settlement = Box::new(settlement(Some(attempt), next));
     Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused })
+}
+
+fn elapsed(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Shapes, if that was not done in an earlier attempt, and sends.
@@ -158,6 +180,10 @@ async fn run(
             }
         }
     };
+    let target = match &endpoint.settings.target {
+        Destination::Outside(target) => target,
+        Destination::Pull(_) => return Run::Queued(shaped.clone(), calls),
+    };
     let traceparent =
         event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
     let request = Request {
@@ -168,7 +194,7 @@ async fn run(
         shaped,
         traceparent,
     };
-    let report = live.outlets.send(&endpoint.settings.target, request, Timestamp::now()).await;
+    let report = live.outlets.send(target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);
     Run::Tried(Ended {
         outcome: report.outcome,

@@ -34,6 +34,7 @@ use self::settler::Item;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::{Plugins, Watch};
+use crate::pull::Queues;
 use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
@@ -44,6 +45,19 @@ pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
 }
 
+/// What the lanes work with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub journal: Arc<dyn Journal>,
+    pub live: Arc<ArcSwap<Live>>,
+    pub host: Arc<Host>,
+    pub plugins: Arc<Plugins>,
+    pub metrics: Arc<Metrics>,
+    pub queues: Arc<Queues>,
+    /// Cancelled when the journal can't be relied on any more.
+    pub broken: CancellationToken,
+}
+
 #[derive(Debug)]
 struct Shared {
     journal: Arc<dyn Journal>,
@@ -51,6 +65,7 @@ struct Shared {
     host: Arc<Host>,
     plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
+    queues: Arc<Queues>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
     memory: Memory,
@@ -70,15 +85,8 @@ struct Shared {
 
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
-    pub(crate) async fn start(
-        journal: Arc<dyn Journal>,
-        live: Arc<ArcSwap<Live>>,
-        host: Arc<Host>,
-        plugins: Arc<Plugins>,
-        metrics: Arc<Metrics>,
-        leases: &[Lease],
-        broken: CancellationToken,
-    ) -> Result<Self> {
+    pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
+        let Parts { journal, live, host, plugins, metrics, queues, broken } = parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,
@@ -86,6 +94,7 @@ impl Dispatcher {
             host,
             plugins,
             metrics,
+            queues,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
             memory: Memory::default(),

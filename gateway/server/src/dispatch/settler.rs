@@ -47,6 +47,8 @@ struct Pending {
 #[derive(Clone, Copy)]
 enum Then {
     Count(Status),
+    /// It is delivered, to the queue that it was put into.
+    Arrived,
     Expect(Timestamp),
 }
 
@@ -66,6 +68,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
                 Item::Flush(done) => flushes.push(done),
                 Item::Settle { lane, settlement, since } => {
                     let then = match &settlement.next {
+                        Next::Queued(_) => Then::Arrived,
                         Next::Final { status, .. } => Then::Count(*status),
                         Next::RetryAt { due, .. } => Then::Expect(*due),
                     };
@@ -116,8 +119,12 @@ fn finish(shared: &Arc<Shared>, pending: &Pending, settled: Settled) {
                 debug!(endpoint = %lane.key, %status, "delivery ended");
             }
         }
+        (Settled::Applied, Then::Arrived) => {
+            lane.counters.count(Status::Delivered);
+            shared.queues.arrived(&lane.key);
+        }
         (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(lane, due),
-        (Settled::Repeated, Then::Count(_)) => {}
+        (Settled::Repeated, Then::Count(_) | Then::Arrived) => {}
         (Settled::Stale, _) => {
             warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused");
         }

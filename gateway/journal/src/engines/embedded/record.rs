@@ -145,12 +145,12 @@ fn join(head: u32, data: u32) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
+pub(super) fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
     row.get_ref(column).ok()?.as_str().ok()
 }
 
 /// The outer `None` says that the column holds no text at all.
-fn optional_text<'a>(row: &'a Row<'_>, column: usize) -> Option<Option<&'a str>> {
+pub(super) fn optional_text<'a>(row: &'a Row<'_>, column: usize) -> Option<Option<&'a str>> {
     match row.get_ref(column).ok()? {
         ValueRef::Null => Some(None),
         value => value.as_str().ok().map(Some),
@@ -200,12 +200,12 @@ pub(super) fn event(tenant: &TenantId, row: &Row<'_>) -> Option<Event> {
     })
 }
 
-fn pairs_text(pairs: &[(String, String)]) -> Option<String> {
+pub(super) fn pairs_text(pairs: &[(String, String)]) -> Option<String> {
     // Text pairs always have a JSON form; the error that can't be is not worth a panic.
     if pairs.is_empty() { None } else { serde_json::to_string(pairs).ok() }
 }
 
-fn pairs(text: Option<&str>) -> Option<Vec<(String, String)>> {
+pub(super) fn pairs(text: Option<&str>) -> Option<Vec<(String, String)>> {
     text.map_or(Some(Vec::new()), |text| serde_json::from_str(text).ok())
 }
 

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::fault::Fault;
 
 /// Migration N leads from version N to version N + 1. Never edit one that was released.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// Brings the file to the present version.
 pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {

@@ -207,6 +207,20 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
             "SEARCH event USING INDEX event_tenant (tenant=? AND rowid>? AND rowid<?)",
         ),
         (
+            "SELECT number, receives, size FROM message INDEXED BY message_waiting \
+             WHERE lane = 1 AND state < 2 AND visible <= 9 ORDER BY visible, number LIMIT 5",
+            "SEARCH message USING INDEX message_waiting (lane=? AND visible<?)",
+        ),
+        (
+            "SELECT state FROM message INDEXED BY message_waiting WHERE lane = 1 AND state < 2 AND visible > 9",
+            "SEARCH message USING COVERING INDEX message_waiting (lane=? AND visible>?)",
+        ),
+        (
+            "SELECT number FROM message INDEXED BY message_dead WHERE lane = 1 AND state = 2 AND number > 9 \
+             ORDER BY number LIMIT 5",
+            "SEARCH message USING COVERING INDEX message_dead (lane=? AND number>?)",
+        ),
+        (
             "SELECT status FROM delivery WHERE lane = 1 AND seq = 1 AND status = 0 AND attempts < 1",
             "SEARCH delivery USING PRIMARY KEY (lane=? AND seq=?)",
         ),

@@ -4,6 +4,7 @@
 //! names may compete for the shards of one [`Memory`], with leases that end by the clock that it is given.
 
 mod leases;
+mod queue;
 mod state;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub struct Memory {
 
 struct Inner {
     state: State,
+    queues: queue::State,
     leases: Leases,
     closed: bool,
 }
@@ -46,7 +48,12 @@ impl Memory {
 
     /// A journal whose leases end by this clock.
     pub fn with_clock(clock: Clock) -> Self {
-        let inner = Inner { state: State::default(), leases: Leases::new(), closed: false };
+        let inner = Inner {
+            state: State::default(),
+            queues: queue::State::default(),
+            leases: Leases::new(),
+            closed: false,
+        };
         Self { clock, inner: Mutex::new(inner) }
     }
 
@@ -110,10 +117,10 @@ impl Journal for Memory {
 
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
         let mut inner = self.open()?;
-        let Inner { state, leases, .. } = &mut *inner;
+        let Inner { state, queues, leases, .. } = &mut *inner;
         let settle = |settlement: Settlement| {
             if leases.present(Shard::of(&settlement.endpoint)) == settlement.epoch {
-                state.settle(settlement)
+                state.settle(settlement, queues)
             } else {
                 Settled::Stale
             }

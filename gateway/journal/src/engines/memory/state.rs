@@ -8,6 +8,7 @@ use hookweir_model::{
     PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
 };
 
+use super::queue;
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneHead, NewEvent,
     Next, Page, Selection, Seq, Settled, Settlement,
@@ -195,7 +196,7 @@ impl State {
             .map(|due| LaneHead { endpoint: endpoint.clone(), due })
     }
 
-    pub(super) fn settle(&mut self, settlement: Settlement) -> Settled {
+    pub(super) fn settle(&mut self, settlement: Settlement, queues: &mut queue::State) -> Settled {
         let Some(row) = self.row_mut(&settlement.endpoint, settlement.seq) else { return Settled::Repeated };
         let known = settlement.attempt.as_ref().is_some_and(|attempt| attempt.number <= row.attempts);
         if !row.is_pending() || known {
@@ -213,6 +214,13 @@ impl State {
                 if status == Status::Delivered {
                     row.shaped = None;
                 }
+            }
+            Next::Queued(message) => {
+                row.status = Status::Delivered;
+                row.due = None;
+                row.reason = None;
+                row.shaped = None;
+                queues.put(&settlement.endpoint, *message);
             }
             Next::RetryAt { due, shaped, reason } => {
                 row.due = Some(due);

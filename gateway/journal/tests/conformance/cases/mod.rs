@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod due;
 pub(crate) mod leases;
 pub(crate) mod lists;
+pub(crate) mod queues;
 pub(crate) mod random;
 pub(crate) mod requeue;
 pub(crate) mod settle;

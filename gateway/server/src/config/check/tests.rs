@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::checked::{Endpoint, Format, PluginSource, Tenant};
+use crate::config::checked::{Destination, Endpoint, Format, PluginSource, Tenant};
 use crate::config::env::Unreadable;
 use crate::config::read_component;
 
@@ -56,8 +56,11 @@ fn endpoint<'a>(config: &'a Config, id: &str) -> &'a Endpoint {
 
 fn http(endpoint: &Endpoint) -> &HttpTarget {
     match &endpoint.target {
-        Target::Http(target) => target,
-        other => panic!("{other:?}"),
+        Destination::Outside(target) => match &**target {
+            Target::Http(target) => target,
+            other => panic!("{}", other.kind()),
+        },
+        Destination::Pull(_) => panic!("a queue"),
     }
 }
 

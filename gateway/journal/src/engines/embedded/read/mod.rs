@@ -7,6 +7,7 @@ mod delivery;
 mod due;
 mod event;
 mod health;
+mod message;
 mod plugin;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub(super) use self::delivery::{
 pub(super) use self::due::{due, head};
 pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
 pub(super) use self::health::{endpoint_states, pending};
+pub(super) use self::message::{by_numbers as messages, look, queue_stats, queues};
 pub(super) use self::plugin::states as plugin_states;
 
 use super::Shared;

@@ -12,6 +12,7 @@
 mod append;
 mod expire;
 mod inbox;
+mod message;
 mod names;
 mod op;
 mod plugin;
@@ -29,6 +30,7 @@ use rusqlite::Connection;
 
 pub(super) use self::expire::Expire;
 pub(super) use self::inbox::Inbox;
+pub(super) use self::message::{MessageOp, Take};
 pub(super) use self::op::{EventName, Job, Name, Op, minute};
 pub(super) use self::plugin::PluginRecord;
 pub(super) use self::requeue::Requeue;
@@ -224,6 +226,7 @@ impl Writer<'_> {
                 }
             }
             Op::Expire(_) => self.may_shrink = true,
+            Op::Message(op) => self.may_shrink |= op.removes(),
             _ => {}
         }
         if let After::Continue(op) = op.committed() {
@@ -293,6 +296,7 @@ impl Writer<'_> {
                 job.outcome = Some(Ok(()));
             }
             Op::Plugin(job) => job.outcome = Some(plugin::keep(statements, &job.input)?),
+            Op::Message(op) => op.apply(statements, tally)?,
             Op::Epoch(job) => {
                 let epoch = Epoch(self.shared.epoch().0 + 1);
                 statements.put_meta.execute(("epoch", epoch.0.cast_signed()))?;

@@ -6,6 +6,7 @@ use hookweir_model::{Digest, EndpointKey, Epoch, EventId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::expire::Expire;
+use super::message::MessageOp;
 use super::plugin::PluginRecord;
 use super::requeue::Requeue;
 use super::settle::SettleRecord;
@@ -29,13 +30,13 @@ impl<I, T> Job<I, T> {
     }
 
     /// Answers what was applied. Nobody may be listening any more: the write stands all the same.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         if let Some(outcome) = self.outcome {
             let _ = self.answer.send(outcome);
         }
     }
 
-    fn fail(self, error: Error) {
+    pub(super) fn fail(self, error: Error) {
         let _ = self.answer.send(Err(error));
     }
 }
@@ -52,6 +53,7 @@ pub(in crate::engines::embedded) enum Op {
     State(Job<(i64, String), ()>),
     Blob(Job<(Digest, Bytes), ()>),
     Plugin(Job<PluginRecord, ()>),
+    Message(MessageOp),
     /// Raises the epoch for a new owner.
     Epoch(Job<(), Epoch>),
     /// Ends a delivery whose stored bytes are damaged.
@@ -91,6 +93,7 @@ impl Op {
         match self {
             Self::Append(job) => job.input.len(),
             Self::Settle(job) => job.input.len(),
+            Self::Message(op) => op.weight(),
             _ => 1,
         }
     }
@@ -101,12 +104,17 @@ impl Op {
             Self::Append(job) => job.input.iter().map(EventRecord::size).sum(),
             Self::Settle(job) => job.input.iter().map(SettleRecord::size).sum(),
             Self::Blob(job) => job.input.1.len(),
+            Self::Message(op) => op.size(),
             _ => 256,
         }
     }
 
     pub(super) fn may_be_refused(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Blob(_))
+        match self {
+            Self::Append(_) | Self::Blob(_) => true,
+            Self::Message(op) => op.may_be_refused(),
+            _ => false,
+        }
     }
 
     /// Whether it is kept, and tried until there is room, where others are answered with an error.
@@ -133,6 +141,7 @@ impl Op {
             Self::State(job) => job.finish(),
             Self::Blob(job) => job.finish(),
             Self::Plugin(job) => job.finish(),
+            Self::Message(op) => op.finish(),
             Self::Epoch(job) => job.finish(),
             Self::Quarantine { .. } => {}
             #[cfg(test)]
@@ -151,6 +160,7 @@ impl Op {
             Self::State(job) => job.fail(error),
             Self::Blob(job) => job.fail(error),
             Self::Plugin(job) => job.fail(error),
+            Self::Message(op) => op.fail(error),
             Self::Epoch(job) => job.fail(error),
             Self::Quarantine { lane, seq, .. } => {
                 tracing::error!(lane, seq, "a damaged delivery could not be ended: {error}");

@@ -2,10 +2,11 @@
 
 use hookweir_model::{Attempt, Epoch, Outcome, Status};
 
-use super::seq_to_sql;
 use super::statements::Statements;
 use super::tally::Tally;
+use super::{message, seq_to_sql};
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::message::MessageRecord;
 use crate::engines::embedded::record::ShapedRecord;
 use crate::{Error, Next, Settled, Settlement};
 
@@ -22,6 +23,8 @@ pub(in crate::engines::embedded) struct SettleRecord {
     due: i64,
     reason: Option<String>,
     shaped: Option<ShapedRecord>,
+    /// What goes into the lane's queue with it.
+    message: Option<MessageRecord>,
 }
 
 #[derive(Debug)]
@@ -37,8 +40,13 @@ impl SettleRecord {
         settlement: Settlement,
     ) -> Result<Self, Error> {
         let Settlement { endpoint: _, seq, epoch, attempt, next } = settlement;
+        let mut queued = None;
         let (status, due, reason, shaped) = match next {
             Next::Final { status, reason } => (status, 0, reason, None),
+            Next::Queued(message) => {
+                queued = Some(MessageRecord::new(*message));
+                (Status::Delivered, 0, None, None)
+            }
             // 0 stands for "at once".
             Next::RetryAt { due, shaped, reason } => {
                 (Status::Pending, due.as_millis().max(1), reason, shaped)
@@ -53,13 +61,15 @@ impl SettleRecord {
             due,
             reason,
             shaped: shaped.map(ShapedRecord::new),
+            message: queued,
         })
     }
 
     pub(super) fn size(&self) -> usize {
         let body = self.shaped.as_ref().map_or(0, |record| record.shaped.body.len());
         let answer = self.attempt.as_ref().and_then(|record| record.attempt.answer.as_ref());
-        256 + body + answer.map_or(0, |answer| answer.body.len())
+        let message = self.message.as_ref().map_or(0, MessageRecord::size);
+        256 + body + message + answer.map_or(0, |answer| answer.body.len())
     }
 }
 
@@ -117,6 +127,9 @@ pub(super) fn settle(
             crc,
             &shaped.body[..]
         ])?;
+    }
+    if let Some(message) = &record.message {
+        message::put(statements, tally, lane, message)?;
     }
     if *status == Status::Delivered {
         statements.drop_shaped.execute((lane, seq))?;

@@ -80,6 +80,30 @@ statements! {
         previous = excluded.previous, uploaded = excluded.uploaded, paused = excluded.paused";
     drop_blobs: "DELETE FROM blob WHERE digest NOT IN (SELECT current FROM plugin_state WHERE current IS NOT NULL \
         UNION ALL SELECT previous FROM plugin_state WHERE previous IS NOT NULL)";
+    put_content: "INSERT INTO message_content (crc, id, type, source, subject, time, content_type, headers, body) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    put_message: "INSERT INTO message (lane, number, state, visible, receives, enqueued, size) \
+        VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)";
+    visible: "SELECT number, receives, size FROM message INDEXED BY message_waiting \
+        WHERE lane = ?1 AND state < 2 AND visible <= ?2 ORDER BY visible, number LIMIT ?3";
+    next_visible: "SELECT visible FROM message INDEXED BY message_waiting \
+        WHERE lane = ?1 AND state < 2 ORDER BY visible, number LIMIT 1";
+    take_message: "UPDATE message SET state = ?3, visible = ?4, receives = receives + 1, \
+        first_received = coalesce(first_received, ?5), token = ?6 WHERE lane = ?1 AND number = ?2";
+    held_message: "SELECT state, token, receives FROM message WHERE lane = ?1 AND number = ?2";
+    give_back: "UPDATE message SET state = ?3, visible = ?4, receives = receives - ?5, token = NULL \
+        WHERE lane = ?1 AND number = ?2";
+    extend_message: "UPDATE message SET visible = ?3 WHERE lane = ?1 AND number = ?2";
+    bury_message: "UPDATE message SET state = ?3, token = NULL WHERE lane = ?1 AND number = ?2 AND state < 2";
+    oldest_dead: "SELECT number FROM message INDEXED BY message_dead \
+        WHERE lane = ?1 AND state = 2 ORDER BY number LIMIT ?2";
+    revive: "UPDATE message SET state = ?3, visible = ?4, receives = 0, first_received = NULL \
+        WHERE lane = ?1 AND number = ?2 AND state = 2";
+    oldest_messages: "SELECT number, state, enqueued FROM message WHERE lane = ?1 ORDER BY number LIMIT ?2";
+    drop_message: "DELETE FROM message WHERE lane = ?1 AND number = ?2";
+    drop_content: "DELETE FROM message_content WHERE number = ?1";
+    add_messages: "INSERT INTO queue (lane, alive, dead) VALUES (?1, ?2, ?3) \
+        ON CONFLICT (lane) DO UPDATE SET alive = alive + excluded.alive, dead = dead + excluded.dead";
     put_meta: "INSERT INTO meta (name, value) VALUES (?1, ?2) \
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 

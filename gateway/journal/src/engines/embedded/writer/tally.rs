@@ -1,4 +1,5 @@
-//! What a group adds up and writes once: counts of deliveries by lane and status, and spans of receipt.
+//! What a group adds up and writes once: counts of deliveries by lane and status, of messages by
+//! lane, and spans of receipt.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,12 +13,15 @@ use crate::engines::embedded::fault::Fault;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: BTreeMap<i64, [i64; Status::ALL.len()]>,
+    /// Messages and dead letters.
+    queues: BTreeMap<i64, (i64, i64)>,
     spans: BTreeMap<i64, (i64, i64)>,
 }
 
 impl Tally {
     pub(super) fn clear(&mut self) {
         self.counts.clear();
+        self.queues.clear();
         self.spans.clear();
     }
 
@@ -31,6 +35,13 @@ impl Tally {
 
     fn change(&mut self, lane: i64, status: Status, by: i64) {
         self.counts.entry(lane).or_default()[usize::from(status.code())] += by;
+    }
+
+    /// Notes by how many a queue's messages and dead letters change.
+    pub(super) fn messages(&mut self, lane: i64, alive: i64, dead: i64) {
+        let queue = self.queues.entry(lane).or_default();
+        queue.0 += alive;
+        queue.1 += dead;
     }
 
     /// Notes an event; their numbers come in rising order.
@@ -50,6 +61,9 @@ impl Tally {
                     statements.add_count.execute((lane, status.code(), by))?;
                 }
             }
+        }
+        for (lane, (alive, dead)) in &self.queues {
+            statements.add_messages.execute((lane, alive, dead))?;
         }
         for (minute, (first, last)) in &self.spans {
             statements.extend_span.execute((minute, first, last))?;

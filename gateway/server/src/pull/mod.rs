@@ -1,0 +1,260 @@
+//! The queues that consumers fetch from, between the journal that holds their messages and the faces in `accept` that
+//! speak for them.
+//!
+//! The journal decides who gets which message; this adds what needs no disk: consumers that wait for a message, in the
+//! order in which they came, and are woken when there is one. Nobody asks the journal again and again. A message that
+//! was handed out to a consumer that has hung up meanwhile is given back at once.
+
+mod line;
+mod receipt;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hookweir_journal::{
+    Answered, Content, Error, Journal, Message, NewMessage, Receipt, Receive, Received, Redrive, Verdict,
+};
+use hookweir_model::{EndpointKey, Event, Shaped, Timestamp};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use self::line::Line;
+pub(crate) use self::receipt::{receipt_from_text, receipt_text};
+use crate::config::Pull;
+
+/// Consumers that wait at a time, of all queues. Each holds a connection, of which senders need most.
+const WAITING: usize = 4000;
+/// Dead letters put back in one step.
+const REDRIVEN: usize = 1000;
+
+/// All queues of this process.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    journal: Arc<dyn Journal>,
+    lines: Mutex<HashMap<EndpointKey, Arc<Line>>>,
+    waiting: Semaphore,
+    /// Nobody waits any longer.
+    stop: CancellationToken,
+    /// Cancelled when the journal can't be relied on any more.
+    broken: CancellationToken,
+}
+
+/// What a consumer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub limit: usize,
+    /// Bytes of body, all messages together; one is answered whatever its size.
+    pub bytes: usize,
+    pub wait: Duration,
+    /// How long the messages are hidden.
+    pub hidden: Duration,
+}
+
+/// Messages that were received, with the receipts for them. Dropped before [`Batch::hand_over`], they are given back as
+/// if nobody had received them, which nobody has.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    queues: Arc<Queues>,
+    queue: EndpointKey,
+    token: [u8; 16],
+    messages: Vec<Message>,
+}
+
+impl Batch {
+    /// The messages, for a consumer that is there to take them.
+    pub(crate) fn hand_over(mut self) -> Vec<(Receipt, Message)> {
+        let token = self.token;
+        let messages = std::mem::take(&mut self.messages);
+        messages.into_iter().map(|message| (Receipt { number: message.number, token }, message)).collect()
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        let (queues, queue) = (Arc::clone(&self.queues), self.queue.clone());
+        let verdict = Verdict::Return { now: Timestamp::now() };
+        let receipt = |message: &Message| (Receipt { number: message.number, token: self.token }, verdict);
+        let verdicts = self.messages.iter().map(receipt).collect();
+        tokio::spawn(async move {
+            if let Err(error) = queues.answer(&queue, verdicts).await {
+                // They are visible again when their time is over.
+                warn!(%queue, %error, "failed to give messages back that their consumer did not wait for");
+            }
+        });
+    }
+}
+
+/// The message that an event becomes.
+pub(crate) fn message(event: &Event, shaped: Shaped, now: Timestamp) -> NewMessage {
+    let content = Content {
+        id: event.id.clone(),
+        event_type: event.event_type.clone(),
+        source: event.source.clone(),
+        subject: event.subject.clone(),
+        time: event.time.clone(),
+        shaped,
+    };
+    NewMessage { content, enqueued: now, visible: now }
+}
+
+impl Queues {
+    pub(crate) fn new(
+        journal: Arc<dyn Journal>,
+        stop: CancellationToken,
+        broken: CancellationToken,
+    ) -> Arc<Self> {
+        let (lines, waiting) = (Mutex::default(), Semaphore::new(WAITING));
+        Arc::new(Self { journal, lines, waiting, stop, broken })
+    }
+
+    fn line(&self, queue: &EndpointKey) -> Arc<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lines.entry(queue.clone()).or_default())
+    }
+
+    /// A message has come into this queue.
+    pub(crate) fn arrived(&self, queue: &EndpointKey) {
+        self.line(queue).expect(Timestamp::now());
+    }
+
+    /// How many consumers wait at a queue.
+    pub(crate) fn waiting(&self, queue: &EndpointKey) -> usize {
+        self.line(queue).waiting()
+    }
+
+    /// Receives messages, and waits for one if there is none. None at all are answered when the wait is over, the
+    /// gateway stops, or too many wait already.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        queue: &EndpointKey,
+        settings: &Pull,
+        wanted: Wanted,
+    ) -> Result<Option<Batch>, Error> {
+        let line = self.line(queue);
+        let deadline = Instant::now() + wanted.wait;
+        loop {
+            // In line before the look, so that what comes after the look is not missed.
+            let woken = line.woken();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let batch = self.take(&line, queue, settings, wanted).await?;
+            if !batch.messages.is_empty() {
+                return Ok(Some(batch));
+            }
+            let Ok(_place) = self.waiting.try_acquire() else { return Ok(None) };
+            let Ok(_place_in_line) = line.place() else { return Ok(None) };
+            tokio::select! {
+                () = woken => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+                () = self.stop.cancelled() => return Ok(None),
+            }
+        }
+    }
+
+    /// Looks once. It goes on if its caller does not: what it finds then is given back.
+    async fn take(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        queue: &EndpointKey,
+        settings: &Pull,
+        wanted: Wanted,
+    ) -> Result<Batch, Error> {
+        let mut token = [0; 16];
+        getrandom::fill(&mut token)
+            .map_err(|error| Error::Failed(format!("the system gives no random bytes: {error}")))?;
+        let now = Timestamp::now();
+        let ask = Receive {
+            queue: queue.clone(),
+            now,
+            until: now.after(wanted.hidden),
+            limit: wanted.limit,
+            bytes: wanted.bytes,
+            max_receives: settings.max_receives,
+            token,
+        };
+        let (queues, line, queue) = (Arc::clone(self), Arc::clone(line), queue.clone());
+        let look = tokio::spawn(async move {
+            let received = queues.checked(queues.journal.receive(ask).await)?;
+            let Received { messages, next } = received;
+            // Whoever looks sees to the next one, so that one message wakes one consumer and not all.
+            if let Some(next) = next {
+                line.expect(next);
+            }
+            Ok(Batch { queues, queue, token, messages })
+        });
+        look.await.unwrap_or_else(|error| Err(Error::Failed(format!("a receive was broken off: {error}"))))
+    }
+
+    /// Answers for received messages.
+    pub(crate) async fn answer(
+        &self,
+        queue: &EndpointKey,
+        verdicts: Vec<(Receipt, Verdict)>,
+    ) -> Result<Vec<Answered>, Error> {
+        let visible: Vec<Option<Timestamp>> = verdicts
+            .iter()
+            .map(|(_, verdict)| match verdict {
+                Verdict::Ack => None,
+                Verdict::Nack { visible: at, .. }
+                | Verdict::Extend { until: at }
+                | Verdict::Return { now: at } => Some(*at),
+            })
+            .collect();
+        let answered = self.checked(self.journal.answer(queue, verdicts).await)?;
+        let line = self.line(queue);
+        for (visible, answered) in visible.into_iter().zip(&answered) {
+            if let (Some(visible), Answered::Done) = (visible, answered) {
+                line.expect(visible);
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Puts messages into a queue from outside; answers their numbers.
+    pub(crate) async fn put(
+        &self,
+        queue: &EndpointKey,
+        messages: Vec<NewMessage>,
+    ) -> Result<Vec<u64>, Error> {
+        let visible: Vec<Timestamp> = messages.iter().map(|message| message.visible).collect();
+        let numbers = self.checked(self.journal.enqueue(queue, messages).await)?;
+        let line = self.line(queue);
+        visible.into_iter().for_each(|visible| line.expect(visible));
+        Ok(numbers)
+    }
+
+    /// Puts dead letters back: these, or all that there are now.
+    pub(crate) async fn redrive(&self, queue: &EndpointKey, numbers: Option<Vec<u64>>) -> Result<u64, Error> {
+        let now = Timestamp::now();
+        let step = |which| async move { self.checked(self.journal.redrive(queue, which, now).await) };
+        let mut redriven = 0;
+        match numbers {
+            Some(numbers) => redriven = step(Redrive::Numbers(numbers)).await?,
+            None => loop {
+                let again = step(Redrive::Oldest(REDRIVEN)).await?;
+                redriven += again;
+                if again < REDRIVEN as u64 || self.stop.is_cancelled() {
+                    break;
+                }
+            },
+        }
+        if redriven > 0 {
+            self.arrived(queue);
+        }
+        Ok(redriven)
+    }
+
+    fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        result.inspect_err(|error| {
+            if matches!(error, Error::Unknown(_)) {
+                self.broken.cancel();
+            }
+        })
+    }
+}
