@@ -113,7 +113,7 @@ impl Outlets {
         let ways = Ways {
             nats: Nats::over(network.clone()),
             rabbitmq: RabbitMq::over(network.clone()),
-            redis: Redis::over(network.clone()),
+            redis: Redis::over(network),
             smq: Smq::over(http.clone()),
             sqs: Sqs::over(http.clone()),
             http,

@@ -12,9 +12,10 @@ mod pull_load;
 mod pull_smq;
 mod rabbitmq;
 mod redis;
+mod smq;
 mod sqs;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_tests::broker::{Broker, Message};
 use hookweir_tests::{Gateway, KEY, eventually, tenant};
@@ -93,13 +94,19 @@ async fn sent(gateway: &Gateway, from: usize, to: usize) -> Vec<(String, String)
 
 /// Every event is there, with its own bytes and no other's; answers how many messages are repetitions.
 fn agree(sent: &BTreeMap<String, String>, messages: &[Message]) -> usize {
-    let mut found: HashMap<&str, &[u8]> = HashMap::new();
-    for message in messages {
-        let data = sent.get(&message.id).unwrap_or_else(|| panic!("nobody sent {message:?}"));
-        assert_eq!(message.body, data.as_bytes(), "the bytes of {}", message.id);
-        found.insert(&message.id, &message.body);
+    agreed(sent, messages.iter().map(|message| (message.id.as_str(), message.body.as_slice())))
+}
+
+/// The same for messages of no matter which reader: id and body.
+fn agreed<'a>(sent: &BTreeMap<String, String>, messages: impl Iterator<Item = (&'a str, &'a [u8])>) -> usize {
+    let (mut found, mut count) = (BTreeSet::new(), 0);
+    for (id, body) in messages {
+        let data = sent.get(id).unwrap_or_else(|| panic!("nobody sent {id}"));
+        assert_eq!(body, data.as_bytes(), "the bytes of {id}");
+        found.insert(id);
+        count += 1;
     }
-    let lost: Vec<&String> = sent.keys().filter(|id| !found.contains_key(id.as_str())).collect();
+    let lost: Vec<&String> = sent.keys().filter(|id| !found.contains(id.as_str())).collect();
     assert!(lost.is_empty(), "{} acknowledged events are not in the broker: {:?}", lost.len(), lost.first());
-    messages.len() - found.len()
+    count - found.len()
 }

@@ -36,7 +36,7 @@ fn question(gateway: &Gateway, act: &str, queue: &str) -> Value {
     })
 }
 
-async fn ask(script: &str, question: Value) -> Value {
+pub(super) async fn ask(script: &str, question: Value) -> Value {
     let venv = peers().join("venv").join("bin").join("python");
     let program = if script.ends_with(".py") { venv.into_os_string() } else { "node".into() };
     peer(program, &format!("queues/{script}"), &[question]).await.remove(0)
@@ -136,6 +136,16 @@ async fn the_javascript_sdk_receives_and_deletes_a_thousand_messages() {
     consume("smq_pull.cjs").await;
 }
 
+/// The messages that a consumer tells of: id and body.
+pub(super) fn messages_of(told: &Value) -> Vec<(String, Vec<u8>)> {
+    let text = |message: &Value, name: &str| message[name].as_str().expect("a text").to_owned();
+    let messages = told["messages"].as_array().expect("messages");
+    let read = |message: &Value| {
+        (text(message, "id"), BASE64.decode(text(message, "body")).expect("a body in base64"))
+    };
+    messages.iter().map(read).collect()
+}
+
 async fn consume(script: &str) {
     let gateway = gateway().await;
     let mut sending = JoinSet::new();
@@ -155,14 +165,9 @@ async fn consume(script: &str) {
     .await;
     let told = ask(script, question(&gateway, "consume", "inbox")).await;
     assert_eq!(told["failed"], Value::Null, "{}", told["failed"]);
-    let found: BTreeMap<String, String> = told["messages"]
-        .as_array()
-        .expect("messages")
-        .iter()
-        .map(|message| {
-            let body = BASE64.decode(message["body"].as_str().expect("a body")).expect("base64");
-            (message["id"].as_str().expect("an id").to_owned(), String::from_utf8(body).expect("text"))
-        })
+    let found: BTreeMap<String, String> = messages_of(&told)
+        .into_iter()
+        .map(|(id, body)| (id, String::from_utf8(body).expect("text")))
         .collect();
     assert_eq!(found, sent, "every event once, with its exact bytes");
     let gaps: Vec<f64> = told["gaps"].as_array().expect("gaps").iter().filter_map(Value::as_f64).collect();

@@ -95,6 +95,9 @@ pub(super) fn access(
     common: &Common<'_>,
     report: &mut Report,
 ) -> Option<(String, SecretString)> {
+    if value.as_table().is_none() {
+        report.hide(value.place());
+    }
     let table = value.table(example, report)?;
     table.allow(&["id", "secret"], report);
     let id = table.need("id", example, report).and_then(|value| match value.as_table() {
