@@ -40,7 +40,12 @@ async fn quickstart() {
 #[tokio::test]
 async fn ims() {
     let output = example("ims").await;
-    for words in ["\"EventType\":\"FileUploadComplete\"", "X-ICE-SIGNATURE is right", "delivered"] {
+    for words in [
+        "\"EventType\":\"FileUploadComplete\"",
+        "X-ICE-SIGNATURE is right",
+        "what waits in the queue\nevt_",
+        "delivered",
+    ] {
         assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
     }
     assert!(!output.stdout.contains("WRONG"), "{}", output.stdout);
