@@ -1,27 +1,14 @@
 //! The examples run as their READMEs say: `./run`, here on free ports.
 
-use std::net::TcpListener;
-
-use hookweir_tests::{Output, binary, repository, run};
+use hookweir_tests::{Output, binary, free_port, repository, run};
 use tokio::process::Command;
-
-/// A port that nobody has. It lies below those that the system hands out, so that no connection of another test takes
-/// it before the example does.
-fn free_port() -> String {
-    loop {
-        let port = fastrand::u16(10_000..30_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port.to_string();
-        }
-    }
-}
 
 async fn example(name: &str) -> Output {
     let folder = repository().join("examples").join(name);
     let mut command = Command::new(folder.join("run"));
     command.current_dir(&folder).env("HOOKWEIR_BIN", binary());
     for port in ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT"] {
-        command.env(port, free_port());
+        command.env(port, free_port().to_string());
     }
     let output = run(&mut command, b"").await.expect(0);
     println!("{}", output.stdout);

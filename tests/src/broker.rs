@@ -1,7 +1,7 @@
 //! Real brokers, each in a process group and a folder of its own, on free ports of loopback; and the programs in Python
 //! that read what they hold. Neither is ours: they judge what the gateway has delivered.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::eventually::{eventually, within};
 use crate::script::{peers, run};
-use crate::{Output, repository};
+use crate::{Output, free_port, repository};
 
 /// Who may enter the brokers that ask.
 pub const USER: &str = "gateway";
@@ -286,12 +286,6 @@ fn signal(child: &Child, signal: Signal) {
         // It may have ended by itself.
         let _ = kill_process_group(group, signal);
     }
-}
-
-/// A port that nobody listened on a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 fn read_port(folder: &Path, name: &str) -> u16 {

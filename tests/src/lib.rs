@@ -24,7 +24,7 @@ pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, within};
 pub use gateway::{Gateway, NotStarted};
 pub use http::Answer;
-pub use places::{binary, languages, plugin, repository, target};
+pub use places::{binary, free_port, languages, plugin, repository, target};
 pub use receiver::{Receiver, Reply, Request};
 pub use script::{Output, peer, peers, run};
 pub use sender::{KEY, Sender};

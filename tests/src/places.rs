@@ -1,6 +1,7 @@
-//! Where things lie: the binary under test, the repository, the prebuilt plugins.
+//! Where things lie: the binary under test, the repository, the prebuilt plugins; and a port for a program of ours.
 
 use std::env;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 /// The repository's root.
@@ -40,4 +41,15 @@ pub fn plugin(name: &str) -> PathBuf {
     let path = folder.join(format!("{name}.wasm"));
     assert!(path.is_file(), "there is no plugin at {}: run `plugins/build --dist`", path.display());
     path
+}
+
+/// A port of loopback that nobody has. It lies below those that the system hands out, so that no connection of another test
+/// takes it before the program does that it is for.
+pub fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..30_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }

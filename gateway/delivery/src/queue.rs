@@ -17,6 +17,11 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use fault::{Fault, Progress, attempt};
 pub use template::{InvalidTemplate, Template};
 
+/// Two lower-case digits a byte.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Stands for credentials where connections are told apart by them.
 fn fingerprint(kind: &str, secrets: &[&SecretString]) -> [u8; 32] {
     let mut hash = Sha256::new();

@@ -23,7 +23,7 @@ use url::Url;
 pub use self::sign::Signed;
 pub use self::xml::{Element, Malformed, Message, NAMESPACE, batch_send_message, send_message};
 use super::gather::{Bounds, Ended, Gather};
-use super::{Fault, Progress, attempt, fingerprint};
+use super::{Fault, Progress, attempt, fingerprint, hex};
 use crate::client::Post;
 use crate::{Backend, HttpClient, Report, Request};
 
@@ -172,7 +172,7 @@ async fn post(http: HttpClient, target: SmqTarget, messages: Vec<String>) -> Vec
 fn told(sent: &error::Sent, message: &str) -> String {
     let body = message.split_once("</MessageBody>").map_or(message, |(body, _)| body);
     let body = body.strip_prefix("<MessageBody>").unwrap_or(body);
-    let digest: String = Md5::digest(body).iter().map(|byte| format!("{byte:02X}")).collect();
+    let digest = hex(&Md5::digest(body));
     if sent.body_md5.as_ref().is_some_and(|told| !told.eq_ignore_ascii_case(&digest)) {
         warn!(message = sent.id, "the queue tells another digest of the body than that of what was sent");
     }

@@ -23,7 +23,7 @@ use url::Url;
 
 use self::sign::Signed;
 use super::gather::{Bounds, Ended, Gather};
-use super::{Fault, Progress, Template, attempt, fingerprint};
+use super::{Fault, Progress, Template, attempt, fingerprint, hex};
 use crate::client::Post;
 use crate::{Backend, HttpClient, Report, Request};
 
@@ -197,10 +197,6 @@ fn deduplication_id(id: &str) -> String {
     } else {
         hex(&Sha256::digest(id))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn headers(target: &SqsTarget, body: &[u8], now: Timestamp) -> Result<HeaderMap, Fault> {

@@ -4,6 +4,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use crate::queue::hex;
+
 /// What a signature covers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
@@ -43,10 +45,6 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
     };
     mac.update(text);
     mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

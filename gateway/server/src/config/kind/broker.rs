@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use hookweir_delivery::guard::check_url;
 use hookweir_delivery::{Scheme, Server, Template, Trust, check_authority};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::{Common, url_fault};
 use crate::config::problem::{Fault, Report};
@@ -35,6 +37,23 @@ pub(super) fn server<'a>(
     let parsed = Server::parse(text, schemes, &common.outside.egress)
         .map_err(|fault| url_fault(&fault, &format!("write it as {example}")));
     value.take(parsed, report)
+}
+
+/// Reads a URL of a provider whose protocol is HTTP, and takes what `check` makes of it.
+pub(super) fn url(
+    value: &Value<'_>,
+    help: &str,
+    common: &Common<'_>,
+    report: &mut Report,
+    check: impl FnOnce(Url) -> Result<Url, Fault>,
+) -> Option<Url> {
+    let text = value.text(help, report)?;
+    // What stands before an '@' may be a password.
+    if text.contains('@') {
+        report.hide(value.place());
+    }
+    let checked = check_url(text, &common.outside.egress).map_err(|fault| url_fault(&fault, help));
+    value.take(checked.and_then(check), report)
 }
 
 /// Reads `ca`, a file of certificate authorities, for a server that speaks TLS.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hookweir_delivery::guard::check_url;
 use hookweir_delivery::{SmqTarget, Target};
 use url::Url;
 
-use super::{Common, Kind, broker, url_fault};
+use super::{Common, Kind, broker};
 use crate::config::problem::{Fault, Report};
 use crate::config::quantity::{duration, show_duration};
 use crate::config::secret;
@@ -58,20 +57,14 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
 
 fn url(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Url> {
     let help = format!("write the account's endpoint in quotes, such as {EXAMPLE:?}");
-    let text = value.text(&help, report)?;
-    if text.contains('@') {
-        report.hide(value.place());
-    }
-    let checked = check_url(text, &common.outside.egress).map_err(|fault| url_fault(&fault, &help));
-    let checked = checked.and_then(|url| {
+    broker::url(value, &help, common, report, |url| {
         if url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
             Ok(url)
         } else {
             let help = format!("write scheme and host alone, such as {EXAMPLE:?}; `queue` names the queue");
             Err(Fault::new("the endpoint of an account has no path", help))
         }
-    });
-    value.take(checked, report)
+    })
 }
 
 fn queue(text: &str) -> Result<String, Fault> {

@@ -1,10 +1,9 @@
 //! `kind = "sqs"`: a queue of Amazon's SQS.
 
-use hookweir_delivery::guard::check_url;
 use hookweir_delivery::{SqsTarget, Target};
 use url::Url;
 
-use super::{Common, Kind, broker, url_fault};
+use super::{Common, Kind, broker};
 use crate::config::problem::{Fault, Report};
 use crate::config::secret;
 use crate::config::written::{Table, Value};
@@ -64,19 +63,13 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
 
 fn url(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Url> {
     let help = format!("write the queue's URL in quotes, such as {EXAMPLE:?}");
-    let text = value.text(&help, report)?;
-    if text.contains('@') {
-        report.hide(value.place());
-    }
-    let checked = check_url(text, &common.outside.egress).map_err(|fault| url_fault(&fault, &help));
-    let checked = checked.and_then(|url| {
+    broker::url(value, &help, common, report, |url| {
         if url.path() == "/" || url.query().is_some() || url.fragment().is_some() {
-            Err(Fault::new("this is not the URL of a queue", help))
+            Err(Fault::new("this is not the URL of a queue", &*help))
         } else {
             Ok(url)
         }
-    });
-    value.take(checked, report)
+    })
 }
 
 fn region(text: &str) -> Result<String, Fault> {
