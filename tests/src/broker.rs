@@ -99,40 +99,11 @@ impl Broker {
         .await
     }
 
-    /// Mosquitto, which keeps nothing over a kill.
-    pub async fn mosquitto() -> Self {
-        Self::start("mqtt", |folder, port| {
-            let config = format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
-                 max_inflight_messages 0\nmax_queued_messages 0\n",
-                folder.display()
-            );
-            std::fs::write(folder.join("mosquitto.conf"), config).expect("the configuration of Mosquitto");
-            let mut command = Command::new("/usr/sbin/mosquitto");
-            command.arg("-c").arg(folder.join("mosquitto.conf"));
-            command
-        })
-        .await
-    }
-
     /// Moto, which answers as Amazon's SQS does, and keeps nothing over a kill.
     pub async fn sqs() -> Self {
         Self::start("sqs", |_, port| {
             let mut command = python("moto_server");
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-            command
-        })
-        .await
-    }
-
-    /// Tansu, which speaks Kafka's protocol, and keeps nothing over a kill.
-    pub async fn kafka() -> Self {
-        Self::start("kafka", |_, port| {
-            let tansu = peers().join("venv").join("tansu");
-            let mut command = Command::new(tansu);
-            let url = format!("tcp://127.0.0.1:{port}");
-            command.args(["broker", "--listener-url", &url, "--advertised-listener-url", &url]);
-            command.args(["--storage-engine", "memory://tansu/"]);
             command
         })
         .await
@@ -204,12 +175,6 @@ impl Broker {
     /// Reads what is there until there are messages with `wanted` ids, or no more come.
     pub async fn read(&self, place: &str, wanted: usize) -> Vec<Message> {
         messages(&self.ask("read", place, wanted).await.expect(0).stdout)
-    }
-
-    /// Begins to read at once, for a broker that keeps nothing. The messages are there when it has `wanted` ids.
-    pub fn listen(&self, place: &str, wanted: usize) -> tokio::task::JoinHandle<Vec<Message>> {
-        let mut command = self.reader("read", place, wanted);
-        tokio::spawn(async move { messages(&run(&mut command, b"").await.expect(0).stdout) })
     }
 
     async fn ask(&self, verb: &str, place: &str, wanted: usize) -> Output {
