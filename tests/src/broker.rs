@@ -1,18 +1,27 @@
 //! Real brokers, each in a process group and a folder of its own, on free ports of loopback; and the programs in Python
 //! that read what they hold. Neither is ours: they judge what the gateway has delivered.
 
+mod kinds;
+mod tls;
+
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use bytes::Bytes;
+use hyper::Method;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+pub use self::kinds::{KAFKA, Kind, MQTT, NATS, RABBITMQ, REDIS, SQS, SQS_ON_DISK};
+use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
-use crate::script::{peers, run};
+use crate::http::Client;
+use crate::script::run;
 use crate::{Output, free_port, repository};
 
 /// Who may enter the brokers that ask.
@@ -22,117 +31,45 @@ pub const PASSWORD: &str = "pass-word-of-the-gateway";
 /// A running broker.
 #[derive(Debug)]
 pub struct Broker {
-    kind: &'static str,
-    folder: TempDir,
-    /// Where it listens.
-    port: u16,
-    command: fn(&Path, u16) -> Command,
+    kind: Kind,
+    site: Site,
     child: Child,
-    /// Programs that it needs beside it.
     helper: Option<Child>,
+    /// Reads all the time, where nobody keeps messages for those who come later.
+    watcher: Option<Child>,
+    /// Gone with the broker.
+    _folder: TempDir,
 }
 
 impl Broker {
-    /// NATS with JetStream, which syncs before it acknowledges.
-    pub async fn nats() -> Self {
-        Self::start("nats", |folder, port| {
-            let config = format!(
-                "listen: \"127.0.0.1:{port}\"\nmax_payload: 524288\n\
-                 jetstream {{ store_dir: \"{}\", sync_interval: always }}\n\
-                 authorization {{ user: {USER}, password: {PASSWORD:?} }}\n",
-                folder.join("store").display()
-            );
-            std::fs::write(folder.join("nats.conf"), config).expect("the configuration of NATS");
-            let mut command = python("nats-server");
-            command.arg("-c").arg(folder.join("nats.conf"));
-            command
-        })
-        .await
-    }
-
-    /// Redis, which syncs before it answers.
-    pub async fn redis() -> Self {
-        Self::start("redis", |folder, port| {
-            let mut command = Command::new("redis-server");
-            command
-                .args([
-                    "--bind",
-                    "127.0.0.1",
-                    "--port",
-                    &port.to_string(),
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "yes",
-                ])
-                .args(["--appendfsync", "always", "--requirepass", PASSWORD, "--dir"])
-                .arg(folder);
-            command
-        })
-        .await
-    }
-
-    /// RabbitMQ, with the user [`USER`].
-    pub async fn rabbitmq() -> Self {
-        Self::start("rabbitmq", |folder, port| {
-            let config = format!(
-                "listeners.tcp.1 = 127.0.0.1:{port}\ndefault_user = {USER}\ndefault_pass = {PASSWORD}\n\
-                 loopback_users = none\nmax_message_size = 500000\n"
-            );
-            std::fs::write(folder.join("rabbitmq.conf"), config).expect("the configuration of RabbitMQ");
-            std::fs::write(folder.join("plugins"), "[].").expect("the list of plugins of RabbitMQ");
-            let epmd = read_port(folder, "epmd");
-            let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
-            command
-                .env("HOME", folder)
-                .env("RABBITMQ_NODENAME", format!("test{port}@localhost"))
-                .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf"))
-                .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
-                .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
-                .env("RABBITMQ_LOG_BASE", folder.join("log"))
-                .env("RABBITMQ_DIST_PORT", read_port(folder, "dist").to_string())
-                .env("ERL_EPMD_PORT", epmd.to_string())
-                .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-                .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}");
-            command
-        })
-        .await
-    }
-
-    /// Moto, which answers as Amazon's SQS does, and keeps nothing over a kill.
-    pub async fn sqs() -> Self {
-        Self::start("sqs", |_, port| {
-            let mut command = python("moto_server");
-            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-            command
-        })
-        .await
-    }
-
-    async fn start(kind: &'static str, command: fn(&Path, u16) -> Command) -> Self {
+    pub async fn start(kind: Kind) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the broker");
-        let port = free_port();
-        // What RabbitMQ calls its port mapper would leave its process group.
-        let helper = (kind == "rabbitmq").then(|| {
-            for name in ["epmd", "dist"] {
-                std::fs::write(folder.path().join(name), free_port().to_string())
-                    .expect("a port to be noted");
-            }
-            let port = read_port(folder.path(), "epmd").to_string();
-            spawn(folder.path(), Command::new("epmd").args(["-address", "127.0.0.1", "-port", &port]))
-        });
-        let child = spawn(folder.path(), &mut command(folder.path(), port));
-        let broker = Self { kind, folder, port, command, child, helper };
-        broker.answers().await;
-        broker
+        let site = Site {
+            folder: folder.path().to_owned(),
+            port: free_port(),
+            spare: [free_port(), free_port()],
+            tls: false,
+        };
+        let helper = kind.helper.map(|helper| spawn(&site.folder, &mut helper(&site)));
+        if helper.is_some() {
+            listens(&site, site.spare[0]).await;
+        }
+        if kind.name == KAFKA.name {
+            let store = Client::new(loopback(site.spare[0]));
+            let made = store.call(Method::PUT, &format!("/{STORE}"), &[], Bytes::new()).await;
+            made.expect("an answer of the object store").expect(200);
+        }
+        let child = spawn(&site.folder, &mut (kind.command)(&site));
+        listens(&site, site.port).await;
+        Self { kind, site, child, helper, watcher: None, _folder: folder }
     }
 
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+        loopback(self.site.port)
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.site.port
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.
@@ -143,8 +80,16 @@ impl Broker {
 
     /// Starts it again on the same port and the same data.
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), &mut (self.command)(self.folder.path(), self.port));
-        self.answers().await;
+        self.child = spawn(&self.site.folder, &mut (self.kind.command)(&self.site));
+        listens(&self.site, self.site.port).await;
+    }
+
+    /// Starts it again, and it speaks TLS from then on; answers the file of the authority that vouches for it.
+    pub async fn start_again_with_tls(&mut self) -> PathBuf {
+        tls::write(&self.site.folder);
+        self.site.tls = true;
+        self.start_again().await;
+        self.site.folder.join("ca.pem")
     }
 
     /// Makes it fall silent, without closing a connection.
@@ -156,25 +101,61 @@ impl Broker {
         signal(&self.child, Signal::CONT);
     }
 
-    async fn answers(&self) {
-        eventually(&format!("{} to listen", self.kind), async || {
-            TcpStream::connect(self.address()).await.map(drop).map_err(|error| {
-                let log = std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default();
-                let start = log.floor_char_boundary(log.len().saturating_sub(2000));
-                format!("{error}\n{}", &log[start..])
+    /// Makes what is to be delivered to: a stream, a queue, a topic with somebody who reads it.
+    pub async fn prepare(&mut self, place: &str) {
+        if self.kind.name == MQTT.name {
+            let output = std::fs::File::create(self.watched()).expect("a file for what is read");
+            let mut watcher = self.reader("watch", place, 0);
+            watcher.stdout(output).kill_on_drop(true);
+            self.watcher = Some(watcher.spawn().expect("a reader"));
+            eventually("the reader to subscribe", async || match self.watched_lines().is_empty() {
+                true => Err("it has said nothing".to_owned()),
+                false => Ok(()),
             })
-        })
-        .await;
-    }
-
-    /// Makes what is to be delivered to: a stream, a queue, a topic.
-    pub async fn prepare(&self, place: &str) {
-        self.ask("prepare", place, 0).await.expect(0);
+            .await;
+        } else {
+            self.ask("prepare", place, 0).await.expect(0);
+        }
     }
 
     /// Reads what is there until there are messages with `wanted` ids, or no more come.
     pub async fn read(&self, place: &str, wanted: usize) -> Vec<Message> {
-        messages(&self.ask("read", place, wanted).await.expect(0).stdout)
+        if self.watcher.is_none() {
+            return messages(&self.ask("read", place, wanted).await.expect(0).stdout);
+        }
+        eventually(&format!("{wanted} messages"), async || {
+            let messages = messages(&self.watched_lines());
+            let ids: BTreeSet<&str> = messages.iter().map(|message| message.id.as_str()).collect();
+            if ids.len() >= wanted { Ok(messages) } else { Err(format!("{} messages", ids.len())) }
+        })
+        .await
+    }
+
+    /// Whether what was not read is lost with the broker, although it was acknowledged.
+    pub fn keeps_nothing(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    /// Waits until the reader has all that the broker has acknowledged, while nobody sends: what is sent now comes last.
+    pub async fn is_read(&self, place: &str) {
+        let marks = || self.watched_lines().lines().filter(|line| line.is_empty()).count();
+        let before = marks();
+        self.ask("mark", place, 0).await.expect(0);
+        eventually("the reader to catch up", async || {
+            if marks() > before { Ok(()) } else { Err("the mark has not come".to_owned()) }
+        })
+        .await;
+    }
+
+    fn watched(&self) -> PathBuf {
+        self.site.folder.join("watched")
+    }
+
+    /// The lines that the watcher has written to their end.
+    fn watched_lines(&self) -> String {
+        let mut text = std::fs::read_to_string(self.watched()).expect("what the reader has read");
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        text
     }
 
     async fn ask(&self, verb: &str, place: &str, wanted: usize) -> Output {
@@ -182,9 +163,16 @@ impl Broker {
     }
 
     fn reader(&self, verb: &str, place: &str, wanted: usize) -> Command {
-        let script = repository().join("tests/peers/queues").join(format!("read_{}.py", self.kind));
+        let script = repository().join("tests/peers/queues").join(format!("read_{}.py", self.kind.name));
         let mut command = python("python");
-        command.arg(script).args([verb, &self.port.to_string(), USER, PASSWORD, place, &wanted.to_string()]);
+        command.arg(script).args([
+            verb,
+            &self.site.port.to_string(),
+            USER,
+            PASSWORD,
+            place,
+            &wanted.to_string(),
+        ]);
         command
     }
 }
@@ -195,6 +183,21 @@ impl Drop for Broker {
             signal(child, Signal::KILL);
         }
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+async fn listens(site: &Site, port: u16) {
+    eventually("the broker to listen", async || {
+        TcpStream::connect(loopback(port)).await.map(drop).map_err(|error| {
+            let log = std::fs::read_to_string(site.folder.join("output")).unwrap_or_default();
+            let start = log.floor_char_boundary(log.len().saturating_sub(2000));
+            format!("{error}\n{}", &log[start..])
+        })
+    })
+    .await;
 }
 
 /// What a foreign reader found.
@@ -219,14 +222,7 @@ fn messages(lines: &str) -> Vec<Message> {
         });
         Message { id: text("id"), body: body.collect(), more }
     };
-    lines.lines().map(message).collect()
-}
-
-/// A program that `tests/run peers` has installed.
-fn python(name: &str) -> Command {
-    let program: PathBuf = peers().join("venv/bin").join(name);
-    assert!(program.is_file(), "there is no {}: `tests/run peers` installs it", program.display());
-    Command::new(program)
+    lines.lines().filter(|line| !line.is_empty()).map(message).collect()
 }
 
 /// A process group of its own, so that all of it can be ended.
@@ -251,9 +247,4 @@ fn signal(child: &Child, signal: Signal) {
         // It may have ended by itself.
         let _ = kill_process_group(group, signal);
     }
-}
-
-fn read_port(folder: &Path, name: &str) -> u16 {
-    let text = std::fs::read_to_string(folder.join(name)).expect("a noted port");
-    text.parse().expect("a port")
 }

@@ -15,26 +15,41 @@
 //!
 //! Every attempt carries the event's id where the protocol has a place for one, and it is the same id in every attempt.
 //! An attempt ends by its endpoint's timeout. Connections are shared by all endpoints that say the same of their server,
-//! made when they are first wanted, and closed when nobody has wanted them for a while. `tests/queues` of this crate
-//! holds the suite that every kind of queue passes against its real server.
+//! made when they are first wanted, and closed when nobody has wanted them for a while. The
+//! tests of the whole gateway (`tests/promises/queues`) hold the suite that every kind of queue passes against its real
+//! server.
 
 use std::fmt;
 use std::sync::Arc;
 
 use hookweir_model::Timestamp;
 
-use crate::network::Network;
-use crate::queue::nats::{Nats, NatsTarget};
-use crate::queue::rabbitmq::{RabbitMq, RabbitMqTarget};
-use crate::queue::redis::{Redis, RedisTarget};
-use crate::queue::smq::{Smq, SmqTarget};
-use crate::queue::sqs::{Sqs, SqsTarget};
-use crate::{EgressPolicy, Error, HttpClient, HttpTarget, Report, Request, Server, tls};
+#[cfg(feature = "kafka")]
+use crate::queue::kafka::Kafka;
+#[cfg(feature = "mqtt")]
+use crate::queue::mqtt::Mqtt;
+#[cfg(feature = "nats")]
+use crate::queue::nats::Nats;
+#[cfg(feature = "rabbitmq")]
+use crate::queue::rabbitmq::RabbitMq;
+#[cfg(feature = "redis")]
+use crate::queue::redis::Redis;
+#[cfg(feature = "smq")]
+use crate::queue::smq::outlet::Smq;
+#[cfg(feature = "sqs")]
+use crate::queue::sqs::Sqs;
+use crate::{EgressPolicy, Error, HttpClient, Report, Request};
 
 /// One way out.
 pub trait Backend: Send + Sync {
     /// What the configuration says of a receiver of this kind, checked.
     type Target: fmt::Debug + Send + Sync;
+
+    /// The endpoint's `kind`, as the configuration names it.
+    const KIND: &'static str;
+
+    /// What a person recognises the receiver by: its address as it was configured, and what it holds there.
+    fn address(target: &Self::Target) -> String;
 
     /// Makes one attempt.
     fn send(
@@ -48,43 +63,63 @@ pub trait Backend: Send + Sync {
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Where an endpoint's events go.
-#[derive(Debug, Clone)]
-pub enum Target {
-    Http(HttpTarget),
-    Nats(NatsTarget),
-    RabbitMq(RabbitMqTarget),
-    Redis(RedisTarget),
-    Smq(SmqTarget),
-    Sqs(SqsTarget),
+/// Makes the two lists of kinds, of which each binary has those that it was built with.
+macro_rules! kinds {
+    ($($(#[$built:meta])? $Kind:ident($Target:ty), $way:ident: $Way:ty;)*) => {
+        /// Where an endpoint's events go.
+        #[derive(Debug, Clone)]
+        pub enum Target {
+            $($(#[$built])? $Kind($Target),)*
+        }
+
+        #[derive(Debug)]
+        struct Ways {
+            $($(#[$built])? $way: $Way,)*
+        }
+
+        impl Target {
+            /// The endpoint's `kind`, as the configuration names it.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $($(#[$built])? Self::$Kind(_) => <$Way>::KIND,)*
+                }
+            }
+
+            /// What a person recognises the receiver by: its address as it was configured, and what it holds there.
+            pub fn address(&self) -> String {
+                match self {
+                    $($(#[$built])? Self::$Kind(target) => <$Way>::address(target),)*
+                }
+            }
+        }
+
+        impl Ways {
+            fn over(http: &HttpClient) -> Self {
+                Self { $($(#[$built])? $way: <$Way>::over(http),)* }
+            }
+
+            async fn send(&self, target: &Target, request: Request<'_>, now: Timestamp) -> Report {
+                match target {
+                    $($(#[$built])? Target::$Kind(target) => self.$way.send(target, request, now).await,)*
+                }
+            }
+
+            async fn close(&self) {
+                $($(#[$built])? self.$way.close().await;)*
+            }
+        }
+    };
 }
 
-impl Target {
-    /// The endpoint's `kind`, as the configuration names it.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Http(_) => "http",
-            Self::Nats(_) => "nats",
-            Self::RabbitMq(_) => "rabbitmq",
-            Self::Redis(_) => "redis",
-            Self::Smq(_) => "smq",
-            Self::Sqs(_) => "sqs",
-        }
-    }
-
-    /// What a person recognises the receiver by: its address as it was configured, and what it holds there.
-    pub fn address(&self) -> String {
-        match self {
-            Self::Http(target) => target.configured_url.clone(),
-            Self::Nats(target) => format!("{} {}", list(&target.servers), target.subject.as_str()),
-            Self::RabbitMq(target) => {
-                format!("{} {} {}", target.server, target.exchange, target.routing_key.as_str())
-            }
-            Self::Redis(target) => format!("{} {}", target.server, target.stream.as_str()),
-            Self::Smq(target) => format!("{} {}", target.url.origin().ascii_serialization(), target.queue),
-            Self::Sqs(target) => target.url.to_string(),
-        }
-    }
+kinds! {
+    Http(crate::HttpTarget), http: HttpClient;
+    #[cfg(feature = "kafka")] Kafka(crate::KafkaTarget), kafka: Kafka;
+    #[cfg(feature = "mqtt")] Mqtt(crate::MqttTarget), mqtt: Mqtt;
+    #[cfg(feature = "nats")] Nats(crate::NatsTarget), nats: Nats;
+    #[cfg(feature = "rabbitmq")] RabbitMq(crate::RabbitMqTarget), rabbitmq: RabbitMq;
+    #[cfg(feature = "redis")] Redis(crate::RedisTarget), redis: Redis;
+    #[cfg(feature = "smq")] Smq(crate::SmqTarget), smq: Smq;
+    #[cfg(feature = "sqs")] Sqs(crate::SqsTarget), sqs: Sqs;
 }
 
 /// All ways out under one egress policy. Clones share connections; another policy needs another one of these, so that no
@@ -94,57 +129,20 @@ pub struct Outlets {
     ways: Arc<Ways>,
 }
 
-#[derive(Debug)]
-struct Ways {
-    http: HttpClient,
-    nats: Nats,
-    rabbitmq: RabbitMq,
-    redis: Redis,
-    smq: Smq,
-    sqs: Sqs,
-}
-
 impl Outlets {
     /// Trusts the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name; on a
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
-        let network = Network::new(policy, tls::system_roots())?;
-        let http = HttpClient::over(network.clone())?;
-        let ways = Ways {
-            nats: Nats::over(network.clone()),
-            rabbitmq: RabbitMq::over(network.clone()),
-            redis: Redis::over(network),
-            smq: Smq::over(http.clone()),
-            sqs: Sqs::over(http.clone()),
-            http,
-        };
-        Ok(Self { ways: Arc::new(ways) })
+        Ok(Self { ways: Arc::new(Ways::over(&HttpClient::new(policy)?)) })
     }
 
     /// Makes one attempt.
     pub async fn send(&self, target: &Target, request: Request<'_>, now: Timestamp) -> Report {
-        match target {
-            Target::Http(target) => self.ways.http.send(target, request, now).await,
-            Target::Nats(target) => self.ways.nats.send(target, request, now).await,
-            Target::RabbitMq(target) => self.ways.rabbitmq.send(target, request, now).await,
-            Target::Redis(target) => self.ways.redis.send(target, request, now).await,
-            Target::Smq(target) => self.ways.smq.send(target, request, now).await,
-            Target::Sqs(target) => self.ways.sqs.send(target, request, now).await,
-        }
+        self.ways.send(target, request, now).await
     }
 
     /// Lets all connections go.
     pub async fn close(&self) {
-        let Ways { http, nats, rabbitmq, redis, smq, sqs } = &*self.ways;
-        http.close().await;
-        nats.close().await;
-        rabbitmq.close().await;
-        redis.close().await;
-        smq.close().await;
-        sqs.close().await;
+        self.ways.close().await;
     }
-}
-
-fn list(servers: &[Server]) -> String {
-    servers.iter().map(Server::to_string).collect::<Vec<_>>().join(",")
 }

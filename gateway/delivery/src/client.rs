@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::{Answer, Timestamp};
+use http::HeaderValue;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use rustls::RootCertStore;
@@ -29,6 +30,7 @@ pub use self::target::{HttpTarget, Signing};
 use crate::backend::Backend;
 use crate::guard;
 use crate::network::Network;
+use crate::queue;
 use crate::resolve::Guarded;
 use crate::tls;
 use crate::{EgressPolicy, Report, Request};
@@ -106,15 +108,21 @@ impl HttpClient {
 
     /// Trusts these certificate authorities and no others.
     pub fn with_roots(policy: EgressPolicy, roots: RootCertStore) -> Result<Self, Error> {
-        Self::over(Network::new(policy, roots)?)
-    }
-
-    pub(crate) fn over(network: Network) -> Result<Self, Error> {
+        let network = Network::new(policy, roots)?;
         let shared = Shared { network, pools: Mutex::new(HashMap::new()) };
         // A pool is built when its first request comes, and must not fail then.
         let probe = PoolKey { port: 443, connect_timeout: Duration::from_secs(5) };
         shared.build(probe).map_err(Error::of("the connection pool"))?;
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn over(http: &Self) -> Self {
+        http.clone()
+    }
+
+    /// How it dials, for protocols that are not HTTP.
+    pub(crate) fn network(&self) -> &Network {
+        &self.shared.network
     }
 
     async fn exchange(
@@ -161,8 +169,22 @@ impl HttpClient {
     }
 }
 
+/// A header that holds a credential, or what was made of one.
+pub(crate) fn credential(text: &str) -> Result<HeaderValue, queue::Fault> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| queue::Fault::retry("the access key can't be sent as a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 impl Backend for HttpClient {
     type Target = HttpTarget;
+
+    const KIND: &'static str = "http";
+
+    fn address(target: &HttpTarget) -> String {
+        target.configured_url.clone()
+    }
 
     /// It ends by the target's timeout, whatever the receiver does.
     async fn send(&self, target: &HttpTarget, request: Request<'_>, now: Timestamp) -> Report {

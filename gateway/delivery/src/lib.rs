@@ -7,6 +7,15 @@
 //! It never reads the journal, runs no plugin and decides no retry: an attempt ends in a [`Report`], and what
 //! follows from it is decided by whoever asked.
 
+#![cfg_attr(
+    not(feature = "all-kinds"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what the kinds of queue share is there, whichever of them are built in"
+    )
+)]
+
 mod attempt;
 mod backend;
 mod client;
@@ -17,16 +26,27 @@ pub mod queue;
 mod resolve;
 mod server;
 pub mod sign;
+pub mod text;
 mod tls;
 
 pub use attempt::{Report, Request};
 pub use backend::{Backend, Outlets, Target};
 pub use client::{Error, HttpClient, HttpTarget, Signing};
 pub use policy::EgressPolicy;
+#[cfg(feature = "kafka")]
+pub use queue::kafka::{KafkaLogin, KafkaTarget, SaslMechanism};
+#[cfg(feature = "mqtt")]
+pub use queue::mqtt::{MqttLogin, MqttTarget};
+#[cfg(feature = "nats")]
 pub use queue::nats::{NatsLogin, NatsTarget};
+#[cfg(feature = "rabbitmq")]
 pub use queue::rabbitmq::RabbitMqTarget;
+#[cfg(feature = "redis")]
 pub use queue::redis::RedisTarget;
-pub use queue::smq::{self, SmqTarget};
+pub use queue::smq;
+#[cfg(feature = "smq")]
+pub use queue::smq::outlet::SmqTarget;
+#[cfg(feature = "sqs")]
 pub use queue::sqs::SqsTarget;
 pub use queue::{InvalidTemplate, Template};
 pub use server::{Scheme, Server, Trust};

@@ -82,7 +82,7 @@ impl Network {
         let name = server_name(&server.host)?;
         match TlsConnector::from(config).connect(name, stream).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(error) => Err(Fault::handshake(&error)),
+            Err(error) => Err(Fault::caused_by(&error)),
         }
     }
 
@@ -91,24 +91,28 @@ impl Network {
         match &server.tls {
             None => Ok(None),
             Some(Trust::System) => Ok(Some(Arc::clone(&self.tls))),
-            Some(Trust::Authority(pem)) => {
-                let config = tls::roots(pem).map_err(|error| Fault::retry(error.to_string())).map(Arc::new);
-                Ok(Some(Arc::new(tls::trusting(config?).map_err(|error| Fault::caused_by(&error))?)))
+            Some(trust) => {
+                let config = tls::trusting(self.roots(trust)?).map_err(|error| Fault::caused_by(&error))?;
+                Ok(Some(Arc::new(config)))
             }
         }
     }
 
     /// The same for a library that dials an address by itself and would look for that in the certificate.
     pub(crate) fn client_config_for_name(&self, server: &Server) -> Result<Option<ClientConfig>, Fault> {
-        let roots = match &server.tls {
-            None => return Ok(None),
-            Some(Trust::System) => Arc::clone(&self.roots),
-            Some(Trust::Authority(pem)) => {
-                Arc::new(tls::roots(pem).map_err(|error| Fault::retry(error.to_string()))?)
-            }
-        };
-        let name = server_name(&server.host)?;
+        let Some(trust) = &server.tls else { return Ok(None) };
+        let (roots, name) = (self.roots(trust)?, server_name(&server.host)?);
         tls::trusting_for(roots, name).map(Some).map_err(|error| Fault::caused_by(&*error))
+    }
+
+    /// Those who vouch for a server.
+    fn roots(&self, trust: &Trust) -> Result<Arc<RootCertStore>, Fault> {
+        match trust {
+            Trust::System => Ok(Arc::clone(&self.roots)),
+            Trust::Authority(pem) => {
+                tls::roots(pem).map(Arc::new).map_err(|error| Fault::retry(error.to_string()))
+            }
+        }
     }
 }
 

@@ -3,13 +3,24 @@
 
 mod fault;
 mod gather;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
+#[cfg(feature = "nats")]
 pub(crate) mod nats;
 mod pool;
+#[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
+#[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub mod smq;
+#[cfg(feature = "sqs")]
 pub(crate) mod sqs;
 mod template;
+mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -17,9 +28,9 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use fault::{Fault, Progress, attempt};
 pub use template::{InvalidTemplate, Template};
 
-/// Two lower-case digits a byte.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Locks what no panic can leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stands for credentials where connections are told apart by them.

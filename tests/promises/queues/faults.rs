@@ -1,10 +1,10 @@
 //! What goes wrong at a broker is told apart in the attempt, and is tried again as long as an operator can mend it.
 
-use hookweir_tests::broker::{Broker, PASSWORD};
+use hookweir_tests::broker::{Broker, KAFKA, MQTT, NATS, PASSWORD, RABBITMQ, REDIS, SQS};
 use hookweir_tests::{Gateway, eventually};
 use serde_json::Value;
 
-use super::{PLACE, nats, queue, rabbitmq, redis, sqs};
+use super::{PLACE, kafka, mqtt, nats, queue, rabbitmq, redis, sqs};
 
 /// A wrong configuration, and a part of the reason that the attempt must tell.
 type Wrong = (&'static str, String, &'static str);
@@ -63,7 +63,7 @@ async fn is_unknown_while_it_is_silent(kind: &str, lines: &str, broker: &Broker)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_nats() {
-    let broker = Broker::nats().await;
+    let mut broker = Broker::start(NATS).await;
     let right = nats::lines(&broker);
     let nobody = right.replace(&format!(":{}", broker.port()), ":1");
     let wrongs = [
@@ -82,7 +82,7 @@ async fn of_nats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_redis() {
-    let broker = Broker::redis().await;
+    let broker = Broker::start(REDIS).await;
     let right = redis::lines(&broker);
     let nobody = right.replace(&format!(":{}", broker.port()), ":1");
     let wrongs = [
@@ -97,7 +97,7 @@ async fn of_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_rabbitmq() {
-    let broker = Broker::rabbitmq().await;
+    let mut broker = Broker::start(RABBITMQ).await;
     let right = rabbitmq::lines(&broker);
     let nobody = right.replace(&format!(":{}\"", broker.port()), ":1\"");
     let wrongs = [
@@ -120,7 +120,7 @@ async fn of_rabbitmq() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_sqs() {
-    let broker = Broker::sqs().await;
+    let mut broker = Broker::start(SQS).await;
     let right = sqs::lines(&broker, PLACE);
     let nobody = right.replace(&format!(":{}/", broker.port()), ":1/");
     let wrongs = [
@@ -130,4 +130,34 @@ async fn of_sqs() {
     are_told_apart("sqs", &wrongs).await;
     broker.prepare(PLACE).await;
     is_unknown_while_it_is_silent("sqs", &right, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_mqtt() {
+    let mut broker = Broker::start(MQTT).await;
+    let right = mqtt::lines(&broker) + "\nrequire_subscriber = true";
+    let nobody = right.replace(&format!(":{}", broker.port()), ":1");
+    let wrongs = [
+        ("no subscriber", right.clone(), "nobody subscribes to the topic"),
+        ("wrong password", right.replace(PASSWORD, "wrong"), "refused the credentials"),
+        ("nobody there", nobody, "connection refused"),
+    ];
+    are_told_apart("mqtt", &wrongs).await;
+    broker.prepare(PLACE).await;
+    is_rejected("mqtt", &right, 600_000, "maximum packet size").await;
+    is_unknown_while_it_is_silent("mqtt", &right, &broker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_kafka() {
+    let mut broker = Broker::start(KAFKA).await;
+    let right = kafka::lines(&broker);
+    let nobody = right.replace(&format!(":{}", broker.port()), ":1");
+    let wrongs = [
+        ("no topic", right.clone(), "the topic \"hooks\" does not exist"),
+        ("nobody there", nobody, "connection refused"),
+    ];
+    are_told_apart("kafka", &wrongs).await;
+    broker.prepare(PLACE).await;
+    is_unknown_while_it_is_silent("kafka", &right, &broker).await;
 }

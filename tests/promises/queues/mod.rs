@@ -5,6 +5,8 @@
 //! acknowledgement can be lost with the broker, but then under the same id.
 
 mod faults;
+mod kafka;
+mod mqtt;
 mod nats;
 mod pull;
 mod pull_hostile;
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_tests::broker::{Broker, Message};
 use hookweir_tests::{Gateway, KEY, eventually, tenant};
+use rustix::process::Signal;
 use tokio::task::JoinSet;
 
 use crate::ledger::drained;
@@ -39,14 +42,26 @@ fn queue(kind: &str, lines: &str) -> String {
         )
 }
 
-/// Ten thousand events through a broker that is killed and started again when half of them are sent.
+/// Ten thousand events through a broker that is killed, while they are sent, and started again.
 async fn outlives_a_kill(broker: &mut Broker, lines: &str, kind: &str) {
     let gateway = Gateway::start(queue(kind, lines)).await;
-    let first = sent(&gateway, 0, EVENTS / 2).await;
-    broker.kill9().await;
-    let second = sent(&gateway, EVENTS / 2, EVENTS).await;
-    // Some were tried in vain before it is back, so that there is something to outlive.
     let admin = gateway.admin();
+    let first = sent(&gateway, 0, EVENTS / 2).await;
+    let kill = async {
+        eventually("more than the first half to be delivered", async || {
+            let delivered = admin.count("acme", "queue", "delivered").await;
+            if delivered > (EVENTS / 2) as u64 { Ok(()) } else { Err(delivered.to_string()) }
+        })
+        .await;
+        if broker.keeps_nothing() {
+            gateway.signal(Signal::STOP);
+            broker.is_read(PLACE).await;
+        }
+        broker.kill9().await;
+        gateway.signal(Signal::CONT);
+    };
+    let (second, ()) = tokio::join!(sent(&gateway, EVENTS / 2, EVENTS), kill);
+    // Some were tried in vain before it is back, so that there is something to outlive.
     eventually("an attempt that the dead broker failed", async || {
         let endpoint = admin.json("/v1/tenants/acme/endpoints/queue").await;
         if endpoint["failing_since"].is_string() { Ok(()) } else { Err(endpoint.to_string()) }

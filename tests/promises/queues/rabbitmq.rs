@@ -1,6 +1,6 @@
 //! `kind = "rabbitmq"`.
 
-use hookweir_tests::broker::{Broker, PASSWORD, USER};
+use hookweir_tests::broker::{Broker, PASSWORD, RABBITMQ, USER};
 
 use super::{PLACE, outlives_a_kill};
 
@@ -14,7 +14,7 @@ pub(super) fn lines(broker: &Broker) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_rabbitmq_server_loses_nothing() {
-    let mut broker = Broker::rabbitmq().await;
+    let mut broker = Broker::start(RABBITMQ).await;
     broker.prepare(PLACE).await;
     let lines = lines(&broker);
     outlives_a_kill(&mut broker, &lines, "rabbitmq").await;

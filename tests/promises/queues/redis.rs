@@ -1,6 +1,6 @@
 //! `kind = "redis"`.
 
-use hookweir_tests::broker::{Broker, PASSWORD};
+use hookweir_tests::broker::{Broker, PASSWORD, REDIS};
 
 use super::{PLACE, outlives_a_kill};
 
@@ -10,7 +10,7 @@ pub(super) fn lines(broker: &Broker) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_redis_server_loses_nothing() {
-    let mut broker = Broker::redis().await;
+    let mut broker = Broker::start(REDIS).await;
     let lines = lines(&broker);
     outlives_a_kill(&mut broker, &lines, "redis").await;
     let one = broker.read(PLACE, 1).await.remove(0);

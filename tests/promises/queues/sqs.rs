@@ -1,14 +1,9 @@
-//! `kind = "sqs"`, against a server that keeps nothing over a kill: what it had is read before, and what comes is read
-//! after.
+//! `kind = "sqs"`.
 
 use hookweir_tests::Gateway;
-use hookweir_tests::broker::{Broker, PASSWORD, USER};
+use hookweir_tests::broker::{Broker, PASSWORD, SQS, SQS_ON_DISK, USER};
 
-use super::{PLACE, agree, queue, sent};
-use crate::ledger::drained;
-
-/// Fewer than for the others: this server takes some twenty messages a second on two processors.
-const EVENTS: usize = 1000;
+use super::{PLACE, outlives_a_kill, queue};
 
 pub(super) fn lines(broker: &Broker, queue: &str) -> String {
     format!(
@@ -19,28 +14,16 @@ pub(super) fn lines(broker: &Broker, queue: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_is_in_the_queue_before_and_after_its_server_was_away() {
-    let mut broker = Broker::sqs().await;
+async fn a_killed_sqs_server_loses_nothing() {
+    let mut broker = Broker::start(SQS_ON_DISK).await;
     broker.prepare(PLACE).await;
-    let gateway = Gateway::start(queue("sqs", &lines(&broker, PLACE))).await;
-    let admin = gateway.admin();
-    let half = EVENTS / 2;
-    let first = sent(&gateway, 0, half).await.into_iter().collect();
-    drained(&admin, "queue").await;
-    let repeated = agree(&first, &broker.read(PLACE, half).await);
-    broker.kill9().await;
-    let second = sent(&gateway, half, EVENTS).await.into_iter().collect();
-    broker.start_again().await;
-    broker.prepare(PLACE).await;
-    drained(&admin, "queue").await;
-    let repeated = repeated + agree(&second, &broker.read(PLACE, half).await);
-    println!("sqs: {EVENTS} acknowledged and read, {repeated} repeated");
-    assert_eq!(admin.count("acme", "queue", "delivered").await, EVENTS as u64);
+    let lines = lines(&broker, PLACE);
+    outlives_a_kill(&mut broker, &lines, "sqs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queue_drops_a_repetition() {
-    let broker = Broker::sqs().await;
+    let mut broker = Broker::start(SQS).await;
     broker.prepare("hooks.fifo").await;
     let lines = lines(&broker, "hooks.fifo") + "\ngroup_id = \"{tenant}\"";
     let gateway = Gateway::start(queue("sqs", &lines)).await;

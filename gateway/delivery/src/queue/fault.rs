@@ -1,14 +1,17 @@
 //! How an attempt at a broker ends.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fmt, io};
 
 use hookweir_model::{Answer, Outcome};
 use tokio::time::{Instant, timeout};
 
 use crate::Report;
 use crate::client::{self, find, span, tls_fault};
+
+/// Text of the broker that is shown to the tenant.
+const MOST_SHOWN: usize = 200;
 
 /// Why a broker does not have a message, or may not have it. The reason is fit for the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,12 @@ impl Fault {
     /// The message was on its way when the answer was lost.
     pub(crate) fn unknown(reason: impl Into<String>) -> Self {
         Self { outcome: Outcome::Unknown, reason: reason.into() }
+    }
+
+    /// The broker refused it, in words of its own.
+    pub(crate) fn refused(code: impl fmt::Display, message: &str) -> Self {
+        let end = message.floor_char_boundary(MOST_SHOWN);
+        Self::retry(format!("the broker refused it ({code}): {}", message[..end].trim()))
     }
 
     /// The egress policy forbids the address.
@@ -64,11 +73,6 @@ impl Fault {
             io::ErrorKind::TimedOut => "the broker can't be reached",
             _ => "the connection was closed before the broker answered",
         })
-    }
-
-    /// A TLS handshake that failed.
-    pub(crate) fn handshake(error: &io::Error) -> Self {
-        Self::caused_by(error)
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use super::Fault;
+use super::{Fault, lock};
 
 /// How much one request takes, and how many are under way.
 #[derive(Debug, Clone, Copy)]
@@ -42,22 +42,23 @@ impl<K: Clone + Eq + Hash + Send + 'static, M: Send + 'static> Gather<K, M> {
         Self { bounds, queues: Arc::default() }
     }
 
-    /// Hands a message over and waits for its own end. `post` sends a batch and answers for each of its messages, in
-    /// their order; the key says all that it depends on.
-    pub(crate) async fn send<F>(
+    /// Hands a message over and waits for its own end. Where another request may be made for it, `post` makes what sends
+    /// batches, and answers for each message of one in their order; the key says all that it depends on.
+    pub(crate) async fn send<P, F>(
         &self,
         key: &K,
         message: M,
         bytes: usize,
-        post: impl Fn(Vec<M>) -> F + Send + 'static,
+        post: impl FnOnce() -> P,
     ) -> Ended
     where
+        P: Fn(Vec<M>) -> F + Send + 'static,
         F: Future<Output = Vec<Ended>> + Send + 'static,
     {
         let (ended, end) = oneshot::channel();
         let item = Item { message, bytes, ended };
         if push(&self.queues, key, item, self.bounds.requests) {
-            tokio::spawn(work(Arc::clone(&self.queues), key.clone(), self.bounds, post));
+            tokio::spawn(work(Arc::clone(&self.queues), key.clone(), self.bounds, post()));
         }
         end.await.unwrap_or_else(|_| Err(Fault::lost()))
     }
@@ -140,10 +141,6 @@ impl<K, M> std::fmt::Debug for Gather<K, M> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::Semaphore;
@@ -171,7 +168,7 @@ mod tests {
                         messages.iter().map(end).collect()
                     }
                 };
-                gather.send(&"queue", message, bytes, post).await
+                gather.send(&"queue", message, bytes, || post).await
             }
         };
         // Polled in this order, so that the first one's request is under way when the others come.

@@ -15,10 +15,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::pool::{Connection, Pool};
+use super::pool::{Pool, Pooled};
 use super::{Fault, Progress, Template, attempt, fingerprint};
 use crate::network::Network;
-use crate::{Backend, Report, Request, Server};
+use crate::{Backend, HttpClient, Report, Request, Server};
 
 /// A stream's subject, and how its servers are met.
 #[derive(Debug, Clone)]
@@ -49,6 +49,7 @@ pub enum NatsLogin {
 }
 
 /// The way out to NATS.
+#[derive(Debug)]
 pub(crate) struct Nats {
     network: Network,
     pool: Pool<Key, Line>,
@@ -64,15 +65,15 @@ struct Line {
     broken: CancellationToken,
 }
 
-impl Connection for Line {
-    fn is_open(&self) -> bool {
+impl Pooled for Line {
+    fn is_usable(&self) -> bool {
         !self.broken.is_cancelled()
     }
 }
 
 impl Nats {
-    pub(crate) fn over(network: Network) -> Self {
-        Self { network, pool: Pool::new() }
+    pub(crate) fn over(http: &HttpClient) -> Self {
+        Self { network: http.network().clone(), pool: Pool::new() }
     }
 
     async fn publish(
@@ -168,6 +169,12 @@ impl Nats {
 impl Backend for Nats {
     type Target = NatsTarget;
 
+    const KIND: &'static str = "nats";
+
+    fn address(target: &NatsTarget) -> String {
+        format!("{} {}", list(&target.servers), target.subject.as_str())
+    }
+
     async fn send(&self, target: &NatsTarget, request: Request<'_>, _now: Timestamp) -> Report {
         attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
     }
@@ -177,10 +184,8 @@ impl Backend for Nats {
     }
 }
 
-impl std::fmt::Debug for Nats {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nats").field("pool", &self.pool).finish_non_exhaustive()
-    }
+fn list(servers: &[Server]) -> String {
+    servers.iter().map(Server::to_string).collect::<Vec<_>>().join(",")
 }
 
 impl NatsLogin {

@@ -1,13 +1,13 @@
-//! Connections to brokers, shared by all endpoints that say the same of their server.
+//! Connections to brokers, and what was learnt over them, shared by all endpoints that say the same of their server.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Fault;
+use super::{Fault, lock};
 
 /// How long a connection may be unused before it is closed. Longer than the waits between a busy endpoint's events,
 /// shorter than the time after which firewalls forget a connection in silence.
@@ -16,10 +16,10 @@ const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How many connections of one kind may be kept. The one that was unused the longest makes room.
 const MOST: usize = 256;
 
-/// What a pool has to know of a connection. Its last clone closes it.
-pub(crate) trait Connection: Clone + Send + 'static {
+/// What a pool has to know of what it keeps. The last clone of a connection closes it.
+pub(crate) trait Pooled: Clone + Send + 'static {
     /// Whether it can still be used, as far as is known.
-    fn is_open(&self) -> bool;
+    fn is_usable(&self) -> bool;
 }
 
 /// Connections by what they were made with: server, credentials and trust.
@@ -41,7 +41,7 @@ enum Made<C> {
     Failed(Instant, Fault),
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static, C: Connection> Pool<K, C> {
+impl<K: Clone + Eq + Hash + Send + 'static, C: Pooled> Pool<K, C> {
     pub(crate) fn new() -> Self {
         Self { slots: Arc::default() }
     }
@@ -56,7 +56,7 @@ impl<K: Clone + Eq + Hash + Send + 'static, C: Connection> Pool<K, C> {
         let slot = self.slot(key);
         let mut made = slot.connection.lock().await;
         match &*made {
-            Made::Open(connection) if connection.is_open() => return Ok(connection.clone()),
+            Made::Open(connection) if connection.is_usable() => return Ok(connection.clone()),
             Made::Failed(at, fault) if *at > asked => return Err(fault.clone()),
             Made::Not | Made::Open(_) | Made::Failed(..) => {}
         }
@@ -118,11 +118,6 @@ async fn sweep<K: Eq + Hash, C>(slots: Weak<Mutex<HashMap<K, Arc<Slot<C>>>>>) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks can leave them half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -135,8 +130,8 @@ mod tests {
         closed: Arc<AtomicBool>,
     }
 
-    impl Connection for Line {
-        fn is_open(&self) -> bool {
+    impl Pooled for Line {
+        fn is_usable(&self) -> bool {
             !self.closed.load(Ordering::Relaxed)
         }
     }

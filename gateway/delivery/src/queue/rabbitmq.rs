@@ -22,10 +22,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::pool::{Connection, Pool};
+use super::pool::{Pool, Pooled};
 use super::{Fault, Progress, Template, attempt, fingerprint};
 use crate::network::Network;
-use crate::{Backend, Report, Request, Server};
+use crate::{Backend, HttpClient, Report, Request, Server};
 
 /// `delivery_mode` of a message that outlives a restart of the broker.
 const PERSISTENT: u8 = 2;
@@ -61,8 +61,8 @@ struct Line {
     channels: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
-impl Connection for Line {
-    fn is_open(&self) -> bool {
+impl Pooled for Line {
+    fn is_usable(&self) -> bool {
         self.connection.status().connected()
     }
 }
@@ -82,8 +82,8 @@ impl Line {
 }
 
 impl RabbitMq {
-    pub(crate) fn over(network: Network) -> Self {
-        Self { network, pool: Pool::new() }
+    pub(crate) fn over(http: &HttpClient) -> Self {
+        Self { network: http.network().clone(), pool: Pool::new() }
     }
 
     async fn publish(
@@ -165,6 +165,12 @@ impl RabbitMq {
 
 impl Backend for RabbitMq {
     type Target = RabbitMqTarget;
+
+    const KIND: &'static str = "rabbitmq";
+
+    fn address(target: &RabbitMqTarget) -> String {
+        format!("{} {} {}", target.server, target.exchange, target.routing_key.as_str())
+    }
 
     async fn send(&self, target: &RabbitMqTarget, request: Request<'_>, _now: Timestamp) -> Report {
         attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await

@@ -12,10 +12,10 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisErr
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use super::pool::{Connection, Pool};
+use super::pool::{Pool, Pooled};
 use super::{Fault, Progress, Template, attempt, fingerprint};
 use crate::network::Network;
-use crate::{Backend, Report, Request, Server};
+use crate::{Backend, HttpClient, Report, Request, Server};
 
 /// A stream in Redis.
 #[derive(Debug, Clone)]
@@ -49,15 +49,15 @@ struct Line {
     broken: CancellationToken,
 }
 
-impl Connection for Line {
-    fn is_open(&self) -> bool {
+impl Pooled for Line {
+    fn is_usable(&self) -> bool {
         !self.broken.is_cancelled()
     }
 }
 
 impl Redis {
-    pub(crate) fn over(network: Network) -> Self {
-        Self { network, pool: Pool::new() }
+    pub(crate) fn over(http: &HttpClient) -> Self {
+        Self { network: http.network().clone(), pool: Pool::new() }
     }
 
     async fn add(
@@ -120,6 +120,12 @@ impl Redis {
 
 impl Backend for Redis {
     type Target = RedisTarget;
+
+    const KIND: &'static str = "redis";
+
+    fn address(target: &RedisTarget) -> String {
+        format!("{} {}", target.server, target.stream.as_str())
+    }
 
     async fn send(&self, target: &RedisTarget, request: Request<'_>, _now: Timestamp) -> Report {
         attempt(target.timeout, async |progress| self.add(target, request, progress).await).await

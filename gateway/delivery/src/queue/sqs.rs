@@ -23,8 +23,9 @@ use url::Url;
 
 use self::sign::Signed;
 use super::gather::{Bounds, Ended, Gather};
-use super::{Fault, Progress, Template, attempt, fingerprint, hex};
-use crate::client::Post;
+use super::{Fault, Progress, Template, attempt, fingerprint};
+use crate::client::{Post, credential};
+use crate::text::{hex, is_xml};
 use crate::{Backend, HttpClient, Report, Request};
 
 const JSON: &str = "application/x-amz-json-1.0";
@@ -43,8 +44,6 @@ const REQUESTS: usize = 4;
 const MOST_ATTRIBUTES: usize = 10;
 /// The longest deduplication id.
 const LONGEST_ID: usize = 128;
-/// Text of the broker that is shown to the tenant.
-const MOST_SHOWN: usize = 200;
 
 /// A queue of SQS.
 #[derive(Debug, Clone)]
@@ -85,9 +84,9 @@ struct Message {
 }
 
 impl Sqs {
-    pub(crate) fn over(http: HttpClient) -> Self {
+    pub(crate) fn over(http: &HttpClient) -> Self {
         let bounds = Bounds { messages: MOST_BATCH, bytes: MOST_BATCH_BYTES, requests: REQUESTS };
-        Self { http, gather: Gather::new(bounds) }
+        Self { http: http.clone(), gather: Gather::new(bounds) }
     }
 
     async fn push(
@@ -102,8 +101,10 @@ impl Sqs {
         let id = SecretString::from(target.access_id.as_str());
         let access = fingerprint("sqs", &[&id, &target.secret]);
         let key = (target.url.to_string(), access, target.timeout);
-        let (http, target) = (self.http.clone(), target.clone());
-        let post = move |messages: Vec<Message>| post(http.clone(), target.clone(), messages);
+        let post = || {
+            let (http, target) = (self.http.clone(), target.clone());
+            move |messages: Vec<Message>| post(http.clone(), target.clone(), messages)
+        };
         progress.handed_over();
         self.gather.send(&key, message, size, post).await
     }
@@ -111,6 +112,12 @@ impl Sqs {
 
 impl Backend for Sqs {
     type Target = SqsTarget;
+
+    const KIND: &'static str = "sqs";
+
+    fn address(target: &SqsTarget) -> String {
+        target.url.to_string()
+    }
 
     async fn send(&self, target: &SqsTarget, request: Request<'_>, _now: Timestamp) -> Report {
         attempt(target.timeout, async |progress| self.push(target, request, progress).await).await
@@ -157,14 +164,10 @@ fn body(target: &SqsTarget, request: Request<'_>) -> Result<String, Fault> {
         Ok("") => Err(Fault::rejected(
             "the body is empty, and SQS takes no empty message: set `base64 = true` or a format",
         )),
-        Ok(text) if text.chars().all(is_taken) => Ok(text.to_owned()),
+        // It keeps to the characters of XML in JSON too.
+        Ok(text) if text.chars().all(is_xml) => Ok(text.to_owned()),
         _ => Err(Fault::rejected("the body is not text that SQS takes: set `base64 = true`")),
     }
-}
-
-/// The characters of XML 1.0, which SQS keeps to in JSON too.
-fn is_taken(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 fn message(target: &SqsTarget, request: Request<'_>, body: String) -> Message {
@@ -212,19 +215,13 @@ fn headers(target: &SqsTarget, body: &[u8], now: Timestamp) -> Result<HeaderMap,
     signed.push(("x-amz-target", SEND));
     let signed = Signed { region: &target.region, service: "sqs", date: &date, headers: &signed, body };
     let authorization = signed.authorization(&target.access_id, &target.secret);
-    let value = |text: &str| {
-        let mut value = HeaderValue::from_str(text)
-            .map_err(|_| Fault::retry("the access key can't be sent as a header"))?;
-        value.set_sensitive(true);
-        Ok::<_, Fault>(value)
-    };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     headers.insert(TARGET_HEADER, HeaderValue::from_static(SEND));
-    headers.insert(DATE_HEADER, value(&date)?);
-    headers.insert(AUTHORIZATION, value(&authorization)?);
+    headers.insert(DATE_HEADER, credential(&date)?);
+    headers.insert(AUTHORIZATION, credential(&authorization)?);
     if let Some(token) = &target.token {
-        headers.insert(TOKEN_HEADER, value(token.expose_secret())?);
+        headers.insert(TOKEN_HEADER, credential(token.expose_secret())?);
     }
     Ok(headers)
 }
@@ -320,8 +317,7 @@ fn refusal(code: &str, message: &str) -> Fault {
         "ExpiredToken" | "ExpiredTokenException" => "the session token has expired",
         "RequestThrottled" | "ThrottlingException" | "OverLimit" => "the queue takes no more requests now",
         _ => {
-            let end = message.floor_char_boundary(MOST_SHOWN);
-            let reason = format!("the broker refused it ({code}): {}", message[..end].trim());
+            let Fault { reason, .. } = Fault::refused(code, message);
             // The one refusal of a size that SQS words so; other values that it does not take can be mended.
             let is_too_long = code == "InvalidParameterValue" && message.contains("shorter than");
             return if is_too_long || code == "BatchRequestTooLong" {

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::{VerifyFault, fresh_seconds, text};
+use crate::text::hex;
 
 /// When this attempt was made, in Unix seconds.
 pub const IMS_TIMESTAMP: HeaderName = HeaderName::from_static("x-ice-timestamp");
@@ -20,7 +21,7 @@ pub const IMS_SIGNATURE: HeaderName = HeaderName::from_static("x-ice-signature")
 /// The value of `X-ICE-SIGNATURE`. `url` is the URL as it was configured, byte for byte.
 pub fn sign_ims(url: &str, timestamp: i64, key: &SecretString) -> String {
     let text = format!("{url}|{timestamp}|{}", key.expose_secret());
-    Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Md5::digest(text))
 }
 
 /// Says whether a request was signed with one of the keys, within `tolerance` of `now`. A receiver has two keys

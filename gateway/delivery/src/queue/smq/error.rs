@@ -5,9 +5,6 @@ use http::StatusCode;
 use super::xml::Element;
 use crate::queue::Fault;
 
-/// Text of the broker that is shown to the tenant.
-const MOST_SHOWN: usize = 200;
-
 /// Reads what became of each of `wanted` messages of one request, in their order.
 pub(super) fn ends(status: StatusCode, body: &[u8], wanted: usize) -> Vec<Result<Sent, Fault>> {
     let Ok(answer) = Element::parse(body) else {
@@ -61,10 +58,7 @@ fn refusal(code: &str, message: &str) -> Fault {
         "TimeExpired" => "the broker refused the time of the request: set the gateway's clock",
         "QpsLimitExceeded" => "the queue takes no more messages a second",
         "InternalError" | "InternalServerError" => "the broker failed",
-        _ => {
-            let end = message.floor_char_boundary(MOST_SHOWN);
-            return Fault::retry(format!("the broker refused it ({code}): {}", message[..end].trim()));
-        }
+        _ => return Fault::refused(code, message),
     };
     Fault::retry(format!("{what} ({code})"))
 }

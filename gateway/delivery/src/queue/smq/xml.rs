@@ -59,7 +59,7 @@ pub fn send_message(message: &str) -> String {
 }
 
 /// The body of BatchSendMessage.
-pub fn batch_send_message(messages: &[String]) -> String {
+pub fn batch_send_message<'a>(messages: impl Iterator<Item = &'a str>) -> String {
     let mut xml = format!("{HEAD}<Messages xmlns=\"{NAMESPACE}\">");
     for message in messages {
         let _ = write!(xml, "<Message>{message}</Message>");
@@ -166,7 +166,7 @@ mod tests {
         let urgent = Message { delay: Some(5), priority: Some(1), ..plain.clone() };
         assert_eq!(send_message(&urgent.xml()).len(), 224);
         let batch = ["YQ==", "Yg=="].map(|body| Message { body: body.to_owned(), ..plain.clone() }.xml());
-        assert_eq!(batch_send_message(&batch).len(), 199);
+        assert_eq!(batch_send_message(batch.iter().map(String::as_str)).len(), 199);
     }
 
     #[test]

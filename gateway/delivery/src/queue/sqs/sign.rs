@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use crate::queue::hex;
+use crate::text::hex;
 
 /// What a signature covers.
 #[derive(Debug, Clone, Copy)]

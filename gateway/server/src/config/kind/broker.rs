@@ -8,7 +8,7 @@ use hookweir_delivery::{Scheme, Server, Template, Trust, check_authority};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Common, url_fault};
+use super::{Common, told};
 use crate::config::problem::{Fault, Report};
 use crate::config::secret;
 use crate::config::source::plain_reason;
@@ -35,8 +35,45 @@ pub(super) fn server<'a>(
         return None;
     }
     let parsed = Server::parse(text, schemes, &common.outside.egress)
-        .map_err(|fault| url_fault(&fault, &format!("write it as {example}")));
+        .map_err(|fault| told(&fault, &format!("write it as {example}")));
     value.take(parsed, report)
+}
+
+/// Reads a broker's address that nothing follows, and whom its certificate must come from.
+pub(super) fn bare_server(
+    table: &Table<'_>,
+    value: &Value<'_>,
+    schemes: &[Scheme],
+    example: &str,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Option<Server> {
+    let (mut server, path) = server(value, schemes, example, common, report)?;
+    if !path.is_empty() {
+        let help = format!("write {example:?}");
+        value.refuse(Fault::new("nothing may follow a server's port", help), report);
+    }
+    trust(table, &mut server, common, report);
+    Some(server)
+}
+
+/// Reads `servers`, those of one cluster.
+pub(super) fn servers(
+    table: &Table<'_>,
+    schemes: &[Scheme],
+    example: &str,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Option<Vec<Server>> {
+    let value =
+        table.need("servers", &format!("add `servers = [{example:?}]`, those of one cluster"), report)?;
+    let items = value.list(&format!("write a list, such as [{example:?}]"), report)?;
+    if items.is_empty() {
+        value.refuse(Fault::new("the list names no server", format!("write [{example:?}]")), report);
+    }
+    let servers: Vec<Server> =
+        items.iter().filter_map(|item| bare_server(table, item, schemes, example, common, report)).collect();
+    (!servers.is_empty()).then_some(servers)
 }
 
 /// Reads a URL of a provider whose protocol is HTTP, and takes what `check` makes of it.
@@ -52,7 +89,7 @@ pub(super) fn url(
     if text.contains('@') {
         report.hide(value.place());
     }
-    let checked = check_url(text, &common.outside.egress).map_err(|fault| url_fault(&fault, help));
+    let checked = check_url(text, &common.outside.egress).map_err(|fault| told(&fault, help));
     value.take(checked.and_then(check), report)
 }
 
@@ -139,13 +176,8 @@ pub(super) fn access(
 /// Reads a text with places, such as "hooks.{tenant}.{type}".
 pub(super) fn template(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Template> {
     let parse = |text: &str| {
-        Template::parse(text, common.tenant, common.endpoint).map_err(|fault| {
-            let sentence = fault.to_string();
-            match sentence.split_once(": ") {
-                Some((what, help)) => Fault::new(what, help),
-                None => Fault::new(sentence, "write a text such as \"hooks.{type}\""),
-            }
-        })
+        Template::parse(text, common.tenant, common.endpoint)
+            .map_err(|fault| told(&fault, "write a text such as \"hooks.{type}\""))
     };
     value.parsed(parse, "write a text in quotes, such as \"hooks.{type}\"", report)
 }

@@ -45,7 +45,7 @@ fn url(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Op
         report.hide(value.place());
     }
     let checked = check_url(text, &outside.egress)
-        .map_err(|fault| super::url_fault(&fault, "write it as https://hooks.example.com/path"));
+        .map_err(|fault| super::told(&fault, "write it as https://hooks.example.com/path"));
     value.take(checked, report).map(|url| (text.to_owned(), url))
 }
 

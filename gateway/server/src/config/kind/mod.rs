@@ -1,22 +1,36 @@
 //! The kinds of endpoints: each has keys of its own, beside those that all have.
 
+#[cfg_attr(
+    not(feature = "all-kinds"),
+    allow(dead_code, reason = "what the kinds of queue share is there, whichever of them are built in")
+)]
 mod broker;
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "nats")]
 mod nats;
 mod pull;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "smq")]
 mod smq;
+#[cfg(feature = "sqs")]
 mod sqs;
 
+use std::fmt;
+
 use hookweir_delivery::Target;
-use hookweir_delivery::guard::UrlFault;
 use hookweir_model::RetryPolicy;
 
 pub(crate) use self::pull::VISIBILITY;
 pub(super) use self::pull::access_ids;
 
-use super::check::{Surroundings, not_yet};
+use super::check::Surroundings;
 use super::checked::Destination;
 use super::problem::{Fault, Report};
 use super::written::Table;
@@ -40,11 +54,27 @@ pub(super) struct Common<'a> {
     pub outside: &'a Surroundings<'a>,
 }
 
-/// The first is meant where no kind is named.
-const KINDS: [Kind; 6] = [http::KIND, nats::KIND, rabbitmq::KIND, redis::KIND, smq::KIND, sqs::KIND];
+/// Those of this binary. The first is meant where no kind is named.
+const KINDS: &[Kind] = &[
+    http::KIND,
+    #[cfg(feature = "kafka")]
+    kafka::KIND,
+    #[cfg(feature = "mqtt")]
+    mqtt::KIND,
+    #[cfg(feature = "nats")]
+    nats::KIND,
+    #[cfg(feature = "rabbitmq")]
+    rabbitmq::KIND,
+    #[cfg(feature = "redis")]
+    redis::KIND,
+    #[cfg(feature = "smq")]
+    smq::KIND,
+    #[cfg(feature = "sqs")]
+    sqs::KIND,
+];
 
-/// The kinds that are planned, and those that this binary was built without.
-const MISSING: [&str; 2] = ["kafka", "mqtt"];
+/// All that a binary can be built with.
+const ALL: [&str; 7] = ["kafka", "mqtt", "nats", "rabbitmq", "redis", "smq", "sqs"];
 
 /// Which kind an endpoint is of.
 #[derive(Debug, Clone, Copy)]
@@ -82,18 +112,19 @@ impl Choice {
 pub(super) fn kind(table: &Table<'_>, report: &mut Report) -> Option<Choice> {
     let Some(value) = table.get("kind") else { return KINDS.first().copied().map(Choice::Outside) };
     let here = KINDS.iter().map(|kind| (kind.name, Some(Choice::Outside(*kind))));
-    let here = here.chain([("pull", Some(Choice::Pull))]);
-    let words: Vec<(&str, Option<Choice>)> = here.chain(MISSING.iter().map(|name| (*name, None))).collect();
+    let left_out = ALL.iter().filter(|name| KINDS.iter().all(|kind| kind.name != **name));
+    let words: Vec<(&str, Option<Choice>)> =
+        here.chain([("pull", Some(Choice::Pull))]).chain(left_out.map(|name| (*name, None))).collect();
     let found = value.one_of(&words, report)?;
     if found.is_none() {
-        let help = "leave the endpoint out, or write kind = \"http\"";
-        value.refuse(not_yet("this kind of endpoint", help), report);
+        let help = "run a binary that was built with it, or leave the endpoint out";
+        value.refuse(Fault::new("this binary was built without this kind of endpoint", help), report);
     }
     found
 }
 
-/// The guard's sentence, which says what is wrong before its colon and what to do after it.
-fn url_fault(fault: &UrlFault, otherwise: &str) -> Fault {
+/// A sentence of a parser, which says what is wrong before its colon and what to do after it.
+fn told(fault: &impl fmt::Display, otherwise: &str) -> Fault {
     let sentence = fault.to_string();
     match sentence.split_once(": ") {
         Some((what, help)) => Fault::new(what, help),

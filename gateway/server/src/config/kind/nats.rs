@@ -1,6 +1,6 @@
 //! `kind = "nats"`: a stream of NATS JetStream.
 
-use hookweir_delivery::{NatsLogin, NatsTarget, Scheme, Server, Target, Template};
+use hookweir_delivery::{NatsLogin, NatsTarget, Scheme, Target, Template};
 
 use super::{Common, Kind, broker};
 use crate::config::problem::{Fault, Report};
@@ -18,9 +18,7 @@ const SCHEMES: [Scheme; 2] =
 const EXAMPLE: &str = "nats://nats.example.com:4222";
 
 fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option<Target> {
-    let servers = table
-        .need("servers", &format!("add `servers = [{EXAMPLE:?}]`, those of one cluster"), report)
-        .and_then(|value| servers(table, &value, common, report));
+    let servers = broker::servers(table, &SCHEMES, EXAMPLE, common, report);
     let subject = table
         .need("subject", "add `subject = \"hooks.{tenant}.{type}\"`, one that a stream listens to", report)
         .and_then(|value| subject(&value, common, report));
@@ -36,33 +34,6 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         stream,
         timeout: common.retry.timeout,
     }))
-}
-
-fn servers(
-    table: &Table<'_>,
-    value: &Value<'_>,
-    common: &Common<'_>,
-    report: &mut Report,
-) -> Option<Vec<Server>> {
-    let items = value.list(&format!("write a list, such as [{EXAMPLE:?}]"), report)?;
-    if items.is_empty() {
-        value.refuse(Fault::new("the list names no server", format!("write [{EXAMPLE:?}]")), report);
-    }
-    let mut servers = Vec::with_capacity(items.len());
-    for item in items {
-        let Some((mut server, path)) = broker::server(&item, &SCHEMES, EXAMPLE, common, report) else {
-            continue;
-        };
-        if !path.is_empty() {
-            item.refuse(
-                Fault::new("nothing may follow a server's port", format!("write {EXAMPLE:?}")),
-                report,
-            );
-        }
-        broker::trust(table, &mut server, common, report);
-        servers.push(server);
-    }
-    (!servers.is_empty()).then_some(servers)
 }
 
 fn subject(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Template> {

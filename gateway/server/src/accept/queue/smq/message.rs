@@ -9,17 +9,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hookweir_delivery::smq::Element;
+use hookweir_delivery::smq::{Element, body_md5};
 use hookweir_journal::{Content, Message, NewMessage, Receipt};
 use hookweir_model::{EventId, EventType, Shaped, Timestamp};
 
-use super::auth::body_md5;
 use super::error::Fault;
 use super::xml::{Writer, is_writable};
 use crate::pull::receipt_text;
 
-/// Messages of one batch, as in SMQ.
-pub(super) const BATCH: usize = 16;
 const LONGEST_DELAY: u64 = 604_800;
 /// Properties of one message, as in SMQ's limits of metadata.
 const PROPERTIES: usize = 64;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use hookweir_delivery::smq::VERSION;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -133,7 +134,7 @@ fn respond(answer: Answer, request: &str) -> Response<Full<Bytes>> {
             headers.insert(name, value);
         }
     }
-    headers.insert("x-mns-version", HeaderValue::from_static("2015-06-06"));
+    headers.insert("x-mns-version", HeaderValue::from_static(VERSION));
     response
 }
 

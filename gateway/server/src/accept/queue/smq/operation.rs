@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use hookweir_delivery::smq::MAX_BATCH;
 use hookweir_journal::{Answered, Look, Receipt, Verdict};
 use hookweir_model::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use super::error::Fault;
-use super::message::{self, BATCH, message_id};
+use super::message::{self, message_id};
 use super::request::Operation;
 use super::xml::{self, Writer};
 use super::{Answer, Open};
@@ -97,8 +98,8 @@ impl Accept {
         let root = xml::parse(body)?;
         let is_batch = root.name == "Messages";
         let elements = if is_batch { root.children } else { vec![root] };
-        if !(1..=BATCH).contains(&elements.len()) {
-            return Err(Fault::invalid(format!("send 1 to {BATCH} messages at a time")));
+        if !(1..=MAX_BATCH).contains(&elements.len()) {
+            return Err(Fault::invalid(format!("send 1 to {MAX_BATCH} messages at a time")));
         }
         let now = Timestamp::now();
         let source = format!("/queues/{}", open.endpoint.key.endpoint);
@@ -164,8 +165,8 @@ impl Accept {
     async fn delete_all(&self, open: &Open, body: &[u8]) -> Result<Answer, Fault> {
         let root = xml::parse(body)?;
         let handles: Vec<&str> = root.children.iter().map(|child| child.text.trim()).collect();
-        if root.name != "ReceiptHandles" || !(1..=BATCH).contains(&handles.len()) {
-            return Err(Fault::invalid(format!("send <ReceiptHandles> with 1 to {BATCH} of them")));
+        if root.name != "ReceiptHandles" || !(1..=MAX_BATCH).contains(&handles.len()) {
+            return Err(Fault::invalid(format!("send <ReceiptHandles> with 1 to {MAX_BATCH} of them")));
         }
         let receipts: Vec<_> = handles.iter().map(|handle| receipt_from_text(handle)).collect();
         let verdicts = receipts.iter().flatten().map(|receipt| (*receipt, Verdict::Ack)).collect();

@@ -1,9 +1,9 @@
 //! Which operation of the protocol a request asks for, told by its method, path and query.
 
+use hookweir_delivery::smq::MAX_BATCH;
 use http::Method;
 
 use super::error::Fault;
-use super::message::BATCH;
 
 /// The longest wait that a request may ask for, as in SMQ.
 const LONGEST_WAIT: u64 = 30;
@@ -66,7 +66,7 @@ impl Query {
     }
 
     fn batch(&self) -> Result<Option<usize>, Fault> {
-        Ok(self.number("numofmessages", 1..=BATCH as u64)?.and_then(|count| usize::try_from(count).ok()))
+        Ok(self.number("numofmessages", 1..=MAX_BATCH as u64)?.and_then(|count| usize::try_from(count).ok()))
     }
 
     fn is_true(&self, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The XML of the protocol: what is read comes from the module that sends it, what is answered is written here.
 
 use hookweir_delivery::smq::{Element, NAMESPACE};
+use hookweir_delivery::text::is_xml;
 use quick_xml::escape::escape;
 
 use super::error::Fault;
@@ -18,12 +19,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Element, Fault> {
 
 /// Whether a text can be written as it is.
 pub(super) fn is_writable(text: &str) -> bool {
-    text.chars().all(is_allowed)
-}
-
-/// Whether XML 1.0 allows it.
-const fn is_allowed(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    text.chars().all(is_xml)
 }
 
 /// Writes a document.
@@ -49,7 +45,7 @@ impl Writer {
     /// An element that holds text. What XML does not allow becomes a question mark: a reader would refuse all else.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         let text: String =
-            text.chars().map(|character| if is_allowed(character) { character } else { '?' }).collect();
+            text.chars().map(|character| if is_xml(character) { character } else { '?' }).collect();
         self.0.push_str(&format!("<{name}>{}</{name}>", escape(text.as_str())));
     }
 
