@@ -5,7 +5,6 @@ import asyncio
 from common import done, password, place, port, tell, user, verb, wanted
 
 import nats
-from nats.errors import TimeoutError
 
 
 async def main():
@@ -18,7 +17,7 @@ async def main():
         while not done():
             try:
                 messages = await reader.fetch(500, timeout=0.5)
-            except TimeoutError:
+            except asyncio.TimeoutError:  # nats-py raises this one and its own, which is one of these
                 continue
             for message in messages:
                 headers = dict(message.headers or {})

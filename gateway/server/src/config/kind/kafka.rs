@@ -20,32 +20,8 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
     let topic = table
         .need("topic", "add `topic = \"hooks\"`", report)
         .and_then(|value| topic(&value, common, report));
-    let key = match table.get("key") {
-        Some(value) => Some(broker::template(&value, common, report)?),
-        None => None,
-    };
-    let mechanism = match table.get("sasl") {
-        Some(value) => Some(value.one_of(
-            &[
-                ("plain", SaslMechanism::Plain),
-                ("scram-sha-256", SaslMechanism::ScramSha256),
-                ("scram-sha-512", SaslMechanism::ScramSha512),
-            ],
-            report,
-        )?),
-        None => None,
-    };
-    let login = match (table.get("user"), table.get("password")) {
-        (None, None) if mechanism.is_none() => None,
-        (None, None) => {
-            table.need("user", "a login has one: add `user` and `password`, or remove `sasl`", report);
-            return None;
-        }
-        _ => {
-            let (user, password) = broker::login(table, common, report)?;
-            Some(KafkaLogin { mechanism: mechanism.unwrap_or(SaslMechanism::ScramSha512), user, password })
-        }
-    };
+    let key = table.get("key").and_then(|value| broker::template(&value, common, report));
+    let login = login(table, common, report);
     Some(Target::Kafka(KafkaTarget {
         servers: servers?,
         login,
@@ -53,6 +29,27 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         key,
         timeout: common.retry.timeout,
     }))
+}
+
+fn login(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option<KafkaLogin> {
+    let mechanism = table.get("sasl").map(|value| {
+        value.one_of(
+            &[
+                ("plain", SaslMechanism::Plain),
+                ("scram-sha-256", SaslMechanism::ScramSha256),
+                ("scram-sha-512", SaslMechanism::ScramSha512),
+            ],
+            report,
+        )
+    });
+    if table.get("user").is_none() && table.get("password").is_none() {
+        if mechanism.is_some() {
+            table.need("user", "a login has one: add `user` and `password`, or remove `sasl`", report);
+        }
+        return None;
+    }
+    let (user, password) = broker::login(table, common, report)?;
+    Some(KafkaLogin { mechanism: mechanism.flatten().unwrap_or(SaslMechanism::ScramSha512), user, password })
 }
 
 fn topic(value: &Value<'_>, common: &Common<'_>, report: &mut Report) -> Option<Template> {

@@ -25,20 +25,17 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
     let topic = table
         .need("topic", "add `topic = \"hooks/{tenant}/{type}\"`", report)
         .and_then(|value| topic(&value, common, report));
-    let client_id = match table.get("client_id") {
-        Some(value) => Some(value.parsed(client_id, "write the client's id in quotes", report)?),
-        None => None,
-    };
+    let client_id = table
+        .get("client_id")
+        .and_then(|value| value.parsed(client_id, "write the client's id in quotes", report));
     let flag = |key: &str, report: &mut Report| table.get(key).and_then(|value| value.boolean(report));
     let retain = flag("retain", report).unwrap_or(false);
     let require_subscriber = flag("require_subscriber", report).unwrap_or(false);
-    let login = match (table.get("user"), table.get("password")) {
-        (None, None) => None,
-        _ => {
-            let (user, password) = broker::login(table, common, report)?;
-            Some(MqttLogin { user, password })
-        }
-    };
+    let has_login = table.get("user").is_some() || table.get("password").is_some();
+    let login = has_login
+        .then(|| broker::login(table, common, report))
+        .flatten()
+        .map(|(user, password)| MqttLogin { user, password });
     Some(Target::Mqtt(MqttTarget {
         server: server?,
         client_id,

@@ -22,10 +22,9 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
     let subject = table
         .need("subject", "add `subject = \"hooks.{tenant}.{type}\"`, one that a stream listens to", report)
         .and_then(|value| subject(&value, common, report));
-    let stream = match table.get("stream") {
-        Some(value) => Some(value.parsed(stream, "write the stream's name in quotes", report)?),
-        None => None,
-    };
+    let stream = table
+        .get("stream")
+        .and_then(|value| value.parsed(stream, "write the stream's name in quotes", report));
     let login = login(table, common, report);
     Some(Target::Nats(NatsTarget {
         servers: servers?,
