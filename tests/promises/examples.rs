@@ -1,13 +1,19 @@
 //! The examples run as their READMEs say: `./run`, here on free ports.
 
-use hookweir_tests::{Output, binary, free_port, repository, run};
+use hookweir_tests::{Output, binary, free_port, peers, repository, run};
 use tokio::process::Command;
 
 async fn example(name: &str) -> Output {
+    example_of(name, &[]).await
+}
+
+async fn example_of(name: &str, arguments: &[&str]) -> Output {
     let folder = repository().join("examples").join(name);
     let mut command = Command::new(folder.join("run"));
-    command.current_dir(&folder).env("HOOKWEIR_BIN", binary());
-    for port in ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT"] {
+    command.args(arguments).current_dir(&folder).env("HOOKWEIR_BIN", binary()).env("HOOKWEIR_PEERS", peers());
+    for port in
+        ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT", "BROKER_PORT", "BROKER_PORT_2", "BROKER_PORT_3"]
+    {
         command.env(port, free_port().to_string());
     }
     let output = run(&mut command, b"").await.expect(0);
@@ -36,4 +42,19 @@ async fn ims() {
         assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
     }
     assert!(!output.stdout.contains("WRONG"), "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn queues() {
+    for kind in ["pull", "smq", "nats", "rabbitmq", "redis", "kafka", "mqtt", "sqs"] {
+        let output = example_of("queues", &[kind]).await;
+        let (sent, read) =
+            output.stdout.split_once("--- what is in the queue").expect("what is in the queue");
+        for words in ["result    delivered", "order.created  delivered"] {
+            assert!(sent.contains(words), "{kind}: no {words:?} in\n{sent}");
+        }
+        for total in ["120", "250"] {
+            assert!(read.contains(&format!("\"total\": {total}")), "{kind}: no {total} in\n{read}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
 use crate::http::Client;
 use crate::script::run;
-use crate::{Output, free_port, repository};
+use crate::{Output, Relay, free_port, repository};
 
 /// Who may enter the brokers that ask.
 pub const USER: &str = "gateway";
@@ -37,18 +37,32 @@ pub struct Broker {
     helper: Option<Child>,
     /// Reads all the time, where nobody keeps messages for those who come later.
     watcher: Option<Child>,
+    /// What the gateway meets in the broker's place.
+    relay: Option<Relay>,
     /// Gone with the broker.
     _folder: TempDir,
 }
 
 impl Broker {
     pub async fn start(kind: Kind) -> Self {
+        Self::launch(kind, free_port(), None).await
+    }
+
+    /// Starts it behind a relay, whose address is told as its own.
+    pub async fn start_behind_relay(kind: Kind) -> Self {
+        let port = free_port();
+        Self::launch(kind, port, Some(Relay::start(port).await)).await
+    }
+
+    async fn launch(kind: Kind, port: u16, relay: Option<Relay>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the broker");
         let site = Site {
             folder: folder.path().to_owned(),
-            port: free_port(),
+            port,
+            told_port: relay.as_ref().map_or(port, |relay| relay.address().port()),
             spare: [free_port(), free_port()],
             tls: false,
+            mechanism: None,
         };
         let helper = kind.helper.map(|helper| spawn(&site.folder, &mut helper(&site)));
         if helper.is_some() {
@@ -61,21 +75,35 @@ impl Broker {
         }
         let child = spawn(&site.folder, &mut (kind.command)(&site));
         listens(&site, site.port).await;
-        Self { kind, site, child, helper, watcher: None, _folder: folder }
+        Self { kind, site, child, helper, watcher: None, relay, _folder: folder }
     }
 
+    /// Where the gateway finds it.
     pub fn address(&self) -> SocketAddr {
-        loopback(self.site.port)
+        loopback(self.site.told_port)
     }
 
     pub fn port(&self) -> u16 {
-        self.site.port
+        self.address().port()
+    }
+
+    /// What it was started behind.
+    pub fn relay(&self) -> &Relay {
+        self.relay.as_ref().expect("a broker that was started behind a relay")
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.
     pub async fn kill9(&mut self) {
         signal(&self.child, Signal::KILL);
         within("the broker to end", self.child.wait()).await.expect("its exit status");
+        // Its other processes may take a moment longer.
+        eventually("the broker's port to be closed", async || {
+            match TcpStream::connect(loopback(self.site.port)).await {
+                Ok(_) => Err("it is open".to_owned()),
+                Err(_) => Ok(()),
+            }
+        })
+        .await;
     }
 
     /// Starts it again on the same port and the same data.
@@ -84,12 +112,24 @@ impl Broker {
         listens(&self.site, self.site.port).await;
     }
 
-    /// Starts it again, and it speaks TLS from then on; answers the file of the authority that vouches for it.
+    /// Starts it again, speaking TLS; answers the file of the authority that vouches for it.
     pub async fn start_again_with_tls(&mut self) -> PathBuf {
         tls::write(&self.site.folder);
         self.site.tls = true;
         self.start_again().await;
         self.site.folder.join("ca.pem")
+    }
+
+    /// Starts it again, speaking in clear text, as the readers do.
+    pub async fn start_again_without_tls(&mut self) {
+        self.site.tls = false;
+        self.start_again().await;
+    }
+
+    /// Starts Kafka again, asking everybody who they are by a mechanism of SASL.
+    pub async fn start_again_with_login(&mut self, mechanism: &'static str) {
+        self.site.mechanism = Some(mechanism);
+        self.start_again().await;
     }
 
     /// Makes it fall silent, without closing a connection.
@@ -173,6 +213,7 @@ impl Broker {
             place,
             &wanted.to_string(),
         ]);
+        command.envs(self.site.mechanism.map(|mechanism| ("SASL_MECHANISM", mechanism)));
         command
     }
 }

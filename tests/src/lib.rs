@@ -14,6 +14,7 @@ mod http;
 mod places;
 pub mod raw;
 mod receiver;
+mod relay;
 mod script;
 mod sender;
 
@@ -26,5 +27,6 @@ pub use gateway::{Gateway, NotStarted};
 pub use http::Answer;
 pub use places::{binary, free_port, languages, plugin, repository, target};
 pub use receiver::{Receiver, Reply, Request};
+pub use relay::Relay;
 pub use script::{Output, peer, peers, run};
 pub use sender::{KEY, Sender};

@@ -1,11 +1,19 @@
-"""Kafka, read with librdkafka's Python client. PLACE is a topic with four partitions."""
+"""Kafka, read with librdkafka's Python client. PLACE is a topic with four partitions.
 
-from common import done, place, port, tell, verb
+With SASL_MECHANISM in the environment, it logs in.
+"""
+
+import os
+
+from common import done, password, place, port, tell, user, verb
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 servers = {"bootstrap.servers": f"127.0.0.1:{port}"}
+if mechanism := os.environ.get("SASL_MECHANISM"):
+    servers |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism}
+    servers |= {"sasl.username": user, "sasl.password": password}
 if verb == "prepare":
     admin = AdminClient(servers)
     for made in admin.create_topics([NewTopic(place, 4, 1)]).values():

@@ -10,7 +10,7 @@ use super::{PLACE, kafka, mqtt, nats, queue, rabbitmq, redis, sqs};
 type Wrong = (&'static str, String, &'static str);
 
 /// Makes one attempt with each configuration, and compares what it tells.
-async fn are_told_apart(kind: &str, wrongs: &[Wrong]) {
+pub(super) async fn are_told_apart(kind: &str, wrongs: &[Wrong]) {
     for (what, lines, part) in wrongs {
         let gateway = Gateway::start(queue(kind, lines)).await;
         let event = gateway.sender().event("order.created", "{}").await;
@@ -23,7 +23,7 @@ async fn are_told_apart(kind: &str, wrongs: &[Wrong]) {
     }
 }
 
-async fn first_attempt(gateway: &Gateway, event: &str) -> Value {
+pub(super) async fn first_attempt(gateway: &Gateway, event: &str) -> Value {
     let path = format!("/v1/tenants/acme/events/{event}/deliveries/queue");
     let admin = gateway.admin();
     eventually("the first attempt", async || {

@@ -4,6 +4,7 @@
 //! Every event that was acknowledged must be found in the broker with its exact bytes; an event may be there twice, since an
 //! acknowledgement can be lost with the broker, but then under the same id.
 
+mod conformance;
 mod faults;
 mod kafka;
 mod mqtt;
@@ -16,6 +17,7 @@ mod rabbitmq;
 mod redis;
 mod smq;
 mod sqs;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use hookweir_tests::{Gateway, KEY, tenant};
+use hookweir_tests::{Gateway, KEY, Relay, tenant};
 use serde_json::{Value, json};
 
+use super::conformance::{each_once, keeps_the_contract};
 use super::pull_smq::{ask, messages_of};
-use super::{EVENTS, agreed, sent};
+use super::{EVENTS, agreed, queue, sent};
 use crate::ledger::drained;
 use crate::times::millis;
 
@@ -88,24 +89,43 @@ async fn three_tries_a_second_apart_and_then_it_is_exhausted_and_replayable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_receiver_loses_nothing() {
     let mut to = receiving().await;
-    let config = |address: SocketAddr| {
-        let waits = vec!["\"1s\""; 50].join(", ");
-        let retry =
-            format!("retry = {{ waits = [{waits}], jitter = 0.0, timeout = \"10s\" }}\nconcurrency = 64\n");
-        let plain = endpoint("queue", address, "inbox", ACCESS)
-            .replace("format = \"ims\"\nuser_id = 1833220977560000\n", "");
-        tenant("acme", KEY) + &plain.replace("retry = { preset = \"ims\" }\n", &retry)
-    };
-    let from = Gateway::start(config(to.accept_address())).await;
+    let config = |to: &Gateway| queue("smq", &lines(to.accept_address()));
+    let from = Gateway::start(config(&to)).await;
     let first = sent(&from, 0, EVENTS / 2).await;
     to.kill9().await;
     let second = sent(&from, EVENTS / 2, EVENTS).await;
     to.start_again().await;
-    from.reconfigure(config(to.accept_address()));
+    from.reconfigure(config(&to));
     from.reload();
     drained(&from.admin(), "queue").await;
 
     let sent: BTreeMap<String, String> = first.into_iter().chain(second).collect();
+    let messages = read(&to).await;
+    let repeated = agreed(&sent, messages.iter().map(|(id, body)| (id.as_str(), body.as_slice())));
+    println!(
+        "smq: {} acknowledged, {} read by the SDK, {repeated} of them repeated",
+        sent.len(),
+        messages.len()
+    );
+}
+
+/// Any queue's contract, behind a relay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_answer_and_a_lost_one_are_told_apart() {
+    let to = receiving().await;
+    let relay = Relay::start(to.accept_address().port()).await;
+    let sent = keeps_the_contract(queue("smq", &lines(relay.address())), &relay).await;
+    let messages = read(&to).await;
+    each_once(&sent, messages.iter().map(|(id, body)| (id.as_str(), body.as_slice())));
+}
+
+/// The lines of an endpoint whose messages are the events' data.
+fn lines(address: SocketAddr) -> String {
+    format!("url = \"http://{address}\"\nqueue = \"inbox\"\n{ACCESS}\nevent_id = true")
+}
+
+/// Reads all that is there with Alibaba's SDK.
+async fn read(to: &Gateway) -> Vec<(String, Vec<u8>)> {
     let there = to.consumer("inbox").stats().await[0];
     let question = json!({
         "do": "consume",
@@ -117,11 +137,5 @@ async fn a_killed_receiver_loses_nothing() {
     });
     let told = ask("smq_pull.py", question).await;
     assert_eq!(told["failed"], Value::Null, "{}", told["failed"]);
-    let messages = messages_of(&told);
-    let repeated = agreed(&sent, messages.iter().map(|(id, body)| (id.as_str(), body.as_slice())));
-    println!(
-        "smq: {} acknowledged, {} read by the SDK, {repeated} of them repeated",
-        sent.len(),
-        messages.len()
-    );
+    messages_of(&told)
 }

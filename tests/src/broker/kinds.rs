@@ -26,9 +26,13 @@ pub struct Kind {
 pub(super) struct Site {
     pub(super) folder: PathBuf,
     pub(super) port: u16,
+    /// The port that it tells its clients, where its protocol does that.
+    pub(super) told_port: u16,
     /// For what else it needs.
     pub(super) spare: [u16; 2],
     pub(super) tls: bool,
+    /// How clients of Kafka log in, as the protocol names it; nobody asks where there is none.
+    pub(super) mechanism: Option<&'static str>,
 }
 
 impl Site {
@@ -169,20 +173,37 @@ pub const KAFKA: Kind = Kind {
     name: "kafka",
     helper: Some(|site| moto(site.spare[0])),
     command: |site| {
-        let address = format!("tcp://127.0.0.1:{}", site.port);
-        let mut command = python("tansu");
+        let address = |port: u16| format!("tcp://127.0.0.1:{port}");
+        let tansu = installed(peers().join("venv/bin/tansu"));
+        let (mut command, port) = match door(site, site.spare[1]) {
+            Some(mut door) => {
+                door.arg(tansu);
+                (door, site.spare[1])
+            }
+            None => (Command::new(tansu), site.port),
+        };
         command
-            .args(["broker", "--storage-engine", &format!("s3://{STORE}/"), "--listener-url", &address])
-            .args(["--advertised-listener-url", &address])
+            .args(["broker", "--storage-engine", &format!("s3://{STORE}/"), "--listener-url", &address(port)])
+            .args(["--advertised-listener-url", &address(site.told_port)])
             .env("AWS_ENDPOINT", format!("http://127.0.0.1:{}", site.spare[0]))
             .envs([("AWS_ACCESS_KEY_ID", USER), ("AWS_SECRET_ACCESS_KEY", PASSWORD)])
             .envs([("AWS_ALLOW_HTTP", "true"), ("AWS_DEFAULT_REGION", "us-east-1")]);
-        if site.tls {
-            command.args(["--cert", &site.pem("cert.pem"), "--key", &site.pem("key.pem")]);
-        }
         command
     },
 };
+
+/// What stands before [`KAFKA`], which can't speak TLS and forgets its users, where either is wanted.
+fn door(site: &Site, inner: u16) -> Option<Command> {
+    if !site.tls && site.mechanism.is_none() {
+        return None;
+    }
+    let pem = |name| if site.tls { site.pem(name) } else { "none".to_owned() };
+    let mut door = python("python");
+    door.arg(repository().join("tests/peers/queues/kafka_door.py"))
+        .args([site.port.to_string(), inner.to_string()])
+        .args([site.mechanism.unwrap_or("none"), USER, PASSWORD, &pem("cert.pem"), &pem("key.pem")]);
+    Some(door)
+}
 
 /// The bucket that [`KAFKA`] keeps its records in.
 pub(super) const STORE: &str = "tansu";

@@ -9,7 +9,7 @@ use url::Host;
 
 use super::answer::{self, Leader};
 use super::produce::{self, Entry};
-use super::talk::{Question, ask, greet};
+use super::talk::{Question, ask, greet, turned_away};
 use super::{Fault, KafkaTarget, call, login_id};
 use crate::Server;
 use crate::network::Network;
@@ -99,7 +99,7 @@ impl Cluster {
     async fn learn(&self, target: &KafkaTarget, server: &Server, name: &str) -> Result<Topic, Fault> {
         let line = self.line(target, server).await?;
         // Nothing is stored by this, so that an answer that does not come leaves nothing unknown.
-        let answer = ask(&line, call::metadata(name)?).await.map_err(|fault| Fault::retry(fault.reason))?;
+        let answer = ask(&line, call::metadata(name)?).await.map_err(|_| turned_away())?;
         let leaders = answer::metadata(answer, name)?;
         let leaders = leaders.into_iter().map(|leader| leader.and_then(|leader| beside(server, &leader)));
         Ok(Topic { leaders: leaders.collect(), learnt: Instant::now(), is_stale: AtomicBool::new(false) })

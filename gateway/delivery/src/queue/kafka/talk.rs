@@ -46,6 +46,13 @@ pub(super) async fn greet(wire: &mut Wire, login: Option<&KafkaLogin>) -> Result
     Ok(talk)
 }
 
+/// A broker that asks for TLS or for a login closes on a stranger without a word.
+pub(super) fn turned_away() -> Fault {
+    Fault::retry(
+        "the broker closed the connection before a message was sent: does it ask for TLS or a login?",
+    )
+}
+
 /// The state of a connection.
 #[derive(Default)]
 pub(super) struct Talk {
@@ -60,12 +67,7 @@ impl Talk {
         self.order(Question { call, answered }, &mut wire.out);
         loop {
             let exchanged = wire.exchange().await;
-            // A broker that asks for TLS or for a login closes on a stranger without a word.
-            exchanged.map_err(|_| {
-                Fault::retry(
-                    "the broker closed the connection in the greeting: does it ask for TLS or a login?",
-                )
-            })?;
+            exchanged.map_err(|_| turned_away())?;
             self.heard(&mut wire.incoming, &mut wire.out)
                 .map_err(|_| Fault::retry("the broker does not speak the protocol of Kafka"))?;
             if let Ok(answered) = answer.try_recv() {

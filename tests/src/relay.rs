@@ -1,0 +1,146 @@
+//! A relay between the gateway and a broker, on loopback, which can hold the broker's answers back, hand them on a byte at
+//! a time, or cut the connections: what a slow network and a broken one look like from the gateway, at a moment that the
+//! test chooses.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::eventually::eventually;
+
+/// What becomes of the broker's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    HandedOn,
+    ByteByByte,
+    Held,
+}
+
+/// `cuts` counts the times that all connections were cut: a connection lives as long as it has not grown.
+#[derive(Debug, Clone, Copy)]
+struct Will {
+    mode: Mode,
+    cuts: u64,
+}
+
+/// A running relay.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    will: watch::Sender<Will>,
+    held: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Relays to a port of loopback.
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port for the relay");
+        let address = listener.local_addr().expect("the address of the relay");
+        let (will, wills) = watch::channel(Will { mode: Mode::HandedOn, cuts: 0 });
+        let held = Arc::new(AtomicUsize::new(0));
+        let task = tokio::spawn(serve(listener, to, wills, Arc::clone(&held)));
+        Self { address, will, held, task }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Holds all answers back from now on.
+    pub fn hold(&self) {
+        self.will.send_modify(|will| will.mode = Mode::Held);
+    }
+
+    /// Waits until an answer is held: what was sent has reached the broker, and the gateway doesn't know it.
+    pub async fn holds(&self) {
+        eventually("an answer of the broker", async || match self.held.load(Ordering::SeqCst) {
+            0 => Err("none is held".to_owned()),
+            _ => Ok(()),
+        })
+        .await;
+    }
+
+    /// Hands on what is held, and all that follows.
+    pub fn release(&self) {
+        self.will.send_modify(|will| will.mode = Mode::HandedOn);
+    }
+
+    /// The same, a byte at a time.
+    pub fn release_bytes(&self) {
+        self.will.send_modify(|will| will.mode = Mode::ByteByByte);
+    }
+
+    /// Cuts all connections; what is held is lost. New connections are as good as ever.
+    pub fn cut(&self) {
+        self.will.send_modify(|will| *will = Will { mode: Mode::HandedOn, cuts: will.cuts + 1 });
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, to: u16, wills: watch::Receiver<Will>, held: Arc<AtomicUsize>) {
+    while let Ok((client, _)) = listener.accept().await {
+        // A broker that is not there is told as a connection that ends at once.
+        let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { continue };
+        for socket in [&client, &broker] {
+            socket.set_nodelay(true).expect("a socket that sends at once");
+        }
+        let (wills, held) = (wills.clone(), Arc::clone(&held));
+        tokio::spawn(async move {
+            let (mut asks, answers) = client.into_split();
+            let (answered, mut asked) = broker.into_split();
+            tokio::select! {
+                _ = copy(&mut asks, &mut asked) => {}
+                () = hand_on(answered, answers, wills, &held) => {}
+            }
+        });
+    }
+}
+
+async fn hand_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut wills: watch::Receiver<Will>,
+    held: &AtomicUsize,
+) {
+    let cuts = wills.borrow().cuts;
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = tokio::select! {
+            _ = wills.wait_for(|will| will.cuts != cuts) => return,
+            read = from.read(&mut buffer) => read,
+        };
+        let length = match read {
+            Ok(length) if length > 0 => length,
+            _ => return,
+        };
+        held.fetch_add(length, Ordering::SeqCst);
+        let will =
+            wills.wait_for(|will| will.cuts != cuts || will.mode != Mode::Held).await.map(|will| *will);
+        held.fetch_sub(length, Ordering::SeqCst);
+        let pace = match will {
+            Ok(will) if will.cuts != cuts => return,
+            Ok(Will { mode: Mode::ByteByByte, .. }) => 1,
+            Ok(_) => length,
+            Err(_) => return,
+        };
+        for piece in buffer[..length].chunks(pace) {
+            if to.write_all(piece).await.is_err() {
+                return;
+            }
+            // Others come to their turn, so that the gateway can read it.
+            tokio::task::yield_now().await;
+        }
+    }
+}
