@@ -12,7 +12,7 @@ client = boto3.client(
     aws_secret_access_key=password,
 )
 if verb == "prepare":
-    attributes = {"FifoQueue": "true"} if place.endswith(".fifo") else {}
+    attributes = {"MaximumMessageSize": "200000"} | ({"FifoQueue": "true"} if place.endswith(".fifo") else {})
     client.create_queue(QueueName=place, Attributes=attributes)
 else:
     url = client.get_queue_url(QueueName=place)["QueueUrl"]

@@ -1,6 +1,6 @@
 //! What goes wrong at a broker is told apart in the attempt, and is tried again as long as an operator can mend it.
 
-use hookweir_tests::broker::{Broker, KAFKA, MQTT, NATS, PASSWORD, RABBITMQ, REDIS, SQS};
+use hookweir_tests::broker::{Broker, KAFKA, MQTT, NATS, PASSWORD, RABBITMQ, REDIS, SQS, SQS_ON_DISK};
 use hookweir_tests::{Gateway, eventually};
 use serde_json::Value;
 
@@ -130,6 +130,10 @@ async fn of_sqs() {
     are_told_apart("sqs", &wrongs).await;
     broker.prepare(PLACE).await;
     is_unknown_while_it_is_silent("sqs", &right, &broker).await;
+    // Moto asks no queue for its limit.
+    let mut broker = Broker::start(SQS_ON_DISK).await;
+    broker.prepare(PLACE).await;
+    is_rejected("sqs", &sqs::lines(&broker, PLACE), 300_000, "shorter than 200000 bytes").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
