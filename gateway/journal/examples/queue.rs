@@ -22,10 +22,14 @@ const ROUNDS: usize = 300;
 const BATCH: usize = 10;
 const CONSUMERS: usize = 16;
 
+/// What the lone consumer and those after it take from a queue.
+const TAKEN: usize = 2 * ROUNDS * BATCH;
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let long: usize =
         arguments.next().map_or(Ok(1_000_000), |text| text.parse()).context("MESSAGES is a number")?;
+    anyhow::ensure!(long >= TAKEN, "MESSAGES is at least {TAKEN}: the consumers take as many");
     let parent = arguments.next().unwrap_or_else(|| ".".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!(
