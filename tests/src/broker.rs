@@ -39,6 +39,8 @@ pub struct Broker {
     watcher: Option<Child>,
     /// What the gateway meets in the broker's place.
     relay: Option<Relay>,
+    /// Who may enter, and with what.
+    login: (String, String),
     /// Gone with the broker.
     _folder: TempDir,
 }
@@ -75,7 +77,8 @@ impl Broker {
         }
         let child = spawn(&site.folder, &mut (kind.command)(&site));
         listens(&site, site.port).await;
-        Self { kind, site, child, helper, watcher: None, relay, _folder: folder }
+        let login = (USER.to_owned(), PASSWORD.to_owned());
+        Self { kind, site, child, helper, watcher: None, relay, login, _folder: folder }
     }
 
     /// Where the gateway finds it.
@@ -130,6 +133,15 @@ impl Broker {
     pub async fn start_again_with_login(&mut self, mechanism: &'static str) {
         self.site.mechanism = Some(mechanism);
         self.start_again().await;
+    }
+
+    /// Has [`SQS`] verify every request from now on; answers the one access key that it knows, and its secret.
+    pub async fn guard(&mut self) -> &(String, String) {
+        let told = self.ask("guard", "", 0).await.expect(0).stdout;
+        let key: Value = serde_json::from_str(&told).expect("the key, as JSON");
+        let part = |name: &str| key[name].as_str().expect("a part of the key").to_owned();
+        self.login = (part("id"), part("secret"));
+        &self.login
     }
 
     /// Makes it fall silent, without closing a connection.
@@ -208,8 +220,8 @@ impl Broker {
         command.arg(script).args([
             verb,
             &self.site.port.to_string(),
-            USER,
-            PASSWORD,
+            &self.login.0,
+            &self.login.1,
             place,
             &wanted.to_string(),
         ]);

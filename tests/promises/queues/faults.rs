@@ -1,6 +1,6 @@
 //! What goes wrong at a broker is told apart in the attempt, and is tried again as long as an operator can mend it.
 
-use hookweir_tests::broker::{Broker, KAFKA, MQTT, NATS, PASSWORD, RABBITMQ, REDIS, SQS, SQS_ON_DISK};
+use hookweir_tests::broker::{Broker, KAFKA, MQTT, NATS, PASSWORD, RABBITMQ, REDIS, SQS, SQS_ON_DISK, USER};
 use hookweir_tests::{Gateway, eventually};
 use serde_json::Value;
 
@@ -130,6 +130,23 @@ async fn of_sqs() {
     are_told_apart("sqs", &wrongs).await;
     broker.prepare(PLACE).await;
     is_unknown_while_it_is_silent("sqs", &right, &broker).await;
+    // From here on, botocore's own code verifies the signatures.
+    let (id, secret) = broker.guard().await;
+    let key_of = |secret| right.replace(PASSWORD, secret).replace(&format!("\"{USER}\""), &format!("{id:?}"));
+    let signed = key_of(secret);
+    let wrongs = [
+        ("wrong secret", key_of("another"), "the secret is not that of the access key"),
+        ("unknown access key", right.clone(), "the access key is not known"),
+    ];
+    are_told_apart("sqs", &wrongs).await;
+    let gateway = Gateway::start(queue("sqs", &signed)).await;
+    let event = gateway.sender().event("order.created", "\"signed\"").await;
+    gateway.admin().delivery("acme", &event, "queue", "delivered").await;
+    let messages = broker.read(PLACE, 1).await;
+    assert!(
+        messages.iter().any(|message| message.id == event && message.body == b"\"signed\""),
+        "{messages:?}"
+    );
     // Moto asks no queue for its limit.
     let mut broker = Broker::start(SQS_ON_DISK).await;
     broker.prepare(PLACE).await;

@@ -23,6 +23,7 @@ use url::Url;
 
 use self::sign::Signed;
 use super::gather::{Bounds, Ended, Gather};
+use super::smq::Element;
 use super::{Fault, Progress, Template, attempt, fingerprint};
 use crate::client::{Post, credential};
 use crate::text::{hex, is_xml};
@@ -273,15 +274,29 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Answer, Fault> {
             Fault::unknown(format!("answered {} and no JSON of SQS: correct `url`", status.as_u16()))
         });
     }
-    match serde_json::from_slice::<Refused>(body) {
-        Ok(Refused { kind, message, other_message }) => {
-            let message = if message.is_empty() { other_message } else { message };
-            Err(refusal(kind.rsplit('#').next().unwrap_or(&kind), &message))
-        }
-        // A fault of the server itself says nothing of what it did before.
-        Err(_) if status.is_server_error() => Err(Fault::unknown(format!("answered {}", status.as_u16()))),
-        Err(_) => Err(Fault::retry(format!("answered {} and no JSON of SQS", status.as_u16()))),
+    if let Ok(Refused { kind, message, other_message }) = serde_json::from_slice(body) {
+        let message = if message.is_empty() { other_message } else { message };
+        return Err(refusal(kind.rsplit('#').next().unwrap_or(&kind), &message));
     }
+    if let Some((code, message)) = read_xml(body) {
+        return Err(refusal(&code, &message));
+    }
+    let reason = format!("answered {}, and neither JSON nor XML of SQS", status.as_u16());
+    // A fault of the server itself says nothing of what it did before.
+    Err(if status.is_server_error() { Fault::unknown(reason) } else { Fault::retry(reason) })
+}
+
+/// The code and the message of a refusal in SQS's older protocol, in which some servers answer whatever they were asked in.
+fn read_xml(body: &[u8]) -> Option<(String, String)> {
+    let root = Element::parse(body).ok()?;
+    let mut error = &root;
+    while let Some(inner) =
+        error.children.iter().find(|child| matches!(child.name.as_str(), "Errors" | "Error"))
+    {
+        error = inner;
+    }
+    let message = error.get("Message").unwrap_or_default();
+    Some((error.get("Code")?.to_owned(), message.to_owned()))
 }
 
 impl Answer {
@@ -369,6 +384,14 @@ mod tests {
                 "shorter",
             ),
             (400, r#"{"__type": "InvalidParameterValue", "Message": "of a group"}"#, Outcome::Retry, "group"),
+            (
+                403,
+                "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidClientTokenId</Code><Message>x</Message></Error>\
+                 <RequestId>r</RequestId></ErrorResponse>",
+                Outcome::Retry,
+                "the access key is not known",
+            ),
+            (403, "<html><body>no</body></html>", Outcome::Retry, "answered 403, and neither JSON nor XML"),
             (404, "not found", Outcome::Retry, "answered 404"),
             (500, "", Outcome::Unknown, "answered 500"),
             (200, "<html>", Outcome::Unknown, "answered 200"),
