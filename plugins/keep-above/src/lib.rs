@@ -31,7 +31,7 @@ impl Filter for KeepAbove {
                 "config key `field` is empty; it names a field, such as `order.total`",
             ));
         }
-        Ok(judge(&config, &event.json()?))
+        Ok(judge(&config, &event.json_part(&[&config.field])?))
     }
 }
 

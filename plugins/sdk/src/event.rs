@@ -1,8 +1,10 @@
 //! Reading an event's data.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed as _};
+use serde_json::Value;
 use serde_json::error::Category;
 
+use crate::part::Part;
 use crate::{Event, Failure};
 
 impl Event {
@@ -11,14 +13,23 @@ impl Event {
     /// # Errors
     /// Data that is not JSON, or JSON that is no `T`, is [`Failure::Invalid`]: trying again would not mend it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.data).map_err(|error| {
-            Failure::invalid(match error.classify() {
-                Category::Data => format!("the event's data is not what the plugin expects: {error}"),
-                Category::Syntax | Category::Eof | Category::Io => {
-                    format!("the event's data is not JSON: {error}")
-                }
-            })
-        })
+        serde_json::from_slice(&self.data).map_err(|error| not_read(&error))
+    }
+
+    /// The data as JSON, but only what the paths lead to: [`field`](crate::field()) finds by them what it finds in the
+    /// whole, at a fraction of the time. An object or an array on the way has no other entries; something empty stands
+    /// for a text or a number where a path would have to go on.
+    ///
+    /// # Errors
+    /// Data that is not JSON is [`Failure::Invalid`].
+    pub fn json_part(&self, paths: &[&str]) -> Result<Value, Failure> {
+        // What is passed over is not looked at closely: this much of it is.
+        if let Err(error) = std::str::from_utf8(&self.data) {
+            return Err(Failure::invalid(format!("the event's data is not JSON: {error}")));
+        }
+        let mut reader = serde_json::Deserializer::from_slice(&self.data);
+        let part = Part { paths: paths.to_vec() }.deserialize(&mut reader);
+        part.and_then(|part| reader.end().map(|()| part)).map_err(|error| not_read(&error))
     }
 
     /// The data as text.
@@ -35,6 +46,13 @@ impl Event {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+}
+
+fn not_read(error: &serde_json::Error) -> Failure {
+    Failure::invalid(match error.classify() {
+        Category::Data => format!("the event's data is not what the plugin expects: {error}"),
+        Category::Syntax | Category::Eof | Category::Io => format!("the event's data is not JSON: {error}"),
+    })
 }
 
 #[cfg(test)]
@@ -62,6 +80,27 @@ mod tests {
             (b"{}", "the event's data is not what the plugin expects: missing field `id` at line 1 column 2"),
         ] {
             assert_eq!(event(data).json::<Order>(), Err(Failure::invalid(expected)));
+        }
+    }
+
+    #[test]
+    fn a_part_is_of_json_alone() {
+        let part = |data: &[u8]| event(data).json_part(&["id"]);
+        assert_eq!(part(br#"{"id": 7, "x": [1]} "#), Ok(serde_json::json!({"id": 7})));
+        assert_eq!(part(b"\"id\""), Ok(Value::Null));
+        for (data, expected) in [
+            (
+                &b"{\"id\": 7, \"x\": nul}"[..],
+                "the event's data is not JSON: expected ident at line 1 column 19",
+            ),
+            (b"{\"id\": 7} {}", "the event's data is not JSON: trailing characters at line 1 column 11"),
+            (b"", "the event's data is not JSON: EOF while parsing a value at line 1 column 0"),
+            (
+                b"{\"x\": \"\xff\"}",
+                "the event's data is not JSON: invalid utf-8 sequence of 1 bytes from index 7",
+            ),
+        ] {
+            assert_eq!(part(data), Err(Failure::invalid(expected)));
         }
     }
 

@@ -22,7 +22,7 @@ fn step<'a>(data: &'a Value, segment: &str) -> Option<&'a Value> {
 }
 
 /// Digits alone, since Rust would read `+1` and `01` as numbers too.
-fn index(segment: &str) -> Option<usize> {
+pub(crate) fn index(segment: &str) -> Option<usize> {
     let plain = segment == "0" || segment.starts_with(|first: char| matches!(first, '1'..='9'));
     if plain { segment.parse().ok() } else { None }
 }

@@ -36,6 +36,8 @@
 //! The crate of a plugin has `crate-type = ["cdylib"]`. On any other target than WebAssembly the same code compiles
 //! and runs against the stand-in gateway of the `testing` module, so that `cargo test` works as ever.
 
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+mod allocator;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
@@ -47,6 +49,7 @@ mod filter;
 pub mod glue;
 mod host;
 mod log;
+mod part;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod transformer;

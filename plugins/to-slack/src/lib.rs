@@ -41,7 +41,8 @@ impl Transformer for ToSlack {
         }
 
         // JSON is asked for only where something is to be found in it: other data can still be announced.
-        let data: Value = if title.names_data() || !fields.is_empty() { event.json()? } else { Value::Null };
+        let paths: Vec<&str> = title.paths().chain(fields.iter().map(String::as_str)).collect();
+        let data = if paths.is_empty() { Value::Null } else { event.json_part(&paths)? };
         let title = title.of(event, &data);
         let body = if fields.is_empty() {
             Body::Data(shown_data(event))

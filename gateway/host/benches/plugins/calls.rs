@@ -32,7 +32,8 @@ struct Row {
     batch: usize,
 }
 
-#[tokio::main(flavor = "current_thread")]
+// As in the gateway: a thread of a runtime that has one alone is woken through the system for every result.
+#[tokio::main(flavor = "multi_thread")]
 pub(crate) async fn run(quick: bool, only: Option<&str>) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let host = host(folder.path(), std::thread::available_parallelism().map_or(1, usize::from))?;
