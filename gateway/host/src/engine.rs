@@ -78,6 +78,11 @@ fn settings() -> Config {
         .memory_init_cow(true)
         // A trace of a guest's functions says nothing to its tenant, and costs time at each trap.
         .wasm_backtrace_max_frames(None)
+        // Where each instruction came from, and how a debugger finds the way out of a guest, is for such traces alone. Both
+        // take memory for every component, and the second is registered in a list that is searched. A panic of the host
+        // is caught before the guest's frames.
+        .generate_address_map(false)
+        .native_unwind_info(false)
         // Relaxed SIMD may answer differently on another processor; a retry on another node must not.
         .relaxed_simd_deterministic(true)
         // Several memories in one module stay allowed: the engine's own glue between linked components has them.
