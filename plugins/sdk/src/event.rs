@@ -24,11 +24,11 @@ impl Event {
     /// Data that is not JSON is [`Failure::Invalid`].
     pub fn json_part(&self, paths: &[&str]) -> Result<Value, Failure> {
         // What is passed over is not looked at closely: this much of it is.
-        if let Err(error) = std::str::from_utf8(&self.data) {
-            return Err(Failure::invalid(format!("the event's data is not JSON: {error}")));
+        if std::str::from_utf8(&self.data).is_err() {
+            return Err(Failure::invalid("the event's data is not JSON: it is not UTF-8 text"));
         }
         let mut reader = serde_json::Deserializer::from_slice(&self.data);
-        let part = Part { paths: paths.to_vec() }.deserialize(&mut reader);
+        let part = Part { paths }.deserialize(&mut reader);
         part.and_then(|part| reader.end().map(|()| part)).map_err(|error| not_read(&error))
     }
 
@@ -95,10 +95,7 @@ mod tests {
             ),
             (b"{\"id\": 7} {}", "the event's data is not JSON: trailing characters at line 1 column 11"),
             (b"", "the event's data is not JSON: EOF while parsing a value at line 1 column 0"),
-            (
-                b"{\"x\": \"\xff\"}",
-                "the event's data is not JSON: invalid utf-8 sequence of 1 bytes from index 7",
-            ),
+            (b"{\"x\": \"\xff\"}", "the event's data is not JSON: it is not UTF-8 text"),
         ] {
             assert_eq!(part(data), Err(Failure::invalid(expected)));
         }

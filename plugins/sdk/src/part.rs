@@ -10,31 +10,33 @@ use crate::field::index;
 /// JSON without what none of the paths leads to: [`field`](crate::field()) finds the same by them as in the whole. What a
 /// path would have to lead through and can't, a text or a number, is null; a number that keeps its digits comes as a map
 /// and becomes an empty object.
-pub(crate) struct Part<'p> {
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a, 'p> {
     /// What is left of each path at this place.
-    pub(crate) paths: Vec<&'p str>,
+    pub(crate) paths: &'a [&'p str],
 }
 
 /// What the paths want of one value inside.
 enum Wanted<'p> {
     Nothing,
-    Part(Part<'p>),
+    /// What is left of each path inside.
+    Part(Vec<&'p str>),
     All,
 }
 
-impl<'p> Part<'p> {
+impl<'p> Part<'_, 'p> {
     /// `is` tells whether a segment names the value, be it the last one or one of several.
-    fn of(&self, is: impl Fn(&str) -> bool) -> Wanted<'p> {
+    fn of(self, is: &dyn Fn(&str) -> bool) -> Wanted<'p> {
         if self.paths.iter().any(|path| is(path)) {
             return Wanted::All;
         }
         let split = self.paths.iter().filter_map(|path| path.split_once('.'));
         let paths: Vec<_> = split.filter(|(first, _)| is(first)).map(|(_, rest)| rest).collect();
-        if paths.is_empty() { Wanted::Nothing } else { Wanted::Part(Self { paths }) }
+        if paths.is_empty() { Wanted::Nothing } else { Wanted::Part(paths) }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Part<'_> {
+impl<'de> DeserializeSeed<'de> for Part<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -48,13 +50,13 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Value>, D::Error> {
         match self {
             Wanted::Nothing => deserializer.deserialize_ignored_any(IgnoredAny).map(|IgnoredAny| None),
-            Wanted::Part(part) => part.deserialize(deserializer).map(Some),
+            Wanted::Part(paths) => Part { paths: &paths }.deserialize(deserializer).map(Some),
             Wanted::All => serde::Deserialize::deserialize(deserializer).map(Some),
         }
     }
 }
 
-impl<'de> Visitor<'de> for Part<'_> {
+impl<'de> Visitor<'de> for Part<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +65,7 @@ impl<'de> Visitor<'de> for Part<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some((key, wanted)) = map.next_key_seed(Key(&self))? {
+        while let Some((key, wanted)) = map.next_key_seed(Key(self))? {
             if let Some(value) = map.next_value_seed(wanted)? {
                 kept.insert(key, value);
             }
@@ -74,12 +76,14 @@ impl<'de> Visitor<'de> for Part<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut kept = Vec::new();
         for place in 0.. {
-            let wanted = self.of(|segment| index(segment) == Some(place));
+            let wanted = self.of(&|segment| index(segment) == Some(place));
             match items.next_element_seed(wanted)? {
                 None => break,
                 Some(None) => {}
                 Some(Some(value)) => {
-                    kept.resize(place, Value::Null);
+                    while kept.len() < place {
+                        kept.push(Value::Null);
+                    }
                     kept.push(value);
                 }
             }
@@ -113,7 +117,7 @@ impl<'de> Visitor<'de> for Part<'_> {
 }
 
 /// Reads a key, and what is wanted of its value. A key that is not wanted is not copied.
-struct Key<'a, 'p>(&'a Part<'p>);
+struct Key<'a, 'p>(Part<'a, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, 'p> {
     type Value = (String, Wanted<'p>);
@@ -131,7 +135,7 @@ impl<'de, 'p> Visitor<'de> for Key<'_, 'p> {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        let wanted = self.0.of(|segment| segment == key);
+        let wanted = self.0.of(&|segment| segment == key);
         let kept = if matches!(wanted, Wanted::Nothing) { String::new() } else { key.to_owned() };
         Ok((kept, wanted))
     }
@@ -146,7 +150,7 @@ mod tests {
 
     fn part(text: &str, paths: &[&str]) -> Value {
         let mut reader = serde_json::Deserializer::from_slice(text.as_bytes());
-        Part { paths: paths.to_vec() }.deserialize(&mut reader).expect("JSON")
+        Part { paths }.deserialize(&mut reader).expect("JSON")
     }
 
     #[test]

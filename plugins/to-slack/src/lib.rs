@@ -41,8 +41,7 @@ impl Transformer for ToSlack {
         }
 
         // JSON is asked for only where something is to be found in it: other data can still be announced.
-        let paths: Vec<&str> = title.paths().chain(fields.iter().map(String::as_str)).collect();
-        let data = if paths.is_empty() { Value::Null } else { event.json_part(&paths)? };
+        let data: Value = if title.names_data() || !fields.is_empty() { event.json()? } else { Value::Null };
         let title = title.of(event, &data);
         let body = if fields.is_empty() {
             Body::Data(shown_data(event))
@@ -70,7 +69,8 @@ fn shown_field(data: &Value, name: &str) -> String {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        // Not by `Display`, which would bring two more writers of JSON into the component.
+        other => serde_json::to_string(other).unwrap_or_default(),
     }
 }
 

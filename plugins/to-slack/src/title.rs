@@ -32,12 +32,9 @@ impl Default for Title {
 }
 
 impl Title {
-    /// The paths of what the title shows of the event's data.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Data(path) => Some(path.as_str()),
-            _ => None,
-        })
+    /// Whether the title shows something of the event's data.
+    pub(crate) fn names_data(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Data(_)))
     }
 
     /// The title of this event, in one line. It is the event's type where all places turn out empty, since Slack
