@@ -119,6 +119,21 @@ async fn a_slow_answer_and_a_lost_one_are_told_apart() {
     each_once(&sent, messages.iter().map(|(id, body)| (id.as_str(), body.as_slice())));
 }
 
+/// SMQ takes messages of 64 KiB, which base64 makes of 48 KiB: one byte more is over before it is sent.
+#[tokio::test]
+async fn the_largest_message_arrives_and_a_larger_one_is_rejected() {
+    let to = receiving().await;
+    let from = Gateway::start(queue("smq", &lines(to.accept_address()))).await;
+    let [largest, larger] = [48 << 10, (48 << 10) + 1].map(|size| format!("{:?}", "x".repeat(size - 2)));
+    let arrives = from.sender().event("order.created", &largest).await;
+    from.admin().delivery("acme", &arrives, "queue", "delivered").await;
+    let ends = from.sender().event("order.created", &larger).await;
+    let detail = from.admin().delivery("acme", &ends, "queue", "failed").await;
+    let reason = detail["delivery"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("65540 bytes in base64, and a queue takes at most 65536"), "{detail}");
+    assert_eq!(read(&to).await, [(arrives, largest.into_bytes())]);
+}
+
 /// The lines of an endpoint whose messages are the events' data.
 fn lines(address: SocketAddr) -> String {
     format!("url = \"http://{address}\"\nqueue = \"inbox\"\n{ACCESS}\nevent_id = true")
