@@ -22,7 +22,7 @@ const ROUNDS: usize = 300;
 const BATCH: usize = 10;
 const CONSUMERS: usize = 16;
 
-/// What the lone consumer and those after it take from a queue.
+/// What the lone consumer and those after it take from a queue at most.
 const TAKEN: usize = 2 * ROUNDS * BATCH;
 
 fn main() -> Result<()> {

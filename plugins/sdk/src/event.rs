@@ -21,7 +21,7 @@ impl Event {
     /// for a text or a number where a path would have to go on.
     ///
     /// # Errors
-    /// Data that is not JSON is [`Failure::Invalid`].
+    /// Data that is not JSON is [`Failure::Invalid`]; of what is passed over, only UTF-8 and the syntax are checked.
     pub fn json_part(&self, paths: &[&str]) -> Result<Value, Failure> {
         // What is passed over is not looked at closely: this much of it is.
         if std::str::from_utf8(&self.data).is_err() {

@@ -34,7 +34,7 @@ pub(super) async fn first_attempt(gateway: &Gateway, event: &str) -> Value {
 }
 
 /// A message that the broker takes only in part or not at all ends at once.
-async fn is_rejected(kind: &str, lines: &str, size: usize, part: &str) {
+pub(super) async fn is_rejected(kind: &str, lines: &str, size: usize, part: &str) {
     let gateway = Gateway::start(queue(kind, lines)).await;
     let event = gateway.sender().event("order.created", &format!("\"{}\"", "x".repeat(size))).await;
     let detail = gateway.admin().delivery("acme", &event, "queue", "failed").await;
@@ -57,8 +57,13 @@ async fn is_unknown_while_it_is_silent(kind: &str, lines: &str, broker: &Broker)
     assert_eq!(attempt["outcome"], "unknown", "{kind}: {attempt}");
     println!("{kind}, silent: {}", attempt["reason"]);
     gateway.admin().delivery("acme", &event, "queue", "delivered").await;
-    let messages = broker.read(PLACE, 2).await;
-    assert!(messages.iter().any(|message| message.id == event && message.body == b"1"), "{messages:?}");
+    is_there(broker, 2, &event, b"1").await;
+}
+
+/// Among so many messages is the event, with its own bytes.
+async fn is_there(broker: &Broker, wanted: usize, event: &str, body: &[u8]) {
+    let messages = broker.read(PLACE, wanted).await;
+    assert!(messages.iter().any(|message| message.id == event && message.body == body), "{messages:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,11 +147,7 @@ async fn of_sqs() {
     let gateway = Gateway::start(queue("sqs", &signed)).await;
     let event = gateway.sender().event("order.created", "\"signed\"").await;
     gateway.admin().delivery("acme", &event, "queue", "delivered").await;
-    let messages = broker.read(PLACE, 1).await;
-    assert!(
-        messages.iter().any(|message| message.id == event && message.body == b"\"signed\""),
-        "{messages:?}"
-    );
+    is_there(&broker, 1, &event, b"\"signed\"").await;
     // Moto asks no queue for its limit.
     let mut broker = Broker::start(SQS_ON_DISK).await;
     broker.prepare(PLACE).await;
