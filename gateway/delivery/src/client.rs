@@ -5,6 +5,7 @@
 //! no cookies, inflates nothing, and never lets the body of an answer decide.
 
 mod answer;
+mod connect;
 mod fault;
 mod head;
 mod target;
@@ -16,33 +17,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::{Answer, Timestamp};
-use http::HeaderValue;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::RootCertStore;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use url::Url;
 
+use self::connect::Pool;
 pub(crate) use self::fault::{Fault, find, span, tls as tls_fault};
 pub use self::target::{HttpTarget, Signing};
 use crate::backend::Backend;
 use crate::guard;
 use crate::network::Network;
 use crate::queue;
-use crate::resolve::Guarded;
 use crate::tls;
 use crate::{EgressPolicy, Report, Request};
 
 /// How much of an answer's body is read and kept. The rest stays unread, and its connection is given up.
 const MAX_BODY_BYTES: usize = 16 << 10;
-
-/// Many servers close an idle connection after 5 s. Whoever closes first loses no request.
-const IDLE_LIMIT: Duration = Duration::from_secs(4);
-
-/// Enough for the busiest endpoint; bounds what a burst leaves open.
-const MAX_IDLE_PER_HOST: usize = 64;
 
 /// The client can't be set up. None of this depends on a target.
 #[derive(Debug, Error)]
@@ -69,7 +66,7 @@ pub struct HttpClient {
 
 struct Shared {
     network: Network,
-    pools: Mutex<HashMap<PoolKey, reqwest::Client>>,
+    pools: Mutex<HashMap<PoolKey, Pool>>,
 }
 
 /// The two things that differ between targets and belong to a connection. Both come from the configuration, so that
@@ -109,11 +106,7 @@ impl HttpClient {
     /// Trusts these certificate authorities and no others.
     pub fn with_roots(policy: EgressPolicy, roots: RootCertStore) -> Result<Self, Error> {
         let network = Network::new(policy, roots)?;
-        let shared = Shared { network, pools: Mutex::new(HashMap::new()) };
-        // A pool is built when its first request comes, and must not fail then.
-        let probe = PoolKey { port: 443, connect_timeout: Duration::from_secs(5) };
-        shared.build(probe).map_err(Error::of("the connection pool"))?;
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(Shared { network, pools: Mutex::new(HashMap::new()) }) })
     }
 
     pub(crate) fn over(http: &Self) -> Self {
@@ -147,25 +140,28 @@ impl HttpClient {
         // The connector asks the resolver about names alone and dials a literal address unseen.
         guard::check_parsed(&url, &self.shared.network.policy).map_err(|_| Fault::Blocked)?;
         let port = url.port_or_known_default().unwrap_or(0);
-        let pool = self.shared.pool(PoolKey { port, connect_timeout })?;
-        let sending = pool.post(url).headers(headers).body(body).send();
-        let response = match timeout_at(deadline, sending).await {
+        let uri = Uri::try_from(url.as_str()).map_err(|_| Fault::Other)?;
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let pool = self.shared.pool(PoolKey { port, connect_timeout });
+        let response = match timeout_at(deadline, pool.request(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                // A URL may hold a token, so that it stays out of the log.
-                let error = error.without_url();
                 debug!(error = &error as &dyn std::error::Error, "request failed");
                 return Err(Fault::of(&error, connect_timeout));
             }
             Err(_) => return Err(Fault::NoAnswer(timeout)),
         };
         // The resolver handed out judged addresses alone; this holds whatever the layers between make of them.
-        if let Some(peer) = response.remote_addr() {
+        if let Some(connection) = response.extensions().get::<HttpInfo>() {
+            let peer = connection.remote_addr();
             guard::check_ip(peer.ip(), peer.port(), &self.shared.network.policy)
                 .map_err(|_| Fault::Blocked)?;
         }
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Exchange { status, headers, body: read_body(response, deadline).await })
+        let (head, body) = response.into_parts();
+        Ok(Exchange { status: head.status, headers: head.headers, body: read_body(body, deadline).await })
     }
 }
 
@@ -220,41 +216,23 @@ impl Backend for HttpClient {
 }
 
 /// Reads what comes until the limit or the deadline. A body that breaks or drips is as good as any other.
-async fn read_body(mut response: reqwest::Response, deadline: Instant) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < MAX_BODY_BYTES
-        && let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await
+async fn read_body(mut body: Incoming, deadline: Instant) -> Vec<u8> {
+    let mut read = Vec::new();
+    while read.len() < MAX_BODY_BYTES
+        && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
     {
-        let room = MAX_BODY_BYTES - body.len();
-        body.extend(chunk.into_iter().take(room));
+        if let Some(chunk) = frame.data_ref() {
+            let room = MAX_BODY_BYTES - read.len();
+            read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
     }
-    body
+    read
 }
 
 impl Shared {
-    fn pool(&self, key: PoolKey) -> Result<reqwest::Client, Fault> {
+    fn pool(&self, key: PoolKey) -> Pool {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(&key) {
-            return Ok(pool.clone());
-        }
-        let pool = self.build(key).map_err(|_| Fault::Other)?;
-        pools.insert(key, pool.clone());
-        Ok(pool)
-    }
-
-    fn build(&self, key: PoolKey) -> Result<reqwest::Client, reqwest::Error> {
-        let resolver = Guarded { network: self.network.clone(), port: key.port };
-        reqwest::Client::builder()
-            .dns_resolver(resolver)
-            .tls_backend_preconfigured((*self.network.tls).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(key.connect_timeout)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-            .build()
+        pools.entry(key).or_insert_with(|| connect::pool(&self.network, key)).clone()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Dialling a server under the egress policy: names, addresses and trust. Every connection of this crate that `reqwest`
-//! does not make is made here.
+//! Dialling a server under the egress policy: names, addresses and trust. Every connection of this crate that the HTTP
+//! client does not make is made here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

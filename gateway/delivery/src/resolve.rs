@@ -4,7 +4,10 @@
 //! It asks name servers and nothing else: no hosts file and no search domains, since both would let a name mean
 //! something on this machine that it means nowhere else. Refusals are typed, and found again by type.
 
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -15,8 +18,9 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::{Resolver, TokioResolver, system_conf};
-use reqwest::dns::{Addrs, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns;
 use thiserror::Error;
+use tower_service::Service;
 use tracing::{debug, warn};
 
 use crate::EgressPolicy;
@@ -142,18 +146,27 @@ fn fault(error: &NetError) -> ResolveFault {
     }
 }
 
-/// The resolver of `reqwest` for one port: the gateway's own listeners can only be told apart by theirs.
+/// The HTTP client's resolver for one port: the gateway's own listeners can only be told apart by theirs.
+#[derive(Debug, Clone)]
 pub(crate) struct Guarded {
     pub(crate) network: Network,
     pub(crate) port: u16,
 }
 
-impl Resolve for Guarded {
-    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let (network, port) = (self.network.clone(), self.port);
+impl Service<dns::Name> for Guarded {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = ResolveFault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ResolveFault>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveFault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Self::Future {
+        let Self { network, port } = self.clone();
         Box::pin(async move {
             let addresses = network.names.judged(name.as_str(), port, &network.policy).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Ok(addresses.into_iter())
         })
     }
 }

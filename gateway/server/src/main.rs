@@ -27,6 +27,11 @@ mod settle;
 mod shape;
 mod upkeep;
 
+/// Events are received on one thread, written by another and freed by a third, which the system's allocator serves with
+/// locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::run()
 }

@@ -7,9 +7,11 @@ use std::io;
 use std::time::Duration;
 
 use hookweir_model::{InvalidHeader, Outcome};
+use hyper_util::client::legacy;
 use rustls::CertificateError;
 use thiserror::Error;
 
+use super::connect::TooSlow;
 use crate::resolve::ResolveFault;
 
 /// An attempt that ended without an answer.
@@ -52,7 +54,7 @@ impl Fault {
     }
 
     /// Reads the cause of a failed request.
-    pub(super) fn of(error: &reqwest::Error, connect_timeout: Duration) -> Self {
+    pub(super) fn of(error: &legacy::Error, connect_timeout: Duration) -> Self {
         if let Some(fault) = find::<ResolveFault>(error) {
             return match fault {
                 ResolveFault::Forbidden(_) => Self::Blocked,
@@ -62,7 +64,7 @@ impl Fault {
         if let Some(error) = find::<rustls::Error>(error) {
             return Self::Tls(tls(error));
         }
-        if error.is_timeout() {
+        if find::<TooSlow>(error).is_some() {
             return Self::NoConnection(connect_timeout);
         }
         if let Some(error) = find::<hyper::Error>(error) {
