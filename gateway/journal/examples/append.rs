@@ -236,7 +236,7 @@ fn event(lane: &EndpointKey) -> Result<NewEvent> {
         fingerprint: Digest::from_bytes([7; 32]),
         idempotency_key: None,
         endpoints: vec![lane.endpoint.clone()],
-        event: Event {
+        event: Arc::new(Event {
             tenant: lane.tenant.clone(),
             id: EventId::generate(now),
             event_type: EventType::new("order.created")?,
@@ -248,7 +248,7 @@ fn event(lane: &EndpointKey) -> Result<NewEvent> {
             attributes: Vec::new(),
             ordering_key: None,
             data: data(),
-        },
+        }),
     })
 }
 

@@ -4,6 +4,7 @@
 //! transaction or a file, so that one engine can be a file on this machine and another a database that many nodes
 //! share. The suite in `tests/conformance` holds every engine to the words below.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ pub struct Seq(pub u64);
 /// An event to keep, with the endpoints that it matched.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    pub event: Event,
+    pub event: Arc<Event>,
     /// The digest of the bytes that the sender sent; tells a repetition from another event under the same id or key.
     pub fingerprint: Digest,
     pub idempotency_key: Option<String>,

@@ -57,7 +57,7 @@ fn new(id: &EventId, data: Bytes) -> NewEvent {
         fingerprint: Digest::of(&data),
         idempotency_key: Some(id.as_str().to_owned()),
         endpoints: ENDPOINTS.map(|name| EndpointId::new(name).expect("a name")).to_vec(),
-        event: Event {
+        event: Arc::new(Event {
             tenant: tenant(),
             id: id.clone(),
             event_type: EventType::new("order.created").expect("a type"),
@@ -69,7 +69,7 @@ fn new(id: &EventId, data: Bytes) -> NewEvent {
             attributes: Vec::new(),
             ordering_key: None,
             data,
-        },
+        }),
     }
 }
 

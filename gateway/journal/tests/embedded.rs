@@ -45,7 +45,7 @@ fn new(name: &str, data: impl Into<Bytes>) -> NewEvent {
         fingerprint: Digest::of(&data),
         idempotency_key: Some(format!("key-{name}")),
         endpoints: vec![lane().endpoint],
-        event: Event {
+        event: Arc::new(Event {
             tenant: tenant(),
             id: id(name),
             event_type: EventType::new("order.created").expect("a type"),
@@ -57,7 +57,7 @@ fn new(name: &str, data: impl Into<Bytes>) -> NewEvent {
             attributes: vec![("a".to_owned(), "b".to_owned())],
             ordering_key: None,
             data,
-        },
+        }),
     }
 }
 
@@ -145,7 +145,7 @@ fn plugin() -> PluginKey {
 
 async fn assert_filled(journal: &Embedded) {
     let read = journal.event(&tenant(), &id("delivered")).await.expect("read");
-    assert_eq!(read, Some(new("delivered", vec![0, 255, 7]).event));
+    assert_eq!(read, Some(Arc::unwrap_or_clone(new("delivered", vec![0, 255, 7]).event)));
     let due = journal.due(&lane(), Timestamp::from_millis(5), &[], 9).await.expect("read");
     let due: Vec<_> =
         due.iter().map(|due| (due.event.id.as_str(), due.attempts, due.shaped.is_some())).collect();

@@ -218,7 +218,7 @@ fn new_event(rng: &mut Rng) -> NewEvent {
         fingerprint: Digest::of(body.as_bytes()),
         idempotency_key: maybe(rng, |rng| format!("k{}", rng.usize(..60))),
         endpoints: (0..rng.usize(..4)).map(|_| endpoint(pick(rng, &ENDPOINTS))).collect(),
-        event: Event {
+        event: Arc::new(Event {
             tenant: tenant(pick(rng, &TENANTS)),
             id: id(&name(rng)),
             event_type: EventType::new(pick(rng, &TYPES)).unwrap(),
@@ -230,7 +230,7 @@ fn new_event(rng: &mut Rng) -> NewEvent {
             attributes: (0..rng.usize(..3)).map(|_| (name(rng), name(rng))).collect(),
             ordering_key: maybe(rng, name),
             data: Bytes::from_static(body.as_bytes()),
-        },
+        }),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn event(event: &str) -> Event {
 pub(crate) fn new(event: Event, to: &[&str]) -> NewEvent {
     NewEvent {
         fingerprint: Digest::of(&event.data),
-        event,
+        event: Arc::new(event),
         idempotency_key: None,
         endpoints: to.iter().map(|name| endpoint(name)).collect(),
     }

@@ -7,6 +7,7 @@ mod hygiene;
 mod native;
 mod queue;
 mod serve;
+mod to_the_end;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookweir_journal::{Appended, Journal, NewEvent};
-use hookweir_model::{Digest, EndpointId, Event, Timestamp};
+use hookweir_model::{Digest, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -27,6 +28,7 @@ use crate::metrics::{Metrics, Stage};
 use crate::problem::{Problem, json};
 use crate::pull::Queues;
 
+use self::to_the_end::ToTheEnd;
 pub(crate) use serve::serve;
 
 /// A body must be whole by then.
@@ -103,15 +105,10 @@ impl Accept {
         drop(live);
         self.metrics.stage(Stage::Accept, clock.elapsed());
 
-        let new = NewEvent {
-            event: event.clone(),
-            fingerprint: Digest::of(&body),
-            idempotency_key,
-            endpoints: endpoints.clone(),
-        };
-        // A task of its own: a sender that hangs up now must not part the event on disk from its lanes.
-        let kept = tokio::spawn(keep(Arc::clone(&self.path), new, Arc::new(event), endpoints));
-        kept.await.unwrap_or(Err(Problem::Internal))
+        let fingerprint = Digest::of(&body);
+        let new = NewEvent { event: Arc::new(event), fingerprint, idempotency_key, endpoints };
+        // A sender that hangs up now must not part the event on disk from its lanes.
+        ToTheEnd::new(keep(Arc::clone(&self.path), new)).await
     }
 }
 
@@ -134,13 +131,9 @@ fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Pro
 }
 
 /// Keeps the event and, once it is on disk, hands it to the lanes. The one place where an event becomes accepted.
-async fn keep(
-    path: Arc<Path>,
-    new: NewEvent,
-    event: Arc<Event>,
-    endpoints: Vec<EndpointId>,
-) -> Result<api::Accepted, Problem> {
+async fn keep(path: Arc<Path>, new: NewEvent) -> Result<api::Accepted, Problem> {
     let clock = Instant::now();
+    let (event, endpoints) = (Arc::clone(&new.event), new.endpoints.clone());
     let appended = path.journal.append(vec![new]).await.inspect_err(|error| {
         if matches!(error, hookweir_journal::Error::Unknown(_)) {
             path.broken.cancel();

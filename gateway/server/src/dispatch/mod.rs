@@ -280,7 +280,7 @@ impl Shared {
         }
         let mut queue = lane.queue();
         while let Some(ready) = queue.take(concurrency) {
-            self.tasks.spawn(work(Arc::clone(self), Arc::clone(lane), ready));
+            self.tasks.spawn(Box::pin(work(Arc::clone(self), Arc::clone(lane), ready)));
         }
         if let Some(skip) = queue.begin_read() {
             drop(queue);
@@ -368,46 +368,59 @@ impl Shared {
         let live = self.live.load_full();
         let Some(tenant) = live.tenant(event.tenant.as_str()) else { return };
         let endpoints = tenant.matching(&event.event_type);
+        let event = Arc::new(event);
         let new = NewEvent {
-            event: event.clone(),
+            event: Arc::clone(&event),
             fingerprint: Digest::of(&event.data),
             idempotency_key: None,
             endpoints: endpoints.clone(),
         };
         match self.journal.append(vec![new]).await.as_deref() {
-            Ok([Appended::Stored { seq }]) => self.offer(&Arc::new(event), *seq, &endpoints),
+            Ok([Appended::Stored { seq }]) => self.offer(&event, *seq, &endpoints),
             Ok(other) => error!(?other, "an operational event was not kept"),
             Err(error) => warn!(tenant = %tenant.id, %error, "failed to keep an operational event"),
         }
     }
 }
 
-/// Handles one delivery. Its place in the lane is free again when the settler has written what it came to. Ends without
-/// a trace when attempts are aborted: the delivery is still pending.
-async fn work(shared: Arc<Shared>, lane: Arc<Lane>, ready: Ready) {
-    let live = shared.live.load_full();
-    let seq = ready.seq;
-    let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
-    let handled = tokio::select! {
-        handled = handling => handled,
-        () = shared.aborting.cancelled() => return,
-    };
-    let ending = match handled {
-        Handled::Ended(ending) => ending,
-        Handled::Left => {
-            lane.queue().left(seq);
-            shared.pump(&lane);
-            return;
+/// Handles deliveries of a lane, one after the other, as long as there are any to take. Ends without a trace when attempts
+/// are aborted: what it has taken is still pending.
+async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
+    let aborting = shared.aborting.cancelled();
+    tokio::pin!(aborting);
+    let mut next = Some(first);
+    while let Some(ready) = next {
+        let live = shared.live.load_full();
+        let seq = ready.seq;
+        let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
+        let handled = tokio::select! {
+            biased;
+            handled = handling => handled,
+            () = &mut aborting => return,
+        };
+        let ending = match handled {
+            Handled::Ended(ending) => ending,
+            Handled::Left => {
+                lane.queue().left(seq);
+                shared.pump(&lane);
+                return;
+            }
+        };
+        if let Some(sent) = ending.sent {
+            shared.note(&lane, sent).await;
         }
-    };
-    if let Some(sent) = ending.sent {
-        shared.note(&lane, sent).await;
+        if let Some(watch) = &ending.paused {
+            shared.paused(watch).await;
+        }
+        lane.queue().answered();
+        // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
+        // result, it starts what could not be started here.
+        let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement)).await;
+        next = match shared.concurrency(&lane) {
+            0 => None,
+            concurrency => lane.queue().take(concurrency),
+        };
     }
-    if let Some(watch) = &ending.paused {
-        shared.paused(watch).await;
-    }
-    // The settler is gone only when the journal is broken, and then the process ends.
-    let _ = shared.results.send(Item::settle(lane, ending.settlement)).await;
 }
 
 /// Brings what is due from the journal, and sets the timer for what is due next.

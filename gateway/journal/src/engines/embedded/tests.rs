@@ -27,7 +27,7 @@ fn event(id: &str, size: usize) -> NewEvent {
         fingerprint: Digest::of(&data),
         idempotency_key: None,
         endpoints: vec![lane().endpoint],
-        event: Event {
+        event: Arc::new(Event {
             tenant: lane().tenant,
             id: EventId::new(id).unwrap(),
             event_type: EventType::new("order.created").unwrap(),
@@ -39,7 +39,7 @@ fn event(id: &str, size: usize) -> NewEvent {
             attributes: Vec::new(),
             ordering_key: None,
             data,
-        },
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events, deliveries and all that hangs on them, in maps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hookweir_model::{
@@ -128,7 +129,7 @@ impl State {
             self.by_key.insert((event.tenant.clone(), key.clone()), seq);
         }
         let deliveries = endpoints.into_iter().map(|endpoint| (endpoint, Row::fresh())).collect();
-        self.events.insert(seq, Kept { event, fingerprint, idempotency_key, deliveries });
+        self.events.insert(seq, Kept { event: Arc::unwrap_or_clone(event), fingerprint, idempotency_key, deliveries });
         Appended::Stored { seq }
     }
 

@@ -125,7 +125,7 @@ pub(crate) async fn ids_and_keys_belong_to_their_tenant(subject: Subject) {
     let journal = &subject.journal;
     journal.append(vec![keyed("1", "k", "x", &["a"])]).await.unwrap();
     let mut theirs = keyed("1", "k", "y", &["a"]);
-    theirs.event.tenant = tenant("other");
+    Arc::make_mut(&mut theirs.event).tenant = tenant("other");
     let answers = journal.append(vec![theirs]).await.unwrap();
     assert!(matches!(answers[..], [Appended::Stored { .. }]));
     assert_eq!(journal.event(&tenant("acme"), &id("1")).await.unwrap().unwrap().data, "x");

@@ -1,5 +1,7 @@
 //! What can be tried, in which order, and when next.
 
+use std::sync::Arc;
+
 use hookweir_journal::{LaneHead, Seq};
 use hookweir_model::{EndpointKey, Shard, Status};
 
@@ -121,7 +123,7 @@ pub(crate) async fn a_shard_knows_its_waiting_endpoints(subject: Subject) {
         done.push(put(journal, &format!("to-{name}"), &[name]).await);
     }
     let mut theirs = new(event("theirs"), &["a"]);
-    theirs.event.tenant = tenant("other");
+    Arc::make_mut(&mut theirs.event).tenant = tenant("other");
     journal.append(vec![theirs]).await.unwrap();
     settle(journal, &lane("b"), done[1], 1, ended(Status::Delivered)).await;
     settle(journal, &lane("c"), done[2], 1, retry_at(700)).await;

@@ -1,5 +1,7 @@
 //! Lists: filtered, newest first, and right while rows arrive.
 
+use std::sync::Arc;
+
 use hookweir_journal::{DeliveryFilter, EventFilter, Page};
 use hookweir_model::{Event, EventType, Status, TypePattern};
 
@@ -180,7 +182,7 @@ pub(crate) async fn pages_neither_repeat_nor_skip_while_events_arrive(subject: S
 
 pub(crate) async fn a_tenant_sees_its_own_alone(subject: Subject) {
     let mut theirs = new(event("theirs"), &["a"]);
-    theirs.event.tenant = tenant("other");
+    Arc::make_mut(&mut theirs.event).tenant = tenant("other");
     subject.journal.append(vec![theirs]).await.unwrap();
     put(&subject.journal, "ours", &["a"]).await;
     assert_eq!(all_events(&subject, &events_of("acme"), 10).await, ["ours"]);

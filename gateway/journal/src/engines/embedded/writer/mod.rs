@@ -50,6 +50,11 @@ use crate::{Error, Seq};
 /// How often room is looked for while there is none.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
 
+/// While there is room, it is measured again when this much was written, ...
+const ROOM_BYTES: usize = 256 << 10;
+/// ... or after this time: others may fill the disk too.
+const ROOM_TIME: Duration = Duration::from_millis(50);
+
 /// A check of the file reads one snapshot, and the log can't be cut while it does. It is given up when the log has
 /// grown to this.
 const WAL_DURING_CHECK: u64 = 8 * WAL_LIMIT;
@@ -79,6 +84,8 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 kept: Vec::new(),
                 poisoned: None,
                 full_since: None,
+                looked: None,
+                written: 0,
                 may_shrink: false,
             };
             writer.serve();
@@ -114,6 +121,9 @@ struct Writer<'a> {
     poisoned: Option<String>,
     /// When a write last found no room.
     full_since: Option<Instant>,
+    /// When room was last measured, and what was written since.
+    looked: Option<Instant>,
+    written: usize,
     /// Events were removed since the file was last looked at for space to give back.
     may_shrink: bool,
 }
@@ -169,8 +179,12 @@ impl Writer<'_> {
         }
         match self.write(&mut group) {
             Ok(()) => {
-                // Before the answers: whoever has one, and sends more, meets the room that is really left.
-                self.look_for_room();
+                // Before the answers: whoever has one, and sends more, meets the room that is left.
+                self.written += group.iter().map(Op::size).sum::<usize>();
+                let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < ROOM_TIME);
+                if self.written >= ROOM_BYTES || !is_recent || self.shared.door.lacks_room() {
+                    self.look_for_room();
+                }
                 for op in group {
                     self.committed(op);
                 }
@@ -321,6 +335,8 @@ impl Writer<'_> {
             return;
         }
         self.full_since = None;
+        self.looked = Some(Instant::now());
+        self.written = 0;
         let options = &self.shared.options;
         let used = match options.max_size {
             Some(_) => self.used_bytes().unwrap_or(0),

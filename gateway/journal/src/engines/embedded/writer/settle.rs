@@ -131,7 +131,9 @@ pub(super) fn settle(
     if let Some(message) = &record.message {
         message::put(statements, tally, lane, message)?;
     }
-    if *status == Status::Delivered {
+    // What a first attempt sent was never kept: there was no failure before it.
+    let is_first = record.attempt.as_ref().is_some_and(|record| record.attempt.number == 1);
+    if *status == Status::Delivered && !is_first {
         statements.drop_shaped.execute((lane, seq))?;
     }
     tally.remove(lane, Status::Pending);
