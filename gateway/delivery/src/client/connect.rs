@@ -24,8 +24,9 @@ use crate::resolve::Guarded;
 /// Many servers close an idle connection after 5 s. Whoever closes first loses no request.
 const IDLE_LIMIT: Duration = Duration::from_secs(4);
 
-/// Enough for the busiest endpoint; bounds what a burst leaves open.
-const MAX_IDLE_PER_HOST: usize = 64;
+/// Enough for the busiest endpoint: one that has more requests under way than this would open a connection for each of
+/// those beyond it. Bounds what a burst leaves open.
+const MAX_IDLE_PER_HOST: usize = 1024;
 
 type Connector = Limited<HttpsConnector<HttpConnector<Guarded>>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

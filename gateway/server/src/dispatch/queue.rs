@@ -5,9 +5,8 @@
 //! time, and one that is not held will be read from disk.** So nothing is sent twice within a process, and a lane can
 //! let go of what it has no room for.
 //!
-//! In flight is what was taken and has no answer yet: as many as the endpoint's `concurrency`, which is what its receiver
-//! sees. An answer that the journal does not have yet is as much at risk as one that is still awaited, and as many of
-//! those may wait. So after a crash at most twice `concurrency` deliveries of an endpoint are sent a second time.
+//! In flight is what was taken and is not settled: an answer that the journal does not have yet is as much at risk as
+//! one that is still awaited. So after a crash at most `concurrency` deliveries of an endpoint are sent a second time.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -31,10 +30,8 @@ pub(super) trait Entry {
 pub(super) struct Queue<T> {
     ready: VecDeque<T>,
     held: HashSet<Seq>,
-    /// Taken and not yet answered.
+    /// Taken and not yet settled.
     in_flight: usize,
-    /// Answered, and the journal does not have the answer yet.
-    unsettled: usize,
     /// Never-tried deliveries may be on disk that are not held here.
     behind: bool,
     /// Retries may be due on disk that are not held here.
@@ -63,7 +60,6 @@ impl<T> Default for Queue<T> {
             ready: VecDeque::new(),
             held: HashSet::new(),
             in_flight: 0,
-            unsettled: 0,
             behind: false,
             retries_due: false,
             read: None,
@@ -110,7 +106,7 @@ impl<T: Entry> Queue<T> {
 
     /// The next delivery to try, if another may be in flight.
     pub(super) fn take(&mut self, concurrency: usize) -> Option<T> {
-        if self.in_flight >= concurrency || self.unsettled >= concurrency {
+        if self.in_flight >= concurrency {
             return None;
         }
         let entry = self.ready.pop_front()?;
@@ -118,15 +114,9 @@ impl<T: Entry> Queue<T> {
         Some(entry)
     }
 
-    /// A delivery that was taken has its result, which goes to the journal now: another may be taken.
-    pub(super) fn answered(&mut self) {
-        self.in_flight -= 1;
-        self.unsettled += 1;
-    }
-
-    /// The journal has the result of a delivery: it is no longer held.
+    /// The journal has the result of a delivery that was taken: it is no longer held, and another may be taken.
     pub(super) fn settled(&mut self, seq: Seq) {
-        self.unsettled -= 1;
+        self.in_flight -= 1;
         self.held.remove(&seq);
         if let Some(read) = &mut self.read {
             read.settled.insert(seq);
@@ -244,7 +234,6 @@ mod tests {
         assert_eq!(queue.take(2).map(|item| item.seq), Some(1));
         assert_eq!(queue.take(2).map(|item| item.seq), Some(2));
         assert_eq!(queue.take(2), None, "two are in flight");
-        queue.answered();
         queue.settled(Seq(1));
         assert_eq!(queue.take(2).map(|item| item.seq), Some(3));
         assert_eq!(queue.begin_read(), None, "nothing is on disk that is not here");
@@ -271,7 +260,6 @@ mod tests {
         assert_eq!(drain(&mut queue), [1]);
         queue.miss();
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]));
-        queue.answered();
         queue.settled(Seq(1));
         queue.end_read(vec![fresh(1), fresh(2)], false);
         assert_eq!(drain(&mut queue), [2]);
@@ -284,7 +272,6 @@ mod tests {
         queue.begin_read().unwrap();
         queue.end_read(vec![fresh(5)], false);
         assert_eq!(drain(&mut queue), [5]);
-        queue.answered();
         queue.settled(Seq(5));
         queue.offer(fresh(5));
         assert_eq!(drain(&mut queue), [0; 0], "5 is settled");

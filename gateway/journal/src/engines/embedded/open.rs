@@ -25,10 +25,6 @@ use super::{Embedded, Owner, Shared, lock, schema};
 /// transaction, before it answers that it is busy.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The log is moved to the main file when it has this many pages of 4 KiB. SQLite's default of 1000 costs a sixth of
-/// the throughput, 16000 gives commits that take five times as long now and then.
-const CHECKPOINT_PAGES: u32 = 4000;
-
 /// Pages that the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 64 * 1024;
 
@@ -92,7 +88,7 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
         "PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+         PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = {WAL_LIMIT};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA cell_size_check = ON;

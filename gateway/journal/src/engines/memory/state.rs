@@ -129,7 +129,10 @@ impl State {
             self.by_key.insert((event.tenant.clone(), key.clone()), seq);
         }
         let deliveries = endpoints.into_iter().map(|endpoint| (endpoint, Row::fresh())).collect();
-        self.events.insert(seq, Kept { event: Arc::unwrap_or_clone(event), fingerprint, idempotency_key, deliveries });
+        self.events.insert(
+            seq,
+            Kept { event: Arc::unwrap_or_clone(event), fingerprint, idempotency_key, deliveries },
+        );
         Appended::Stored { seq }
     }
 

@@ -12,6 +12,7 @@
 mod append;
 mod expire;
 mod inbox;
+mod log;
 mod message;
 mod names;
 mod op;
@@ -37,6 +38,7 @@ pub(super) use self::requeue::Requeue;
 pub(super) use self::settle::{SettleRecord, outcome_from_code};
 
 use self::inbox::Wait;
+use self::log::Log;
 use self::op::After;
 use self::statements::Statements;
 use self::tally::Tally;
@@ -72,13 +74,15 @@ pub(super) struct Start {
 pub(super) fn run(shared: &Arc<Shared>, start: Start) {
     // Whatever ends this thread, nobody may wait for it for ever.
     let _abandon = Abandon(Arc::clone(shared));
-    let Start { connection, lock, last } = start;
-    match Statements::prepare(&connection) {
-        Ok(statements) => {
+    let Start { mut connection, lock, last } = start;
+    let log = Log::watch(&shared.path, &mut connection);
+    match log.and_then(|log| Ok((log, Statements::prepare(&connection)?))) {
+        Ok((log, statements)) => {
             let mut writer = Writer {
                 shared,
                 connection: &connection,
                 statements,
+                log,
                 tally: Tally::default(),
                 last,
                 kept: Vec::new(),
@@ -89,6 +93,7 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 may_shrink: false,
             };
             writer.serve();
+            writer.log.stop();
             if writer.kept.is_empty() && writer.poisoned.is_none() {
                 writer.leave_in_order();
             }
@@ -114,6 +119,7 @@ struct Writer<'a> {
     shared: &'a Arc<Shared>,
     connection: &'a Connection,
     statements: Statements<'a>,
+    log: Log,
     tally: Tally,
     last: i64,
     /// Calls that wait for room, and parts of calls that go on.
@@ -188,6 +194,7 @@ impl Writer<'_> {
                 for op in group {
                     self.committed(op);
                 }
+                self.log.look(self.connection);
             }
             Err(Fault::Full) => self.without_room(group),
             Err(Fault::Locked) => {
