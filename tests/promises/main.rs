@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod bench;
 mod bytes;
 mod cli;
 mod config;

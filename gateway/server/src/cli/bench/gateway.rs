@@ -5,16 +5,16 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::load;
-use super::scenario::{PLUGINS, Scenario, Secrets, configuration};
+use super::scenario::{PLUGINS, Secrets, Setup, configuration};
 use super::stages::Reading;
 
 /// Plugins are compiled at the start, each for a few seconds on a busy machine.
@@ -31,25 +31,12 @@ pub(super) struct Gateway {
     directory: TempDir,
 }
 
-/// Where the gateway delivers to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Destinations {
-    pub(super) answering: SocketAddr,
-    /// The dead endpoint, where there is one.
-    pub(super) silent: Option<SocketAddr>,
-}
-
 impl Gateway {
     /// Starts it and waits until it is ready.
-    pub(super) async fn start(
-        scenario: Scenario,
-        connections: usize,
-        destinations: Destinations,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn start(setup: &Setup) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("hookweir-bench-").context("no directory for the journal")?;
         let secrets = Secrets::random();
-        let Destinations { answering, silent } = destinations;
-        let text = configuration(scenario, &secrets, connections, answering, silent);
+        let text = configuration(setup, &secrets);
         let file = directory.path().join("hookweir.toml");
         std::fs::write(&file, text)?;
         for (name, component) in PLUGINS {
@@ -81,11 +68,20 @@ impl Gateway {
 
     /// What it says at `/metrics`.
     pub(super) async fn read_metrics(&self) -> anyhow::Result<Reading> {
-        let (status, text) = get(self.admin, "/metrics").await?;
+        let (status, text) = ask(self.admin, Method::GET, "/metrics").await?;
         if status != StatusCode::OK {
             bail!("the gateway answered {status} to /metrics");
         }
         Ok(Reading::parse(&text))
+    }
+
+    /// Switches an endpoint on or off.
+    pub(super) async fn switch(&self, tenant: &str, endpoint: &str, on: bool) -> anyhow::Result<()> {
+        let verb = if on { "enable" } else { "disable" };
+        let path = format!("/v1/tenants/{tenant}/endpoints/{endpoint}/{verb}");
+        let (status, text) = ask(self.admin, Method::POST, &path).await?;
+        ensure!(status.is_success(), "the gateway answered {status} to {path}: {text}");
+        Ok(())
     }
 
     /// The end of its log, for when something went wrong.
@@ -120,7 +116,7 @@ async fn ready(process: &mut Child) -> anyhow::Result<(SocketAddr, SocketAddr)> 
     // Whatever else it prints is read, so that a full pipe never stops it. This ends with the gateway's output.
     tokio::task::spawn_local(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     let mut poll = tokio::time::interval(Duration::from_millis(50));
-    while get(admin, "/readyz").await?.0 != StatusCode::OK {
+    while ask(admin, Method::GET, "/readyz").await?.0 != StatusCode::OK {
         poll.tick().await;
     }
     Ok((accept, admin))
@@ -131,11 +127,14 @@ fn address(line: &str, listener: &str) -> Option<SocketAddr> {
     line.strip_prefix(listener)?.strip_prefix(" listening on ")?.trim_end().parse().ok()
 }
 
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, String)> {
+async fn ask(address: SocketAddr, method: Method, path: &str) -> anyhow::Result<(StatusCode, String)> {
     let exchange = async {
         let mut connection = load::connect(address).await?;
-        let request =
-            Request::get(path).header(header::HOST, address.to_string()).body(Full::new(Bytes::new()))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, address.to_string())
+            .body(Full::new(Bytes::new()))?;
         let answer = connection.send_request(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();

@@ -1,7 +1,10 @@
-//! The load: a closed loop of senders, each on a connection of its own, each sending its next event when the answer to
-//! the last one is there.
+//! The load: senders, each on a connection of its own.
 //!
-//! One thread runs all of them, so that the load takes the same small part of the machine whatever is measured. It
+//! In a closed loop each sends its next event when the answer to the last one is there. In an open loop events are due
+//! at a fixed rate, whatever the answers do: one that finds no free sender waits, and its latency runs from when it was
+//! due, so that a gateway that stalls is not spared the events that would have come meanwhile.
+//!
+//! One thread runs all senders, so that the load takes the same small part of the machine whatever is measured. It
 //! never repeats a request: one that breaks ends the run.
 
 use std::cell::{Cell, RefCell};
@@ -11,29 +14,40 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use hdrhistogram::Histogram;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::control;
-use super::tally::{Tally, fingerprint};
+use super::latency::{Latencies, Quantiles};
+use super::tally::{Tally, delivery, fingerprint};
+use super::{clock, control};
 
-/// What to send, where and how long. It holds a key and has no `Debug` for that reason.
+/// What to send, where and how long. It holds keys and has no `Debug` for that reason.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
-    pub(super) path: String,
-    pub(super) key: String,
+    /// Who sends, in turn.
+    pub(super) tenants: Vec<Sender>,
     pub(super) event_type: String,
     /// Bytes of each request's body.
     pub(super) payload: usize,
     pub(super) connections: usize,
+    /// How many deliveries each accepted event has.
+    pub(super) fan_out: usize,
+    /// Events a second in an open loop; none in a closed one.
+    pub(super) rate: Option<u32>,
     pub(super) until: Until,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Sender {
+    pub(super) path: String,
+    pub(super) key: String,
 }
 
 /// When the senders stop. Requests that are under way then are still waited for.
@@ -46,14 +60,16 @@ pub(super) enum Until {
 /// What came of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Outcome {
-    pub(super) accepted: Tally,
+    /// Events that were answered with 2xx.
+    pub(super) accepted: u64,
+    /// Their deliveries.
+    pub(super) expected: Tally,
     /// Answers that were not 2xx, and the first of them.
     pub(super) refused: u64,
     pub(super) refusal: Option<String>,
     pub(super) seconds: f64,
-    /// From the start of a request to the end of its answer.
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
+    /// From the start of a request, or when it was due, to the end of its answer.
+    pub(super) latency: Quantiles,
 }
 
 /// The child's life: a run for each command.
@@ -64,31 +80,52 @@ pub(super) fn run() -> anyhow::Result<()> {
 }
 
 async fn send(plan: Plan) -> anyhow::Result<Outcome> {
-    let template = Template::new(&plan)?;
+    let template = Rc::new(Template::new(&plan)?);
     let mut connections = Vec::with_capacity(plan.connections);
     for _ in 0..plan.connections {
         connections.push(connect(plan.address).await?);
     }
     let started = Instant::now();
-    let counts = Rc::new(Counts::new(plan.until, started)?);
+    let counts = Rc::new(Counts::new(&plan, started)?);
+    let schedule = plan.rate.map(|rate| Rc::new(Mutex::new(schedule(rate, started))));
     let mut senders = JoinSet::new();
     for connection in connections {
-        senders.spawn_local(keep_sending(connection, template.clone(), counts.clone()));
+        let (template, counts, schedule) = (template.clone(), counts.clone(), schedule.clone());
+        senders.spawn_local(keep_sending(connection, template, counts, schedule));
     }
     while let Some(sender) = senders.join_next().await {
         sender??;
     }
-    let latency = counts.latency.borrow();
-    let quantile_ms =
-        |quantile| Duration::from_micros(latency.value_at_quantile(quantile)).as_secs_f64() * 1e3;
+    let latency = counts.latency.borrow().quantiles();
     Ok(Outcome {
         accepted: counts.accepted.get(),
+        expected: counts.expected.get(),
         refused: counts.refused.get(),
         refusal: counts.refusal.take(),
         seconds: started.elapsed().as_secs_f64(),
-        p50_ms: quantile_ms(0.5),
-        p99_ms: quantile_ms(0.99),
+        latency,
     })
+}
+
+type Schedule = Mutex<mpsc::UnboundedReceiver<Instant>>;
+
+/// The times at which events are due, each told when it has come. A thread of its own tells them, since the runtime's
+/// timer counts in milliseconds. It ends when nobody listens any more.
+fn schedule(rate: u32, started: Instant) -> mpsc::UnboundedReceiver<Instant> {
+    let (tell, due) = mpsc::unbounded_channel();
+    let every = Duration::from_secs(1) / rate;
+    std::thread::spawn(move || {
+        let mut next = started;
+        while tell.send(next).is_ok() {
+            next += every;
+            while let wait = next.saturating_duration_since(Instant::now())
+                && !wait.is_zero()
+            {
+                std::thread::park_timeout(wait);
+            }
+        }
+    });
+    due
 }
 
 /// A connection, ready for requests. It is closed when the sender is dropped.
@@ -101,43 +138,62 @@ pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<F
     Ok(sender)
 }
 
-/// A request, but for being sent.
-#[derive(Clone)]
+/// Requests, but for their ids.
 struct Template {
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+    /// Path and headers of each tenant.
+    tenants: Vec<(Uri, HeaderMap)>,
+    /// The body before and after the event's id.
+    start: String,
+    end: String,
+    turn: Cell<usize>,
 }
 
 impl Template {
     fn new(plan: &Plan) -> anyhow::Result<Self> {
-        let mut key = HeaderValue::try_from(format!("Bearer {}", plan.key))?;
-        key.set_sensitive(true);
-        let headers = HeaderMap::from_iter([
-            (header::HOST, HeaderValue::try_from(plan.address.to_string())?),
-            (header::AUTHORIZATION, key),
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        ]);
-        Ok(Self { uri: plan.path.parse()?, headers, body: event(&plan.event_type, plan.payload).into() })
+        let host = HeaderValue::try_from(plan.address.to_string())?;
+        let tenant = |sender: &Sender| {
+            let mut key = HeaderValue::try_from(format!("Bearer {}", sender.key))?;
+            key.set_sensitive(true);
+            let headers = HeaderMap::from_iter([
+                (header::HOST, host.clone()),
+                (header::AUTHORIZATION, key),
+                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            ]);
+            anyhow::Ok((sender.path.parse()?, headers))
+        };
+        let tenants: Vec<_> = plan.tenants.iter().map(tenant).collect::<Result<_, _>>()?;
+        ensure!(!tenants.is_empty(), "nobody is to send");
+        let (start, end) = event(&plan.event_type, plan.payload);
+        Ok(Self { tenants, start, end, turn: Cell::new(0) })
     }
 
-    fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
+    /// A request of the tenant whose turn it is.
+    fn request(&self, id: &str) -> Request<Full<Bytes>> {
+        let turn = self.turn.get();
+        self.turn.set((turn + 1) % self.tenants.len());
+        let (uri, headers) = &self.tenants[turn];
+        let body = [&*self.start, id, &*self.end].concat();
+        let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers.clone();
         request
     }
 }
 
-/// An event in the native form, of the given size where that is more than the least that it needs.
-fn event(event_type: &str, size: usize) -> String {
-    let start = format!(
-        r#"{{"type":"{event_type}","data":{{"order":{{"id":"A-1001","currency":"EUR"}},"amount":1200,"note":""#
+/// What stands before an event's id.
+pub(super) const START: &str = r#"{"id":""#;
+
+/// An event in the native form, of the given size where that is more than the least that it needs: what stands before
+/// its id and after it.
+fn event(event_type: &str, size: usize) -> (String, String) {
+    let start = START.to_owned();
+    let middle = format!(
+        r#"","type":"{event_type}","data":{{"order":{{"id":"A-1001","currency":"EUR"}},"amount":1200,"note":""#
     );
     let end = r#""}}"#;
-    let padding = size.saturating_sub(start.len() + end.len());
-    format!("{start}{}{end}", "x".repeat(padding))
+    let padding = size.saturating_sub(start.len() + clock::ID_LENGTH + middle.len() + end.len());
+    (start, format!("{middle}{}{end}", "x".repeat(padding)))
 }
 
 /// What the senders share.
@@ -146,27 +202,29 @@ struct Counts {
     end: Option<Instant>,
     /// How many requests may still start.
     left: Cell<u64>,
-    accepted: Cell<Tally>,
+    fan_out: u64,
+    accepted: Cell<u64>,
+    expected: Cell<Tally>,
     refused: Cell<u64>,
     refusal: Cell<Option<String>>,
-    /// In microseconds.
-    latency: RefCell<Histogram<u64>>,
+    latency: RefCell<Latencies>,
 }
 
 impl Counts {
-    fn new(until: Until, started: Instant) -> anyhow::Result<Self> {
-        let (end, left) = match until {
+    fn new(plan: &Plan, started: Instant) -> anyhow::Result<Self> {
+        let (end, left) = match plan.until {
             Until::Elapsed(time) => (Some(started + time), u64::MAX),
             Until::Sent(count) => (None, count),
         };
         Ok(Self {
             end,
             left: Cell::new(left),
+            fan_out: u64::try_from(plan.fan_out)?,
             accepted: Cell::default(),
+            expected: Cell::default(),
             refused: Cell::default(),
             refusal: Cell::default(),
-            // From a microsecond to a minute, which is longer than any run waits for an answer, at three digits.
-            latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
+            latency: RefCell::new(Latencies::new()?),
         })
     }
 
@@ -182,10 +240,12 @@ impl Counts {
 
     fn note(&self, status: StatusCode, answer: &[u8], took: Duration) {
         if status.is_success() {
-            let mut accepted = self.accepted.get();
-            accepted.add(accepted_id(answer).map(|id| fingerprint(id.as_bytes())));
-            self.accepted.set(accepted);
-            self.latency.borrow_mut().saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            self.accepted.set(self.accepted.get() + 1);
+            let id = accepted_id(answer).map(|id| fingerprint(id.as_bytes()));
+            let mut expected = self.expected.get();
+            (0..self.fan_out).for_each(|endpoint| expected.add(id.map(|id| delivery(id, endpoint))));
+            self.expected.set(expected);
+            self.latency.borrow_mut().note(took);
         } else {
             if self.refused.get() == 0 {
                 self.refusal
@@ -207,16 +267,22 @@ fn accepted_id(answer: &[u8]) -> Option<&str> {
 
 async fn keep_sending(
     mut connection: SendRequest<Full<Bytes>>,
-    template: Template,
+    template: Rc<Template>,
     counts: Rc<Counts>,
+    schedule: Option<Rc<Schedule>>,
 ) -> anyhow::Result<()> {
     loop {
-        let start = Instant::now();
+        let start = match &schedule {
+            None => Instant::now(),
+            Some(schedule) => schedule.lock().await.recv().await.context("the schedule broke off")?,
+        };
         if !counts.take(start) {
             return Ok(());
         }
         connection.ready().await.context("a connection was closed")?;
-        let answer = connection.send_request(template.request()).await.context("a request broke")?;
+        let late = u64::try_from(start.elapsed().as_nanos())?;
+        let id = clock::id(clock::now().saturating_sub(late));
+        let answer = connection.send_request(template.request(&id)).await.context("a request broke")?;
         let status = answer.status();
         let body = answer.into_body().collect().await.context("an answer broke")?.to_bytes();
         counts.note(status, &body, start.elapsed());
@@ -235,25 +301,69 @@ const REFUSALS: u64 = 10_000;
 mod tests {
     use super::*;
 
+    fn plan(until: Until) -> Plan {
+        Plan {
+            address: SocketAddr::from(([127, 0, 0, 1], 80)),
+            tenants: vec![
+                Sender { path: "/a".to_owned(), key: "1".to_owned() },
+                Sender { path: "/b".to_owned(), key: "2".to_owned() },
+            ],
+            event_type: "bench.event".to_owned(),
+            payload: 1024,
+            connections: 1,
+            fan_out: 5,
+            rate: None,
+            until,
+        }
+    }
+
     #[test]
     fn an_event_is_json_of_the_size_that_was_asked_for() {
-        for size in [128, 256, 1024, 65_536] {
-            let text = event("bench.event", size);
+        for size in [256, 1024, 65_536] {
+            let (start, end) = event("bench.event", size);
+            let id = clock::id(1);
+            let text = [start, id.clone(), end].concat();
             assert_eq!(text.len(), size);
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(value["type"], "bench.event");
+            assert_eq!((&value["id"], &value["type"]), (&id.into(), &"bench.event".into()));
             assert_eq!(value["data"]["amount"], 1200);
         }
     }
 
     #[test]
+    fn tenants_take_turns() {
+        let template = Template::new(&plan(Until::Sent(3))).unwrap();
+        let sent = std::array::from_fn(|_| {
+            let request = template.request("evt_1");
+            let key = request.headers()[header::AUTHORIZATION].to_str().unwrap().to_owned();
+            (request.uri().path().to_owned(), key)
+        });
+        assert_eq!(sent, [("/a", "Bearer 1"), ("/b", "Bearer 2"), ("/a", "Bearer 1")].map(owned));
+    }
+
+    fn owned((path, key): (&str, &str)) -> (String, String) {
+        (path.to_owned(), key.to_owned())
+    }
+
+    #[test]
     fn requests_start_until_the_time_or_the_number_is_reached() {
         let now = Instant::now();
-        let counts = Counts::new(Until::Sent(2), now).unwrap();
+        let counts = Counts::new(&plan(Until::Sent(2)), now).unwrap();
         assert_eq!([counts.take(now), counts.take(now), counts.take(now)], [true, true, false]);
         let second = Duration::from_secs(1);
-        let counts = Counts::new(Until::Elapsed(second), now).unwrap();
+        let counts = Counts::new(&plan(Until::Elapsed(second)), now).unwrap();
         assert!(counts.take(now) && !counts.take(now + second));
+    }
+
+    #[tokio::test]
+    async fn events_are_due_at_their_rate_and_not_before() {
+        let started = Instant::now();
+        let mut due = schedule(1000, started);
+        for number in 0..5 {
+            let told = due.recv().await.unwrap();
+            assert_eq!(told, started + Duration::from_millis(number));
+            assert!(Instant::now() >= told);
+        }
     }
 
     #[test]
@@ -269,12 +379,13 @@ mod tests {
 
     #[test]
     fn refusals_are_no_latency_and_the_first_is_kept() {
-        let counts = Counts::new(Until::Sent(9), Instant::now()).unwrap();
+        let counts = Counts::new(&plan(Until::Sent(9)), Instant::now()).unwrap();
         counts.note(StatusCode::ACCEPTED, br#"{"id":"evt_1"}"#, Duration::from_millis(2));
         counts.note(StatusCode::SERVICE_UNAVAILABLE, b"full", Duration::from_millis(50));
         counts.note(StatusCode::TOO_MANY_REQUESTS, b"slow down", Duration::from_millis(50));
-        assert_eq!((counts.accepted.get().count, counts.refused.get()), (1, 2));
+        assert_eq!((counts.accepted.get(), counts.expected.get().count, counts.refused.get()), (1, 5, 2));
         assert_eq!(counts.refusal.take().as_deref(), Some("503 Service Unavailable: full"));
-        assert_eq!(counts.latency.borrow().len(), 1);
+        let p999_ms = counts.latency.borrow().quantiles().p999_ms;
+        assert!((p999_ms - 2.0).abs() < 0.1, "{p999_ms}");
     }
 }

@@ -22,6 +22,17 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     parse_resident(&status).with_context(|| format!("{path} is not understood"))
 }
 
+/// Bytes that the process has had written to disks.
+pub(super) fn written_bytes(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    let io = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
+    parse_written(&io).with_context(|| format!("{path} is not understood"))
+}
+
+fn parse_written(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
 /// Watches the machine from its making on, to tell how much of it others take. Ratios can't be trusted when that is much.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -128,6 +139,14 @@ mod tests {
     }
 
     #[test]
+    fn written_bytes_are_those_that_reach_a_disk() {
+        let io = "rchar: 9\nwchar: 8\nread_bytes: 4096\nwrite_bytes: 323932160\ncancelled_write_bytes: 0\n";
+        for (io, expected) in [(io, Some(323_932_160)), ("wchar: 8\n", None), ("write_bytes: x\n", None)] {
+            assert_eq!(parse_written(io), expected, "{io}");
+        }
+    }
+
+    #[test]
     fn a_machine_is_busy_when_it_is_neither_idle_nor_waiting() {
         let two = "cpu  10 1 20 5000 300 2 3 4 7 0\ncpu0 5 1 10 2500 150 1 2 2 7 0\ncpu1 5 0 10 2500 150 1 1 2 0 0\nintr 9 0\n";
         for (stat, expected) in [
@@ -152,6 +171,7 @@ mod tests {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 0);
         processor_time(pid).unwrap();
+        written_bytes(pid).unwrap();
         let share = Watch::start(vec![pid]).unwrap().others_share().unwrap();
         assert!(share >= 0.0, "{share}");
     }

@@ -13,7 +13,7 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::Settings;
-use super::rig::{Measured, Round, Run};
+use super::rig::{Measured, Round, Run, Step};
 use super::scenario::Scenario;
 use super::spread::{Spread, ratio};
 use super::stages::{STAGES, StageShare};
@@ -31,6 +31,34 @@ pub(super) struct Report {
     /// Whether the journal lay on a file system in memory, where syncs cost nothing.
     journal_in_memory: bool,
     scenarios: BTreeMap<Scenario, ScenarioReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_loop: Option<OpenLoop>,
+}
+
+/// Events that come at fixed rates, whatever the answers do.
+#[derive(Debug, Serialize)]
+pub(super) struct OpenLoop {
+    /// What the gateway delivered in a second in a closed loop before.
+    pub(super) most_per_s: f64,
+    pub(super) steps: Vec<StepReport>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct StepReport {
+    pub(super) rate: u32,
+    #[serde(flatten)]
+    pub(super) gateway: RunMedians,
+    pub(super) relay: RunMedians,
+    /// The p99 to the answer over that of the relay at this rate.
+    accept_p99_ratio: f64,
+    accept_p99_ratio_spread: Spread,
+    cpu_ratio: f64,
+    lost: u64,
+    duplicates: u64,
+    refused: u64,
+    /// The mean over the rounds of a sync's median time.
+    sync_ms: f64,
+    rounds: Vec<Round>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,25 +90,33 @@ struct ScenarioReport {
     stages: Vec<StageShare>,
     journal_sync_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dead_endpoint: Option<DeadEndpointReport>,
+    beside: Option<BesideReport>,
     rounds: Vec<Round>,
 }
 
 #[derive(Debug, Serialize)]
-struct RunMedians {
-    accepted_per_s: f64,
-    delivered_per_s: f64,
-    accept_p50_ms: f64,
-    accept_p99_ms: f64,
-    cpu_ms_per_event: f64,
-    rss_mib: f64,
+pub(super) struct RunMedians {
+    pub(super) accepted_per_s: f64,
+    pub(super) delivered_per_s: f64,
+    pub(super) accept_p50_ms: f64,
+    pub(super) accept_p99_ms: f64,
+    pub(super) accept_p999_ms: f64,
+    pub(super) delivered_p50_ms: f64,
+    pub(super) delivered_p99_ms: f64,
+    pub(super) delivered_p999_ms: f64,
+    pub(super) cpu_ms_per_event: f64,
+    pub(super) rss_mib: f64,
+    pub(super) written_per_byte: f64,
 }
 
-/// What the dead endpoint does to the good one.
+/// What the scenario's second gateway did in the same rounds.
 #[derive(Debug, Serialize)]
-struct DeadEndpointReport {
-    undisturbed: RunMedians,
-    /// Delivered per second with the dead endpoint over that without it.
+struct BesideReport {
+    /// What it is told from the first by.
+    name: &'static str,
+    #[serde(flatten)]
+    medians: RunMedians,
+    /// Delivered per second by the first over that of the second.
     delivered_ratio: f64,
     delivered_ratio_spread: Spread,
     pending: Option<f64>,
@@ -93,10 +129,15 @@ impl RunMedians {
         Some(Self {
             accepted_per_s: median(|run| run.accepted_per_s)?,
             delivered_per_s: median(|run| run.delivered_per_s)?,
-            accept_p50_ms: median(|run| run.accept_p50_ms)?,
-            accept_p99_ms: median(|run| run.accept_p99_ms)?,
+            accept_p50_ms: median(|run| run.accept.p50_ms)?,
+            accept_p99_ms: median(|run| run.accept.p99_ms)?,
+            accept_p999_ms: median(|run| run.accept.p999_ms)?,
+            delivered_p50_ms: median(|run| run.delivered.p50_ms)?,
+            delivered_p99_ms: median(|run| run.delivered.p99_ms)?,
+            delivered_p999_ms: median(|run| run.delivered.p999_ms)?,
             cpu_ms_per_event: median(|run| run.cpu_ms_per_event)?,
             rss_mib: median(|run| run.rss_mib)?,
+            written_per_byte: median(|run| run.written_per_byte)?,
         })
     }
 }
@@ -104,7 +145,7 @@ impl RunMedians {
 impl ScenarioReport {
     /// None where there was no round.
     fn of(measured: Measured) -> Option<Self> {
-        let Measured { rounds, stages, pending, .. } = measured;
+        let Measured { scenario, rounds, stages, pending, .. } = measured;
         let (relays, gateways): (Vec<_>, Vec<_>) =
             rounds.iter().map(|round| (&round.relay, &round.gateway)).unzip();
         let relay = RunMedians::of(&relays)?;
@@ -129,26 +170,95 @@ impl ScenarioReport {
             noisy_rounds: rounds.iter().filter(|round| is_noisy(round, relay.delivered_per_s)).count(),
             stages: stages.shares(),
             journal_sync_us: stages.sync_mean_us(),
-            dead_endpoint: DeadEndpointReport::of(&rounds, pending),
+            beside: scenario.beside().and_then(|name| BesideReport::of(name, &rounds, pending)),
             relay,
             rounds,
         })
     }
 }
 
-impl DeadEndpointReport {
-    fn of(rounds: &[Round], pending: Option<f64>) -> Option<Self> {
-        let pairs = rounds.iter().filter_map(|round| Some((&round.gateway, round.undisturbed.as_ref()?)));
-        let (ratios, undisturbed): (Vec<_>, Vec<_>) = pairs
-            .map(|(with, without)| (ratio(with.delivered_per_s, without.delivered_per_s), without))
-            .unzip();
+impl BesideReport {
+    fn of(name: &'static str, rounds: &[Round], pending: Option<f64>) -> Option<Self> {
+        let pairs = rounds.iter().filter_map(|round| Some((&round.gateway, round.beside.as_ref()?)));
+        let (ratios, beside): (Vec<_>, Vec<_>) =
+            pairs.map(|(run, beside)| (ratio(run.delivered_per_s, beside.delivered_per_s), beside)).unzip();
         let delivered = Spread::of(ratios)?;
         Some(Self {
-            undisturbed: RunMedians::of(&undisturbed)?,
+            name,
+            medians: RunMedians::of(&beside)?,
             delivered_ratio: delivered.median,
             delivered_ratio_spread: delivered,
             pending,
         })
+    }
+}
+
+impl StepReport {
+    /// None where there was no round.
+    fn of(Step { rate, rounds }: Step) -> Option<Self> {
+        let (relays, gateways): (Vec<_>, Vec<_>) =
+            rounds.iter().map(|round| (&round.relay, &round.gateway)).unzip();
+        let over = |value: fn(&Run) -> f64| {
+            Spread::of(rounds.iter().map(|round| ratio(value(&round.gateway), value(&round.relay))))
+        };
+        let p99 = over(|run| run.accept.p99_ms)?;
+        let sum = |value: fn(&Run) -> u64| rounds.iter().flat_map(Round::runs).map(value).sum();
+        Some(Self {
+            rate,
+            gateway: RunMedians::of(&gateways)?,
+            relay: RunMedians::of(&relays)?,
+            accept_p99_ratio: p99.median,
+            accept_p99_ratio_spread: p99,
+            cpu_ratio: over(|run| run.cpu_ms_per_event)?.median,
+            lost: sum(|run| run.lost),
+            duplicates: sum(|run| run.duplicates),
+            refused: sum(|run| run.refused),
+            sync_ms: Spread::of(rounds.iter().map(|round| round.sync_ms))?.median,
+            rounds,
+        })
+    }
+}
+
+impl OpenLoop {
+    pub(super) fn new(most_per_s: f64, steps: Vec<Step>) -> Self {
+        Self { most_per_s, steps: steps.into_iter().filter_map(StepReport::of).collect() }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = table([
+            "events/s",
+            "delivered/s",
+            "p50",
+            "p99",
+            "p99.9",
+            "relay p50",
+            "p99",
+            "p99.9",
+            "p99 x the relay",
+            "to delivered p50",
+            "p99",
+            "p99.9",
+            "CPU ms/event",
+            "x the relay",
+            "sync ms",
+            "lost",
+        ]);
+        for step in &self.steps {
+            let StepReport { gateway, relay, .. } = step;
+            let mut cells = vec![rate(f64::from(step.rate)), rate(gateway.delivered_per_s)];
+            for run in [gateway, relay] {
+                cells.extend(latencies([run.accept_p50_ms, run.accept_p99_ms, run.accept_p999_ms]));
+            }
+            cells.push(spread(&step.accept_p99_ratio_spread));
+            let RunMedians { delivered_p50_ms, delivered_p99_ms, delivered_p999_ms, .. } = *gateway;
+            cells.extend(latencies([delivered_p50_ms, delivered_p99_ms, delivered_p999_ms]));
+            cells.push(format!("{:.4}", gateway.cpu_ms_per_event));
+            cells.push(format!("{:.2}", step.cpu_ratio));
+            cells.push(format!("{:.2}", step.sync_ms));
+            cells.push(step.lost.to_string());
+            table.add_row(cells);
+        }
+        table
     }
 }
 
@@ -159,7 +269,7 @@ fn is_noisy(round: &Round, median_relay: f64) -> bool {
 }
 
 impl Report {
-    pub(super) fn new(settings: &Settings, measured: Vec<Measured>) -> Self {
+    pub(super) fn new(settings: &Settings, measured: Vec<Measured>, open_loop: Option<OpenLoop>) -> Self {
         let journal_in_memory = measured.iter().any(|measured| measured.journal_in_memory);
         let scenarios = measured
             .into_iter()
@@ -172,12 +282,17 @@ impl Report {
             payload: settings.payload,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
         };
-        Self { settings, journal_in_memory, scenarios }
+        Self { settings, journal_in_memory, scenarios, open_loop }
     }
 
-    /// Accepted events that did not arrive, over all scenarios.
+    /// Accepted events that did not arrive, over all runs.
     pub(super) fn lost(&self) -> u64 {
-        self.scenarios.values().map(|scenario| scenario.lost).sum()
+        let steps = self.open_loop.iter().flat_map(|open| &open.steps);
+        self.scenarios.values().map(|scenario| scenario.lost).chain(steps.map(|step| step.lost)).sum()
+    }
+
+    pub(super) fn open_loop(&self) -> Option<&OpenLoop> {
+        self.open_loop.as_ref()
     }
 
     fn figures(&self) -> Table {
@@ -186,11 +301,10 @@ impl Report {
             "accepted/s",
             "delivered/s",
             "of the relay",
-            "p50 ms",
-            "p99 ms",
             "CPU ms/event",
             "x the relay",
             "RSS MiB",
+            "written/byte",
             "duplicates",
             "lost",
         ]);
@@ -198,10 +312,24 @@ impl Report {
             let ratios = [spread(&report.delivered_ratio_spread), spread(&report.cpu_ratio_spread)];
             let counts = [report.duplicates.to_string(), report.lost.to_string()];
             table.add_row(row(scenario.as_str(), &report.gateway, ratios, counts));
-            if let Some(dead) = &report.dead_endpoint {
-                table.add_row(row("  without it", &dead.undisturbed, Default::default(), Default::default()));
+            if let Some(BesideReport { name, medians, .. }) = &report.beside {
+                table.add_row(row(&format!("  {name}"), medians, Default::default(), Default::default()));
             }
             table.add_row(row("  relay", &report.relay, ["1".into(), "1".into()], Default::default()));
+        }
+        table
+    }
+
+    fn latencies(&self) -> Table {
+        let mut table =
+            table(["scenario", "to the answer p50", "p99", "p99.9", "to delivered p50", "p99", "p99.9"]);
+        for (scenario, report) in &self.scenarios {
+            for (name, run) in [(scenario.as_str(), &report.gateway), ("  relay", &report.relay)] {
+                let mut cells = vec![name.to_owned()];
+                cells.extend(latencies([run.accept_p50_ms, run.accept_p99_ms, run.accept_p999_ms]));
+                cells.extend(latencies([run.delivered_p50_ms, run.delivered_p99_ms, run.delivered_p999_ms]));
+                table.add_row(cells);
+            }
         }
         table
     }
@@ -231,19 +359,22 @@ impl fmt::Display for Report {
             "{rounds} rounds of {seconds} s, {connections} connections, {payload} bytes a request, {cores} cores; \
              medians, ratios with (lowest..highest round)"
         )?;
-        writeln!(f, "{}", self.figures().trim_fmt())?;
+        if !self.scenarios.is_empty() {
+            writeln!(f, "{}", self.figures().trim_fmt())?;
+            writeln!(f, "\nlatencies in ms, from when an event is sent")?;
+            writeln!(f, "{}", self.latencies().trim_fmt())?;
+        }
         if self.scenarios.values().any(|report| !report.stages.is_empty()) {
             writeln!(f, "\nmean time of an event in each stage in us, waiting included (share of the sum)")?;
             writeln!(f, "{}", self.stages().trim_fmt())?;
         }
         for (scenario, report) in &self.scenarios {
-            if let Some(dead) = &report.dead_endpoint {
-                let pending =
-                    dead.pending.map_or_else(|| "unknown".into(), |pending| format!("{pending:.0}"));
-                let spread = spread(&dead.delivered_ratio_spread);
+            if let Some(BesideReport { name, delivered_ratio_spread, pending, .. }) = &report.beside {
+                let pending = pending.map_or_else(|| "unknown".into(), |pending| format!("{pending:.0}"));
+                let spread = spread(delivered_ratio_spread);
                 writeln!(
                     f,
-                    "\n{scenario}: {spread} of the deliveries without it, {pending} pending at the end"
+                    "\n{scenario}: {spread} of the deliveries of a gateway {name}, {pending} pending at the end"
                 )?;
             }
             if report.refused > 0 {
@@ -261,6 +392,15 @@ impl fmt::Display for Report {
                     "\n{scenario}: {noisy} of {rounds} rounds were noisy (slow disk, busy machine, or a relay off its median)"
                 )?;
             }
+        }
+        if let Some(open) = &self.open_loop {
+            writeln!(
+                f,
+                "\nopen loop, signed; latencies in ms, from when an event is due; in a closed loop the gateway delivered \
+                 {} a second",
+                rate(open.most_per_s)
+            )?;
+            writeln!(f, "{}", open.table().trim_fmt())?;
         }
         if self.journal_in_memory {
             writeln!(
@@ -285,21 +425,27 @@ fn table(header: impl IntoIterator<Item = &'static str>) -> Table {
 }
 
 fn row(name: &str, run: &RunMedians, [delivered, cpu]: [String; 2], counts: [String; 2]) -> Vec<String> {
-    // Rates are not negative, and far below what a float holds exactly.
-    let rate = |value: f64| HumanCount(value.round() as u64).to_string();
     let mut cells = vec![
         name.to_owned(),
         rate(run.accepted_per_s),
         rate(run.delivered_per_s),
         delivered,
-        format!("{:.2}", run.accept_p50_ms),
-        format!("{:.2}", run.accept_p99_ms),
         format!("{:.4}", run.cpu_ms_per_event),
         cpu,
         format!("{:.1}", run.rss_mib),
+        format!("{:.1}", run.written_per_byte),
     ];
     cells.extend(counts);
     cells
+}
+
+/// Rates are not negative, and far below what a float holds exactly.
+fn rate(value: f64) -> String {
+    HumanCount(value.round() as u64).to_string()
+}
+
+fn latencies(values: [f64; 3]) -> impl Iterator<Item = String> {
+    values.into_iter().map(|value| format!("{value:.2}"))
 }
 
 fn spread(Spread { median, min, max }: &Spread) -> String {
@@ -309,17 +455,21 @@ fn spread(Spread { median, min, max }: &Spread) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::latency::Quantiles;
     use crate::cli::bench::stages::StageTimes;
     use std::time::Duration;
+
+    const LATENCY: Quantiles = Quantiles { p50_ms: 1.0, p99_ms: 4.0, p999_ms: 9.0 };
 
     fn run(delivered_per_s: f64, cpu_ms_per_event: f64) -> Run {
         Run {
             accepted_per_s: delivered_per_s,
             delivered_per_s,
-            accept_p50_ms: 1.0,
-            accept_p99_ms: 4.0,
+            accept: LATENCY,
+            delivered: LATENCY,
             cpu_ms_per_event,
             rss_mib: 10.0,
+            written_per_byte: 4.0,
             accepted: 1_000,
             lost: 0,
             duplicates: 0,
@@ -330,7 +480,7 @@ mod tests {
     }
 
     fn round(relay: f64, gateway: f64) -> Round {
-        Round { relay: run(relay, 0.02), gateway: run(gateway, 0.05), undisturbed: None, sync_ms: 0.1 }
+        Round { relay: run(relay, 0.02), gateway: run(gateway, 0.05), beside: None, sync_ms: 0.1 }
     }
 
     fn report(scenario: Scenario, rounds: Vec<Round>) -> Report {
@@ -342,7 +492,7 @@ mod tests {
             pending: Some(49_990.0),
             journal_in_memory: false,
         };
-        Report::new(&settings, vec![measured])
+        Report::new(&settings, vec![measured], None)
     }
 
     #[test]
@@ -358,8 +508,17 @@ mod tests {
         assert_eq!(scenario["delivered_per_s"], 20_000.0);
         assert_eq!(scenario["relay"]["delivered_per_s"], 40_000.0);
         assert_eq!(scenario["noisy_rounds"], 2);
-        for key in ["accepted_per_s", "accept_p50_ms", "accept_p99_ms", "cpu_ms_per_event", "rss_mib", "lost"]
-        {
+        for key in [
+            "accepted_per_s",
+            "accept_p50_ms",
+            "accept_p99_ms",
+            "accept_p999_ms",
+            "delivered_p50_ms",
+            "cpu_ms_per_event",
+            "rss_mib",
+            "written_per_byte",
+            "lost",
+        ] {
             assert!(scenario[key].is_number(), "{key}");
         }
     }
@@ -386,13 +545,16 @@ mod tests {
 
     #[test]
     fn the_dead_endpoint_is_compared_with_the_same_gateway_without_it() {
-        let beside = |with, without| Round { undisturbed: Some(run(without, 0.05)), ..round(40_000.0, with) };
+        let beside = |with, without| Round { beside: Some(run(without, 0.05)), ..round(40_000.0, with) };
         let rounds = vec![beside(18_000.0, 20_000.0), beside(19_000.0, 19_000.0), beside(19_000.0, 20_000.0)];
         let report = report(Scenario::DeadEndpoint, rounds);
         let json = serde_json::to_value(&report).unwrap();
-        assert_eq!(json["scenarios"]["dead-endpoint"]["dead_endpoint"]["delivered_ratio"], 0.95);
+        assert_eq!(json["scenarios"]["dead-endpoint"]["beside"]["delivered_ratio"], 0.95);
         let text = report.to_string();
-        assert!(text.contains("dead-endpoint: 0.95 (0.90..1.00) of the deliveries without it"), "{text}");
+        assert!(
+            text.contains("dead-endpoint: 0.95 (0.90..1.00) of the deliveries of a gateway without it"),
+            "{text}"
+        );
         assert!(text.contains("49990 pending"), "{text}");
     }
 
@@ -407,5 +569,21 @@ mod tests {
             text.lines().any(|line| line.trim_start().starts_with("filter") && line.ends_with('7')),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_rate_of_the_open_loop_has_a_line() {
+        let steps = [1_000, 20_000].map(|rate| Step { rate, rounds: vec![round(20_000.0, 20_000.0)] });
+        let open = OpenLoop::new(25_000.0, steps.to_vec());
+        let settings = Settings { time: Duration::from_secs(5), rounds: 1, connections: 64, payload: 1024 };
+        let report = Report::new(&settings, Vec::new(), Some(open));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["open_loop"]["steps"][1]["accept_p99_ratio"], 1.0);
+        assert_eq!(json["open_loop"]["steps"][1]["cpu_ratio"], 2.5);
+        let text = report.to_string();
+        assert!(text.contains("25,000 a second"), "{text}");
+        for start in ["1,000", "20,000"] {
+            assert!(text.lines().any(|line| line.trim_start().starts_with(start)), "{text}");
+        }
     }
 }

@@ -10,13 +10,14 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
 
 use super::control::Servant;
-use super::gateway::{Destinations, Gateway};
-use super::load::{Outcome, Plan, Until};
+use super::gateway::Gateway;
+use super::latency::Quantiles;
+use super::load::{Outcome, Plan, Sender, Until};
 use super::process::Watch;
 use super::progress::Progress;
 use super::receiver::{Answer, Command, Report};
 use super::relay::RelayTo;
-use super::scenario::{DEAD, MEASURED, PENDING, Scenario, TENANT};
+use super::scenario::{self, DEAD, MEASURED, MEASURED_ENDPOINT, PENDING, QUEUE, Scenario, Setup, TENANT};
 use super::spread::ratio;
 use super::stages::StageTimes;
 use super::tally::{Tally, lost};
@@ -34,15 +35,25 @@ const DRAIN: Duration = Duration::from_secs(600);
 /// To open connections, fill pools and touch memory, before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+/// In an open loop there is always a free sender, unless answers take very long.
+const OPEN_CONNECTIONS: usize = 512;
+/// As many fetch messages from a queue at once.
+const CONSUMERS: usize = 16;
+
 /// One measured run of the relay or the gateway.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Run {
     pub(super) accepted_per_s: f64,
     pub(super) delivered_per_s: f64,
-    pub(super) accept_p50_ms: f64,
-    pub(super) accept_p99_ms: f64,
+    /// To the answer.
+    pub(super) accept: Quantiles,
+    /// To the arrival at the receiver.
+    pub(super) delivered: Quantiles,
+    /// For each delivery.
     pub(super) cpu_ms_per_event: f64,
     pub(super) rss_mib: f64,
+    /// Bytes written to the disk for each byte of the accepted requests' bodies.
+    pub(super) written_per_byte: f64,
     pub(super) accepted: u64,
     pub(super) lost: u64,
     pub(super) duplicates: u64,
@@ -58,16 +69,16 @@ pub(super) struct Run {
 pub(super) struct Round {
     pub(super) relay: Run,
     pub(super) gateway: Run,
-    /// The gateway without the dead endpoint, where the scenario has one.
+    /// The gateway that the scenario's own is compared with, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) undisturbed: Option<Run>,
+    pub(super) beside: Option<Run>,
     /// The median time of a sync of 4 KiB before the round.
     pub(super) sync_ms: f64,
 }
 
 impl Round {
     pub(super) fn runs(&self) -> impl Iterator<Item = &Run> {
-        [&self.relay, &self.gateway].into_iter().chain(&self.undisturbed)
+        [&self.relay, &self.gateway].into_iter().chain(&self.beside)
     }
 
     /// What others took at most in any of its runs.
@@ -87,17 +98,55 @@ pub(super) struct Measured {
     pub(super) journal_in_memory: bool,
 }
 
-/// Who is measured.
+/// One rate of the open loop.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// Events a second.
+    pub(super) rate: u32,
+    pub(super) rounds: Vec<Round>,
+}
+
+/// Who is measured, and with what.
 struct Subject {
     pid: u32,
     address: SocketAddr,
-    key: String,
+    senders: Vec<Sender>,
+    fan_out: usize,
+    payload: usize,
+    /// Where its messages are fetched, for a queue.
+    queue: Option<Sender>,
 }
 
 impl Subject {
-    fn gateway(gateway: &Gateway) -> anyhow::Result<Self> {
-        Ok(Self { pid: gateway.pid()?, address: gateway.accept, key: gateway.secrets.key.clone() })
+    fn gateway(
+        gateway: &Gateway,
+        scenario: Scenario,
+        fan_out: usize,
+        payload: usize,
+    ) -> anyhow::Result<Self> {
+        let sender = |tenant| Sender {
+            path: format!("/v1/tenants/{}/events", scenario::tenant(tenant)),
+            key: gateway.secrets.key(tenant),
+        };
+        let queue =
+            Sender { path: format!("/v1/tenants/{TENANT}/queues/{QUEUE}"), key: gateway.secrets.key(0) };
+        Ok(Self {
+            pid: gateway.pid()?,
+            address: gateway.accept,
+            senders: (0..scenario.tenants()).map(sender).collect(),
+            fan_out,
+            payload,
+            queue: (scenario == Scenario::PullQueue).then_some(queue),
+        })
     }
+}
+
+/// How a run is loaded.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    time: Duration,
+    connections: usize,
+    rate: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -124,6 +173,11 @@ impl Rig {
         Ok(Self { load, receiver, relay, relay_address, answering, silent, settings })
     }
 
+    fn setup(&self, scenario: Scenario, connections: usize) -> Setup {
+        let endpoints = scenario.fan_out();
+        Setup { scenario, endpoints, connections, receiver: self.answering, silent: None }
+    }
+
     /// Measures one scenario with a gateway of its own.
     pub(super) async fn measure(
         &mut self,
@@ -131,64 +185,74 @@ impl Rig {
         progress: &Progress,
     ) -> anyhow::Result<Measured> {
         progress.doing(format!("{scenario}: starting the gateway"));
-        let connections = self.settings.connections;
-        let quiet = Destinations { answering: self.answering, silent: None };
-        let (gateway, undisturbed) = if scenario == Scenario::DeadEndpoint {
-            let beside = Destinations { silent: Some(self.silent), ..quiet };
-            let gateway = Gateway::start(scenario, connections, beside).await?;
-            let undisturbed = Gateway::start(scenario, connections, quiet).await?;
+        let setup = self.setup(scenario, self.settings.connections);
+        let silent = (scenario == Scenario::DeadEndpoint).then_some(self.silent);
+        let gateway = Gateway::start(&Setup { silent, ..setup }).await?;
+        let beside = match scenario.beside() {
+            Some(_) => Some(Gateway::start(&Setup { endpoints: 1, ..setup }).await?),
+            None => None,
+        };
+        if scenario == Scenario::DeadEndpoint {
             progress.doing(format!("{scenario}: {PENDING} events for the dead endpoint"));
             self.pile_up(&gateway).await?;
-            (gateway, Some(undisturbed))
-        } else {
-            (Gateway::start(scenario, connections, quiet).await?, None)
-        };
-        let measured = self.rounds(scenario, &gateway, undisturbed.as_ref(), progress).await;
+        }
+        let measured = self.rounds(scenario, &gateway, beside.as_ref(), progress).await;
         let measured =
             measured.with_context(|| format!("{scenario}; the gateway's log ends:\n{}", gateway.log()))?;
         gateway.stop().await?;
-        if let Some(undisturbed) = undisturbed {
-            undisturbed.stop().await?;
+        if let Some(beside) = beside {
+            beside.stop().await?;
         }
         Ok(measured)
+    }
+
+    /// The relay, loaded as the gateway is.
+    fn relay(&self, gateway: &Subject) -> anyhow::Result<Subject> {
+        let senders = gateway.senders.clone();
+        let (pid, address) = (self.relay.pid()?, self.relay_address);
+        Ok(Subject { pid, address, senders, fan_out: 1, payload: gateway.payload, queue: None })
     }
 
     async fn rounds(
         &mut self,
         scenario: Scenario,
         gateway: &Gateway,
-        undisturbed: Option<&Gateway>,
+        beside: Option<&Gateway>,
         progress: &Progress,
     ) -> anyhow::Result<Measured> {
-        let relay =
-            Subject { pid: self.relay.pid()?, address: self.relay_address, key: gateway.secrets.key.clone() };
-        let subject = Subject::gateway(gateway)?;
-        let other = undisturbed.map(Subject::gateway).transpose()?;
+        let Settings { time, connections, payload, .. } = self.settings;
+        let payload = scenario.payload(payload);
+        let subject = Subject::gateway(gateway, scenario, scenario.fan_out(), payload)?;
+        let beside = beside.map(|beside| Subject::gateway(beside, scenario, 1, payload)).transpose()?;
+        let relay = self.relay(&subject)?;
         progress.doing(format!("{scenario}: warming up"));
-        for subject in [&relay, &subject].into_iter().chain(&other) {
-            self.run(subject, WARM_UP).await?;
+        let load = Load { time, connections, rate: None };
+        for subject in [&relay, &subject].into_iter().chain(&beside) {
+            self.run(subject, Load { time: WARM_UP, ..load }).await?;
         }
-        let time = self.settings.time;
         let mut rounds = Vec::new();
         let mut stages = StageTimes::default();
         for number in 1..=self.settings.rounds {
             progress.doing(format!("{scenario}: round {number}, relay"));
             let sync_ms = disk::sync_ms(gateway.directory())?;
-            let relay = self.run(&relay, time).await?;
+            let relay = self.run(&relay, load).await?;
             progress.doing(format!("{scenario}: round {number}, gateway"));
-            let (gateway, undisturbed) = match &other {
-                None => (self.observe(gateway, &subject, &mut stages).await?, None),
+            let (gateway, beside) = match &beside {
+                None if scenario == Scenario::BacklogDrain => {
+                    (self.drain_backlog(gateway, &subject, load).await?, None)
+                }
+                None => (self.observe(gateway, &subject, load, &mut stages).await?, None),
                 // Which of the two goes first alternates, so that a drift of the machine favours neither.
                 Some(other) if number % 2 == 1 => {
-                    let undisturbed = self.run(other, time).await?;
-                    (self.observe(gateway, &subject, &mut stages).await?, Some(undisturbed))
+                    let beside = self.run(other, load).await?;
+                    (self.observe(gateway, &subject, load, &mut stages).await?, Some(beside))
                 }
                 Some(other) => {
-                    let disturbed = self.observe(gateway, &subject, &mut stages).await?;
-                    (disturbed, Some(self.run(other, time).await?))
+                    let run = self.observe(gateway, &subject, load, &mut stages).await?;
+                    (run, Some(self.run(other, load).await?))
                 }
             };
-            let round = Round { relay, gateway, undisturbed, sync_ms };
+            let round = Round { relay, gateway, beside, sync_ms };
             progress.done(&round_line(scenario, number, &round));
             rounds.push(round);
         }
@@ -197,31 +261,92 @@ impl Rig {
         Ok(Measured { scenario, rounds, stages, pending, journal_in_memory })
     }
 
+    /// Loads relay and gateway at fixed rates, whatever they answer: the signed scenario, with a gateway of its own.
+    /// `rates` is asked for them once the most is known that the gateway delivers in a closed loop.
+    pub(super) async fn open_loop(
+        &mut self,
+        rates: impl FnOnce(f64) -> Vec<u32>,
+        progress: &Progress,
+    ) -> anyhow::Result<(f64, Vec<Step>)> {
+        let scenario = Scenario::Signed;
+        progress.doing("open loop: starting the gateway".to_owned());
+        let Settings { time, connections, payload, rounds, .. } = self.settings;
+        let gateway = Gateway::start(&self.setup(scenario, connections)).await?;
+        let subject = Subject::gateway(&gateway, scenario, 1, payload)?;
+        let relay = self.relay(&subject)?;
+        progress.doing("open loop: looking for the gateway's most".to_owned());
+        let closed = Load { time, connections, rate: None };
+        self.run(&subject, Load { time: WARM_UP, ..closed }).await?;
+        let most = self.run(&subject, closed).await?.delivered_per_s;
+        let mut steps = Vec::new();
+        for rate in rates(most) {
+            let load = Load { time, connections: OPEN_CONNECTIONS, rate: Some(rate) };
+            let mut step = Step { rate, rounds: Vec::new() };
+            for number in 1..=rounds {
+                progress.doing(format!("open loop at {rate}/s: round {number}"));
+                let sync_ms = disk::sync_ms(gateway.directory())?;
+                let relay = self.run(&relay, load).await?;
+                let gateway = self.run(&subject, load).await?;
+                let round = Round { relay, gateway, beside: None, sync_ms };
+                progress.done(&open_line(rate, number, &round));
+                step.rounds.push(round);
+            }
+            steps.push(step);
+        }
+        gateway.stop().await?;
+        Ok((most, steps))
+    }
+
     /// One run of the gateway, with the time that its events spend in each stage.
     async fn observe(
         &mut self,
         gateway: &Gateway,
         subject: &Subject,
+        load: Load,
         stages: &mut StageTimes,
     ) -> anyhow::Result<Run> {
         let before = gateway.read_metrics().await?;
-        let run = self.run(subject, self.settings.time).await?;
+        let run = self.run(subject, load).await?;
         stages.add(&before, &gateway.read_metrics().await?);
         Ok(run)
     }
 
     /// One run, its drain included.
-    async fn run(&mut self, subject: &Subject, time: Duration) -> anyhow::Result<Run> {
+    async fn run(&mut self, subject: &Subject, load: Load) -> anyhow::Result<Run> {
         self.receiver.ask::<_, Answer>(&Command::Begin, AT_ONCE).await?;
-        let watch = Watch::start(self.pids(subject)?)?;
-        let before = process::processor_time(subject.pid)?;
-        let plan = self.plan(subject, MEASURED, Until::Elapsed(time));
-        let outcome: Outcome = self.load.ask(&plan, time + GRACE).await?;
-        let report = self.drain(outcome.accepted).await?;
-        let others_share = watch.others_share()?;
-        let processor = quiet(subject.pid).await?.saturating_sub(before);
-        let resident = process::resident_bytes(subject.pid)?;
-        Ok(combine(outcome, report, Usage { processor, resident, others_share }))
+        if let Some(queue) = &subject.queue {
+            let (address, queue) = (subject.address, queue.clone());
+            let consume = Command::Consume { address, queue, consumers: CONSUMERS };
+            self.receiver.ask::<_, Answer>(&consume, AT_ONCE).await?;
+        }
+        let meter = Meter::start(subject.pid, self.pids(subject)?)?;
+        let plan = self.plan(subject, MEASURED, Until::Elapsed(load.time), load);
+        let outcome: Outcome = self.load.ask(&plan, load.time + GRACE).await?;
+        let report = self.drain(outcome.expected).await?;
+        if subject.queue.is_some() {
+            self.receiver.ask::<_, Answer>(&Command::Stop, AT_ONCE).await?;
+        }
+        let usage = meter.stop().await?;
+        Ok(combine(&outcome, &report, usage, subject.payload))
+    }
+
+    /// Accepts events while the endpoint is switched off, and measures from when it is on again.
+    async fn drain_backlog(
+        &mut self,
+        gateway: &Gateway,
+        subject: &Subject,
+        load: Load,
+    ) -> anyhow::Result<Run> {
+        let endpoint = format!("{MEASURED_ENDPOINT}-0");
+        gateway.switch(TENANT, &endpoint, false).await?;
+        let plan = self.plan(subject, MEASURED, Until::Sent(PENDING), load);
+        let outcome: Outcome = self.load.ask(&plan, PILE_UP).await?;
+        quiet(subject.pid).await?;
+        self.receiver.ask::<_, Answer>(&Command::Begin, AT_ONCE).await?;
+        let meter = Meter::start(subject.pid, self.pids(subject)?)?;
+        gateway.switch(TENANT, &endpoint, true).await?;
+        let report = self.drain(outcome.expected).await?;
+        Ok(combine(&outcome, &report, meter.stop().await?, subject.payload))
     }
 
     /// All processes that have work to do while this one is measured.
@@ -229,8 +354,8 @@ impl Rig {
         Ok(vec![std::process::id(), self.load.pid()?, self.receiver.pid()?, subject.pid])
     }
 
-    /// Waits until every accepted event has arrived, or until nothing arrives any more.
-    async fn drain(&mut self, accepted: Tally) -> anyhow::Result<Report> {
+    /// Waits until every expected delivery has arrived, or until nothing arrives any more.
+    async fn drain(&mut self, expected: Tally) -> anyhow::Result<Report> {
         let end = Instant::now() + DRAIN;
         let mut poll = tokio::time::interval(Duration::from_millis(20));
         let (mut count, mut since) = (0, Instant::now());
@@ -243,17 +368,20 @@ impl Rig {
             if report.arrived.count > count {
                 (count, since) = (report.arrived.count, now);
             }
-            if count >= accepted.count || now - since >= SILENCE || now >= end {
+            if count >= expected.count || now - since >= SILENCE || now >= end {
                 return Ok(report);
             }
         }
     }
 
     async fn pile_up(&mut self, gateway: &Gateway) -> anyhow::Result<()> {
-        let plan = self.plan(&Subject::gateway(gateway)?, DEAD, Until::Sent(PENDING));
+        let Settings { time, connections, payload, .. } = self.settings;
+        let subject = Subject::gateway(gateway, Scenario::DeadEndpoint, 1, payload)?;
+        let load = Load { time, connections, rate: None };
+        let plan = self.plan(&subject, DEAD, Until::Sent(PENDING), load);
         let outcome: Outcome = self.load.ask(&plan, PILE_UP).await?;
         ensure!(
-            outcome.accepted.count == PENDING,
+            outcome.accepted == PENDING,
             "the gateway refused {} of the {PENDING} events for the dead endpoint: {:?}",
             outcome.refused,
             outcome.refusal,
@@ -261,14 +389,15 @@ impl Rig {
         Ok(())
     }
 
-    fn plan(&self, subject: &Subject, event_type: &str, until: Until) -> Plan {
+    fn plan(&self, subject: &Subject, event_type: &str, until: Until, load: Load) -> Plan {
         Plan {
             address: subject.address,
-            path: format!("/v1/tenants/{TENANT}/events"),
-            key: subject.key.clone(),
+            tenants: subject.senders.clone(),
             event_type: event_type.to_owned(),
-            payload: self.settings.payload,
-            connections: self.settings.connections,
+            payload: subject.payload,
+            connections: load.connections,
+            fan_out: subject.fan_out,
+            rate: load.rate,
             until,
         }
     }
@@ -299,29 +428,58 @@ struct Usage {
     processor: Duration,
     /// In bytes.
     resident: u64,
+    written: u64,
     others_share: f64,
 }
 
-fn combine(outcome: Outcome, report: Report, usage: Usage) -> Run {
+/// Reads that from its start on.
+struct Meter {
+    pid: u32,
+    watch: Watch,
+    processor: Duration,
+    written: u64,
+}
+
+impl Meter {
+    fn start(pid: u32, rig: Vec<u32>) -> anyhow::Result<Self> {
+        let watch = Watch::start(rig)?;
+        let (processor, written) = (process::processor_time(pid)?, process::written_bytes(pid)?);
+        Ok(Self { pid, watch, processor, written })
+    }
+
+    async fn stop(self) -> anyhow::Result<Usage> {
+        let Self { pid, watch, processor, written } = self;
+        let others_share = watch.others_share()?;
+        Ok(Usage {
+            processor: quiet(pid).await?.saturating_sub(processor),
+            resident: process::resident_bytes(pid)?,
+            written: process::written_bytes(pid)?.saturating_sub(written),
+            others_share,
+        })
+    }
+}
+
+fn combine(outcome: &Outcome, report: &Report, usage: Usage, payload: usize) -> Run {
     let count = |number: u64| number as f64;
     Run {
-        accepted_per_s: ratio(count(outcome.accepted.count), outcome.seconds),
+        accepted_per_s: ratio(count(outcome.accepted), outcome.seconds),
         delivered_per_s: ratio(count(report.arrived.count), report.seconds),
-        accept_p50_ms: outcome.p50_ms,
-        accept_p99_ms: outcome.p99_ms,
+        accept: outcome.latency,
+        delivered: report.latency,
         cpu_ms_per_event: ratio(usage.processor.as_secs_f64() * 1e3, count(report.arrived.count)),
         rss_mib: count(usage.resident) / (1024.0 * 1024.0),
-        accepted: outcome.accepted.count,
-        lost: lost(outcome.accepted, report.arrived),
+        written_per_byte: ratio(count(usage.written), count(outcome.accepted) * payload as f64),
+        accepted: outcome.accepted,
+        lost: lost(outcome.expected, report.arrived),
         duplicates: report.duplicates,
         refused: outcome.refused,
         others_share: usage.others_share,
-        refusal: outcome.refusal,
+        refusal: outcome.refusal.clone(),
     }
 }
 
 fn round_line(scenario: Scenario, number: u32, round: &Round) -> String {
-    let Round { relay, gateway, undisturbed, sync_ms } = round;
+    let Round { relay, gateway, beside, sync_ms } = round;
     let mut line = format!(
         "{scenario} {number}: relay {:.0}/s, gateway {:.0}/s accepted and {:.0}/s delivered ({:.2} of the relay), \
          sync {sync_ms:.2} ms, {:.0} % of the machine for others",
@@ -331,14 +489,20 @@ fn round_line(scenario: Scenario, number: u32, round: &Round) -> String {
         ratio(gateway.delivered_per_s, relay.delivered_per_s),
         round.others_share() * 100.0,
     );
-    if let Some(undisturbed) = undisturbed {
-        let part = ratio(gateway.delivered_per_s, undisturbed.delivered_per_s);
-        line.push_str(&format!(
-            ", {part:.2} of {:.0}/s without the dead endpoint",
-            undisturbed.delivered_per_s
-        ));
+    if let (Some(run), Some(name)) = (beside, scenario.beside()) {
+        let part = ratio(gateway.delivered_per_s, run.delivered_per_s);
+        line.push_str(&format!(", {part:.2} of {:.0}/s {name}", run.delivered_per_s));
     }
     line
+}
+
+fn open_line(rate: u32, number: u32, round: &Round) -> String {
+    let Round { relay, gateway, sync_ms, .. } = round;
+    format!(
+        "open loop at {rate}/s {number}: p99 to the answer {:.2} ms, relay {:.2} ms; {:.0}/s delivered, p50 {:.2} ms; sync \
+         {sync_ms:.2} ms",
+        gateway.accept.p99_ms, relay.accept.p99_ms, gateway.delivered_per_s, gateway.delivered.p50_ms,
+    )
 }
 
 #[cfg(test)]
@@ -352,22 +516,28 @@ mod tests {
             (0..count).for_each(|id| tally.add(Some(id)));
             tally
         };
+        let latency = Quantiles { p50_ms: 1.0, p99_ms: 4.0, p999_ms: 5.0 };
         let outcome = Outcome {
-            accepted: tally(1_000),
+            accepted: 500,
+            expected: tally(1_000),
             refused: 3,
             refusal: Some("503".to_owned()),
             seconds: 2.0,
-            p50_ms: 1.0,
-            p99_ms: 4.0,
+            latency,
         };
-        let report = Report { arrived: tally(900), duplicates: 2, seconds: 3.0 };
-        let usage = Usage { processor: Duration::from_millis(90), resident: 5 << 20, others_share: 0.25 };
-        let run = combine(outcome, report, usage);
+        let report = Report { arrived: tally(900), duplicates: 2, seconds: 3.0, latency };
+        let usage = Usage {
+            processor: Duration::from_millis(90),
+            resident: 5 << 20,
+            written: 1_024_000,
+            others_share: 0.25,
+        };
+        let run = combine(&outcome, &report, usage, 1024);
         assert_eq!(
             (run.accepted_per_s, run.delivered_per_s, run.cpu_ms_per_event, run.rss_mib),
-            (500.0, 300.0, 0.1, 5.0)
+            (250.0, 300.0, 0.1, 5.0)
         );
-        assert_eq!(run.others_share, 0.25);
-        assert_eq!((run.accepted, run.lost, run.duplicates, run.refused), (1_000, 100, 2, 3));
+        assert_eq!((run.others_share, run.written_per_byte), (0.25, 2.0));
+        assert_eq!((run.accepted, run.lost, run.duplicates, run.refused), (500, 100, 2, 3));
     }
 }

@@ -13,8 +13,14 @@ pub(super) const TENANT: &str = "bench";
 pub(super) const MEASURED: &str = "bench.event";
 /// The type of the events that pile up at the dead endpoint.
 pub(super) const DEAD: &str = "bench.dead";
-/// How many of them do.
+/// How many of them do, and how many are drained of a backlog.
 pub(super) const PENDING: u64 = 50_000;
+/// A measured endpoint's name begins with this; its number follows.
+pub(super) const MEASURED_ENDPOINT: &str = "measured";
+/// The endpoint that is a queue.
+pub(super) const QUEUE: &str = "inbox";
+/// Below this path the receiver refuses every tenth first attempt.
+pub(super) const FLAKY: &str = "/flaky";
 
 /// The plugins that the scenarios run. They are part of this executable, so that the bench needs nothing beside it.
 pub(super) const PLUGINS: [(&str, &[u8]); 2] = [
@@ -24,37 +30,113 @@ pub(super) const PLUGINS: [(&str, &[u8]); 2] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Scenario {
-    /// Durable and signed, no plugin.
+    /// Durable; no signature, no plugin.
     PassThrough,
-    /// The same, and a filter that keeps every event.
+    /// Durable and signed.
+    Signed,
+    /// Signed, and a filter that keeps every event.
     Filter,
     /// The same, and a transformer behind the filter.
     FilterTransform,
-    /// Pass-through beside an endpoint that never answers and has 50,000 deliveries pending.
+    /// The same, each plugin with an instance that is used again.
+    FilterTransformReuse,
+    /// Signed, for five endpoints, beside a gateway with one of them.
+    #[value(name = "fan-out-5")]
+    FanOut,
+    /// Signed, from 1,000 tenants with an endpoint each.
+    #[value(name = "tenants-1000")]
+    Tenants,
+    /// Signed, with ten times the data.
+    #[value(name = "payload-10k")]
+    Large,
+    /// Signed, to a receiver that answers every tenth first attempt with 503.
+    FailingReceiver,
+    /// Signed, beside an endpoint that never answers and has 50,000 deliveries pending.
     DeadEndpoint,
+    /// 50,000 events that were accepted while the endpoint was switched off.
+    BacklogDrain,
+    /// Into a queue inside the gateway, and out of it over HTTP.
+    PullQueue,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 4] =
-        [Self::PassThrough, Self::Filter, Self::FilterTransform, Self::DeadEndpoint];
+    pub(super) const ALL: [Self; 12] = [
+        Self::PassThrough,
+        Self::Signed,
+        Self::Filter,
+        Self::FilterTransform,
+        Self::FilterTransformReuse,
+        Self::FanOut,
+        Self::Tenants,
+        Self::Large,
+        Self::FailingReceiver,
+        Self::DeadEndpoint,
+        Self::BacklogDrain,
+        Self::PullQueue,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::PassThrough => "pass-through",
+            Self::Signed => "signed",
             Self::Filter => "filter",
             Self::FilterTransform => "filter-transform",
+            Self::FilterTransformReuse => "filter-transform-reuse",
+            Self::FanOut => "fan-out-5",
+            Self::Tenants => "tenants-1000",
+            Self::Large => "payload-10k",
+            Self::FailingReceiver => "failing-receiver",
             Self::DeadEndpoint => "dead-endpoint",
+            Self::BacklogDrain => "backlog-drain",
+            Self::PullQueue => "pull-queue",
         }
     }
 
-    /// What stands at the measured endpoint beside its address and secret.
-    const fn plugins(self) -> &'static str {
+    pub(super) const fn tenants(self) -> usize {
+        if matches!(self, Self::Tenants) { 1000 } else { 1 }
+    }
+
+    /// How many deliveries an event has.
+    pub(super) const fn fan_out(self) -> usize {
+        if matches!(self, Self::FanOut) { 5 } else { 1 }
+    }
+
+    /// Bytes of a request's body, where the usual one has this many.
+    pub(super) const fn payload(self, usual: usize) -> usize {
+        if matches!(self, Self::Large) { 10 * usual } else { usual }
+    }
+
+    /// What the second gateway, which the first is compared with, is told from it by.
+    pub(super) const fn beside(self) -> Option<&'static str> {
         match self {
-            Self::PassThrough | Self::DeadEndpoint => "",
-            Self::Filter => "filters = [\"keep-above\"]\n",
-            Self::FilterTransform => "filters = [\"keep-above\"]\ntransformers = [\"to-slack\"]\n",
+            Self::FanOut => Some("with one endpoint"),
+            Self::DeadEndpoint => Some("without it"),
+            _ => None,
         }
     }
+
+    /// What stands at an endpoint beside its address.
+    const fn endpoint(self) -> &'static str {
+        match self {
+            Self::Filter => "filters = [\"keep-above\"]\n",
+            Self::FilterTransform | Self::FilterTransformReuse => {
+                "filters = [\"keep-above\"]\ntransformers = [\"to-slack\"]\n"
+            }
+            Self::FailingReceiver => "retry = { waits = [\"1s\", \"1s\", \"1s\"], jitter = 0 }\n",
+            Self::PassThrough => "sign = \"none\"\n",
+            _ => "",
+        }
+    }
+
+    /// Where at the receiver an endpoint's deliveries go.
+    const fn path(self) -> &'static str {
+        if matches!(self, Self::FailingReceiver) { FLAKY } else { "/hook" }
+    }
+}
+
+/// The name of a tenant; the first is the only one in most scenarios.
+pub(super) fn tenant(number: usize) -> String {
+    if number == 0 { TENANT.to_owned() } else { format!("{TENANT}-{number}") }
 }
 
 impl fmt::Display for Scenario {
@@ -71,7 +153,7 @@ impl Serialize for Scenario {
 
 /// Made anew for each bench; nothing outside it takes them. No `Debug`, as they are secrets all the same.
 pub(super) struct Secrets {
-    pub(super) key: String,
+    key: String,
     signing: String,
 }
 
@@ -83,18 +165,32 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// A tenant's key.
+    pub(super) fn key(&self, tenant: usize) -> String {
+        format!("{}-{tenant}", self.key)
+    }
+}
+
+/// What a gateway is configured for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup {
+    pub(super) scenario: Scenario,
+    /// Endpoints of each tenant, each of which gets every event.
+    pub(super) endpoints: usize,
+    /// Senders. An endpoint may have twice as many attempts under way, since one that is answered holds its place until the
+    /// journal has the answer.
+    pub(super) connections: usize,
+    pub(super) receiver: SocketAddr,
+    /// Where the dead endpoint is, if there is one.
+    pub(super) silent: Option<SocketAddr>,
+}
+
 /// The gateway's configuration. Plugins and journal lie beside the file; ports are the system's choice.
-pub(super) fn configuration(
-    scenario: Scenario,
-    secrets: &Secrets,
-    connections: usize,
-    receiver: SocketAddr,
-    silent: Option<SocketAddr>,
-) -> String {
-    let Secrets { key, signing } = secrets;
-    let plugins = scenario.plugins();
-    let mut text = format!(
-        r#"allow_inline_secrets = true
+pub(super) fn configuration(setup: &Setup, secrets: &Secrets) -> String {
+    let Setup { scenario, endpoints, connections, receiver, silent } = *setup;
+    let signing = &secrets.signing;
+    let mut text = r#"allow_inline_secrets = true
 
 [accept]
 listen = "127.0.0.1:0"
@@ -108,33 +204,60 @@ path = "journal"
 [egress]
 allow_cidrs = ["127.0.0.0/8"]
 allow_ports = []
-
-[tenants.{TENANT}]
+"#
+    .to_owned();
+    let secret = if scenario == Scenario::PassThrough { "" } else { &format!("secret = \"{signing}\"\n") };
+    let reuse = scenario == Scenario::FilterTransformReuse;
+    for number in 0..scenario.tenants() {
+        let (name, key) = (tenant(number), secrets.key(number));
+        text.push_str(&format!(
+            r#"
+[tenants.{name}]
 keys = ["{key}"]
-
-[tenants.{TENANT}.plugins.keep-above]
+"#
+        ));
+        if scenario.endpoint().contains("filters") {
+            text.push_str(&format!(
+                r#"
+[tenants.{name}.plugins.keep-above]
 file = "keep-above.wasm"
+reuse = {reuse}
 config = {{ field = "amount", minimum = 100 }}
 
-[tenants.{TENANT}.plugins.to-slack]
+[tenants.{name}.plugins.to-slack]
 file = "to-slack.wasm"
+reuse = {reuse}
 config = {{ title = "New order {{id}}", fields = ["order.id", "amount"] }}
-
-[tenants.{TENANT}.endpoints.measured]
-url = "http://{receiver}/hook"
+"#
+            ));
+        }
+        if scenario == Scenario::PullQueue {
+            text.push_str(&format!(
+                "\n[tenants.{name}.endpoints.{QUEUE}]\nkind = \"pull\"\nevent_types = [\"{MEASURED}\"]\n"
+            ));
+            continue;
+        }
+        for endpoint in 0..endpoints {
+            text.push_str(&format!(
+                r#"
+[tenants.{name}.endpoints.{MEASURED_ENDPOINT}-{endpoint}]
+url = "http://{receiver}{path}/{endpoint}"
 event_types = ["{MEASURED}"]
-secret = "{signing}"
-concurrency = {connections}
-{plugins}"#
-    );
+concurrency = {concurrency}
+{secret}{more}"#,
+                concurrency = 2 * connections,
+                path = scenario.path(),
+                more = scenario.endpoint(),
+            ));
+        }
+    }
     if let Some(silent) = silent {
         text.push_str(&format!(
             r#"
 [tenants.{TENANT}.endpoints.dead]
 url = "http://{silent}/hook"
 event_types = ["{DEAD}"]
-secret = "{signing}"
-"#
+{secret}"#
         ));
     }
     text
@@ -146,25 +269,49 @@ mod tests {
 
     fn parsed(scenario: Scenario, silent: Option<SocketAddr>) -> toml::Table {
         let receiver = SocketAddr::from(([127, 0, 0, 1], 4000));
-        configuration(scenario, &Secrets::random(), 64, receiver, silent).parse().unwrap()
+        let setup = Setup { scenario, endpoints: scenario.fan_out(), connections: 64, receiver, silent };
+        configuration(&setup, &Secrets::random()).parse().unwrap()
     }
 
     #[test]
     fn each_scenario_has_its_plugins() {
         for (scenario, filters, transformers) in [
             (Scenario::PassThrough, None, None),
+            (Scenario::Signed, None, None),
             (Scenario::Filter, Some("keep-above"), None),
             (Scenario::FilterTransform, Some("keep-above"), Some("to-slack")),
+            (Scenario::FilterTransformReuse, Some("keep-above"), Some("to-slack")),
             (Scenario::DeadEndpoint, None, None),
         ] {
             let table = parsed(scenario, None);
-            let endpoints = table["tenants"][TENANT]["endpoints"].as_table().unwrap();
-            assert_eq!(endpoints.len(), 1, "{scenario}");
-            let measured = &endpoints["measured"];
-            assert_eq!(measured["url"].as_str(), Some("http://127.0.0.1:4000/hook"));
+            let tenant = &table["tenants"][TENANT];
+            let measured = &tenant["endpoints"]["measured-0"];
+            assert_eq!(measured["url"].as_str(), Some("http://127.0.0.1:4000/hook/0"));
+            assert_eq!(measured.get("secret").is_some(), scenario != Scenario::PassThrough, "{scenario}");
             for (key, expected) in [("filters", filters), ("transformers", transformers)] {
                 let first = measured.get(key).map(|list| list[0].as_str().unwrap());
                 assert_eq!(first, expected, "{scenario} {key}");
+            }
+            let reuse = tenant.get("plugins").and_then(|plugins| plugins["to-slack"]["reuse"].as_bool());
+            assert_eq!(reuse == Some(true), scenario == Scenario::FilterTransformReuse, "{scenario}");
+            assert_eq!(reuse.is_some(), filters.is_some(), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn each_scenario_has_its_tenants_and_endpoints() {
+        for (scenario, tenants, endpoints, name) in [
+            (Scenario::Signed, 1, 1, "measured-0"),
+            (Scenario::FanOut, 1, 5, "measured-4"),
+            (Scenario::Tenants, 1000, 1, "measured-0"),
+            (Scenario::PullQueue, 1, 1, "inbox"),
+        ] {
+            let table = parsed(scenario, None);
+            let all = table["tenants"].as_table().unwrap();
+            assert_eq!(all.len(), tenants, "{scenario}");
+            for tenant in all.values() {
+                let found = tenant["endpoints"].as_table().unwrap();
+                assert!(found.len() == endpoints && found.contains_key(name), "{scenario}: {found:?}");
             }
         }
     }
@@ -174,7 +321,7 @@ mod tests {
         let table = parsed(Scenario::DeadEndpoint, Some(SocketAddr::from(([127, 0, 0, 1], 5000))));
         let endpoints = &table["tenants"][TENANT]["endpoints"];
         assert_eq!(endpoints["dead"]["url"].as_str(), Some("http://127.0.0.1:5000/hook"));
-        assert_ne!(endpoints["dead"]["event_types"], endpoints["measured"]["event_types"]);
+        assert_ne!(endpoints["dead"]["event_types"], endpoints["measured-0"]["event_types"]);
     }
 
     #[test]

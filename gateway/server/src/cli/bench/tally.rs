@@ -23,6 +23,11 @@ impl Tally {
     }
 }
 
+/// What stands for the delivery of an event to one of several endpoints; for the first it is the event's own hash.
+pub(super) fn delivery(event: u64, endpoint: u64) -> u64 {
+    event.wrapping_add(endpoint.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 /// The hash of an event's id, the same in every process of this executable.
 pub(super) fn fingerprint(id: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
