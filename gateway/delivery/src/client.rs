@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::{Answer, Timestamp};
-use http::header::RETRY_AFTER;
+use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -40,6 +40,8 @@ use crate::{EgressPolicy, Report, Request};
 
 /// How much of an answer's body is read and kept. The rest stays unread, and its connection is given up.
 const MAX_BODY_BYTES: usize = 16 << 10;
+
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// The client can't be set up. None of this depends on a target.
 #[derive(Debug, Error)]
@@ -145,6 +147,8 @@ impl HttpClient {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        // Firewalls take a request without it for a robot's.
+        request.headers_mut().entry(ACCEPT).or_insert(ANYTHING);
         let pool = self.shared.pool(PoolKey { port, connect_timeout });
         let response = match timeout_at(deadline, pool.request(request)).await {
             Ok(Ok(response)) => response,
