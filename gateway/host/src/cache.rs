@@ -5,7 +5,8 @@
 //! damaged or of another engine is simply not there, and gets compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::hash::{DefaultHasher, Hash, Hasher};
+#[cfg(feature = "compiler")]
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,8 +24,9 @@ const STALE_DRAFT: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
-    /// Told apart by it: code of another wasmtime, of other settings, of another processor.
-    engine: u64,
+    /// Told apart by it: code of another wasmtime, of other settings, of another processor. Without a compiler it can't
+    /// be known, and code of any of them is found, which the engine then takes or refuses.
+    engine: Option<u64>,
     drafts: AtomicU64,
 }
 
@@ -47,16 +49,17 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
         }
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        let cache = Self { dir: dir.to_owned(), engine: hasher.finish(), drafts: AtomicU64::new(0) };
+        let cache = Self { dir: dir.to_owned(), engine: compatibility(engine), drafts: AtomicU64::new(0) };
         cache.remove_stale_drafts(SystemTime::now()).map_err(failed)?;
         Ok(cache)
     }
 
     /// The compiled form of the component, if it is there and whole.
     pub(crate) fn find(&self, component: &Digest) -> Option<PathBuf> {
-        let path = self.path(component);
+        let path = match self.engine {
+            Some(_) => self.path(component),
+            None => self.newest(component)?,
+        };
         let noted = fs::read_to_string(sum_path(&path)).ok()?;
         let code = fs::read(&path).ok()?;
         let whole = Digest::parse(noted.trim_end()) == Some(Digest::of(&code));
@@ -126,7 +129,19 @@ impl Cache {
     }
 
     fn path(&self, component: &Digest) -> PathBuf {
-        self.dir.join(format!("{component}-{:016x}.cwasm", self.engine))
+        self.dir.join(format!("{component}-{:016x}.cwasm", self.engine.unwrap_or_default()))
+    }
+
+    /// What was compiled last of the component, for whatever engine.
+    fn newest(&self, component: &Digest) -> Option<PathBuf> {
+        let start = format!("{component}-");
+        let compiled = fs::read_dir(&self.dir).ok()?.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let is_code = name.starts_with(&start) && name.ends_with(".cwasm");
+            is_code.then_some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        });
+        compiled.max().map(|(_, path)| path)
     }
 }
 
@@ -146,6 +161,18 @@ impl Drop for Draft {
     }
 }
 
+#[cfg(feature = "compiler")]
+fn compatibility(engine: &Engine) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+#[cfg(not(feature = "compiler"))]
+const fn compatibility(_: &Engine) -> Option<u64> {
+    None
+}
+
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
@@ -161,4 +188,29 @@ fn sum_path(code: &Path) -> PathBuf {
 
 fn absent_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_compiler_what_was_compiled_last_is_found_whatever_its_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| Digest::of(name.as_bytes());
+        let file = |component: &Digest, engine: &str, seconds: u64| {
+            let path = folder.path().join(format!("{component}-{engine}.cwasm"));
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            create(&path).unwrap().set_modified(at).unwrap();
+            path
+        };
+        let cache = |engine| Cache { dir: folder.path().to_owned(), engine, drafts: AtomicU64::new(0) };
+        file(&of("a"), "1111111111111111", 100);
+        let last = file(&of("a"), "2222222222222222", 300);
+        file(&of("b"), "3333333333333333", 400);
+        fs::write(folder.path().join(format!("{}-4.sha256", of("a"))), "").unwrap();
+        assert_eq!(cache(None).newest(&of("a")), Some(last));
+        assert_eq!(cache(None).newest(&of("c")), None);
+        assert_eq!(cache(Some(0x1111_1111_1111_1111)).find(&of("a")), None, "it is not whole");
+    }
 }

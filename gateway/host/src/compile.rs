@@ -5,7 +5,7 @@
 //! output, which is a file of the cache. It sets its limits itself, before it reads a byte.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -16,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use crate::cache::Draft;
-use crate::engine;
 use crate::error::{HostError, LoadError};
 use crate::text;
 
@@ -59,6 +58,9 @@ pub struct Compiler {
 impl Compiler {
     /// Compiles `wasm` into the draft. The child is dead and reaped when this returns, and is killed if it is dropped.
     pub(crate) async fn compile(&self, wasm: &[u8], draft: &Draft) -> Result<(), LoadError> {
+        if cfg!(not(feature = "compiler")) {
+            return Err(LoadError::NoCompiler);
+        }
         let mut child = self.spawn(draft).map_err(HostError::Compiler)?;
         let waited = tokio::time::timeout(Duration::from_secs(WALL_SECONDS), talk(&mut child, wasm)).await;
         let Ok(ended) = waited else {
@@ -149,9 +151,17 @@ pub fn compile_child() -> ExitCode {
     }
 }
 
-/// The outer result is about the child, the inner one about the component.
+#[cfg(not(feature = "compiler"))]
 fn compile() -> io::Result<wasmtime::Result<()>> {
-    let engine = engine::for_compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
+    Err(io::Error::other("this hookweir was built without the compiler"))
+}
+
+/// The outer result is about the child, the inner one about the component.
+#[cfg(feature = "compiler")]
+fn compile() -> io::Result<wasmtime::Result<()>> {
+    use std::io::Read as _;
+
+    let engine = crate::engine::for_compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
     let code = match engine.precompile_component(&wasm) {

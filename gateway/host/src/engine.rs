@@ -3,7 +3,7 @@
 //! Two engines are made from the same settings: one that runs plugins, with a pool of memory, and one in the compile
 //! child, without. Only the allocator differs, and compiled code does not depend on it.
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// The most linear memory that any plugin may be allowed. The configuration's ceiling is the same.
 pub(crate) const MEMORY_CEILING: usize = 64 << 20;
@@ -62,15 +62,17 @@ pub(crate) fn for_running(threads: usize) -> wasmtime::Result<Engine> {
 }
 
 /// The engine of the compile child. It reserves no pool, which would not fit under the child's memory limit.
+#[cfg(feature = "compiler")]
 pub(crate) fn for_compiling() -> wasmtime::Result<Engine> {
     Engine::new(&settings())
 }
 
 fn settings() -> Config {
     let mut config = Config::new();
+    // Cranelift alone: the quicker compiler had several escapes within a year.
+    #[cfg(feature = "compiler")]
+    config.strategy(wasmtime::Strategy::Cranelift);
     config
-        // Cranelift alone: the quicker compiler had several escapes within a year.
-        .strategy(Strategy::Cranelift)
         // A guest is stopped at a loop or a call, where it reads a counter that a thread of the host moves on.
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
@@ -96,7 +98,7 @@ fn settings() -> Config {
     config
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compiler"))]
 mod tests {
     use std::collections::hash_map::DefaultHasher;
     use std::hash::{Hash, Hasher};

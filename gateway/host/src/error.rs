@@ -66,6 +66,12 @@ pub enum LoadError {
     CompileMemory,
     #[error("it compiles to more than {} bytes", compile::OUTPUT)]
     CompileSize,
+    #[error(
+        "it is not compiled for this gateway, which was built without the compiler: compile it on a machine with the \
+         same processor and the same version of the whole hookweir, with `hookweir plugin compile FILE --data DIR`, \
+         and copy DIR/plugins into this gateway's data directory"
+    )]
+    NoCompiler,
     #[error("the compiler failed on it ({0})")]
     CompilerFailed(String),
     #[error("it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): {0}")]

@@ -5,6 +5,7 @@
 //! read its configuration.
 
 mod attempt;
+#[cfg(feature = "bench")]
 mod bench;
 mod check;
 mod client;
@@ -87,6 +88,7 @@ enum Command {
     /// Receive webhooks on this machine, print them and check their signatures
     Listen(listen::Args),
     /// Measure a gateway beside a bare relay
+    #[cfg(feature = "bench")]
     Bench(bench::Args),
     /// Compile one plugin; the gateway calls this in a process of its own
     #[command(hide = true)]
@@ -164,6 +166,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Listen(args) => client(listen::run(args)),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(args).map(|()| Exit::Done),
         Command::CompilePlugin => return Ok(hookweir_host::compile_child()),
     };

@@ -1,6 +1,6 @@
 //! A plugin host on this machine, the same that a gateway has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -28,10 +28,18 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn start() -> Result<Self> {
-        let cache = match home() {
+        Self::with(match home() {
             Some(home) => Cache::Kept(home.join("hookweir")),
             None => Cache::Passing(tempfile::tempdir().context("can't make a folder for compiled plugins")?),
-        };
+        })
+    }
+
+    /// With the compiled plugins of a gateway's data directory.
+    pub(super) fn at(data: &Path) -> Result<Self> {
+        Self::with(Cache::Kept(data.to_owned()))
+    }
+
+    fn with(cache: Cache) -> Result<Self> {
         let folder = match &cache {
             Cache::Kept(path) => path.as_path(),
             Cache::Passing(folder) => folder.path(),

@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod compile;
 mod dry_run;
 mod folder;
 mod histogram;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Test(Box<test::Args>),
     /// Say what a component is, what it wants, and whether a gateway would take it
     Inspect(inspect::Args),
+    /// Compile components for a gateway that was built without the compiler
+    Compile(compile::Args),
     /// Measure what a plugin's calls cost, with fresh instances and with a reused one
     Bench(bench::Args),
     /// Send a component to the gateway, which checks it and puts it in force
@@ -49,6 +52,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Build(args) => build::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Push(args) => client(push::run(args)),
         Command::List(args) => client(remote::list(args)),
