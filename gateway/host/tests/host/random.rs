@@ -108,7 +108,9 @@ fn refusal(number: u64, error: &LoadError) -> &'static str {
         LoadError::CompileSize => "size when compiled",
         LoadError::Contract(_) => "another interface",
         LoadError::Bounds(_) => "bounds",
-        LoadError::CompilerFailed(_) | LoadError::Host(_) => panic!("guest {number}: {error}"),
+        LoadError::NoCompiler | LoadError::CompilerFailed(_) | LoadError::Host(_) => {
+            panic!("guest {number}: {error}")
+        }
     }
 }
 
