@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use hookweir_tests::binary;
+use hookweir_tests::{binary, languages};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -30,7 +30,7 @@ async fn every_kind_of_scenario_is_measured() {
         "600",
         "--plot",
     ]);
-    bench.arg(&plot);
+    bench.arg(&plot).arg("--plugin").arg(languages("rust"));
     let scenarios =
         ["filter-transform-reuse", "fan-out-5", "failing-receiver", "backlog-drain", "pull-queue"];
     for scenario in scenarios {

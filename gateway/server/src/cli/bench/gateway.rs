@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::load;
-use super::scenario::{PLUGINS, Secrets, Setup, configuration};
+use super::scenario::{OWN, PLUGINS, Secrets, Setup, configuration};
 use super::stages::Reading;
 
 /// Plugins are compiled at the start, each for a few seconds on a busy machine.
@@ -33,7 +33,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Starts it and waits until it is ready.
-    pub(super) async fn start(setup: &Setup) -> anyhow::Result<Self> {
+    pub(super) async fn start(setup: &Setup, own: Option<&[u8]>) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("hookweir-bench-").context("no directory for the journal")?;
         let secrets = Secrets::random();
         let text = configuration(setup, &secrets);
@@ -41,6 +41,9 @@ impl Gateway {
         std::fs::write(&file, text)?;
         for (name, component) in PLUGINS {
             std::fs::write(directory.path().join(name), component)?;
+        }
+        if let Some(component) = own {
+            std::fs::write(directory.path().join(OWN), component)?;
         }
         let log = directory.path().join("log");
         let mut process = Command::new(std::env::current_exe()?)

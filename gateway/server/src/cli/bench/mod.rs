@@ -27,7 +27,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
     connections: usize,
     /// Bytes of each request's body
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = RangedU64ValueParser::<usize>::new().range(256..=1_000_000))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = RangedU64ValueParser::<usize>::new().range(512..=1_000_000))]
     payload: usize,
     /// Fixed rates, whatever the answers do, instead of senders that wait for them; with --scenario those too
     #[arg(long)]
@@ -72,6 +72,10 @@ pub(crate) struct Args {
     /// Write throughput and latency over the rates of the open loop to an SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// A component to be filter and transformer in place of the shipped ones, in filter-transform and
+    /// filter-transform-reuse; its config is {"minimum": 100}
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
     /// Print JSON, each round included
     #[arg(long)]
     json: bool,
@@ -127,7 +131,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn measure(args: Args) -> anyhow::Result<()> {
-    let Args { seconds, rounds, connections, payload, open_loop, rate, plot, json, mut scenario, .. } = args;
+    let Args {
+        seconds, rounds, connections, payload, open_loop, rate, plot, plugin, json, mut scenario, ..
+    } = args;
     let settings = Settings { time: Duration::from_secs(seconds), rounds, connections, payload };
     let wants_open_loop = open_loop || !rate.is_empty() || plot.is_some();
     let wants_all = scenario.is_empty() && !wants_open_loop;
@@ -138,7 +144,9 @@ fn measure(args: Args) -> anyhow::Result<()> {
     scenario.dedup();
     let rates = (wants_all || wants_open_loop).then_some(rate);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let work = scenarios(settings, &scenario, rates);
+    let own =
+        plugin.map(|path| std::fs::read(&path).with_context(|| format!("{} can't be read", path.display())));
+    let work = scenarios(settings, &scenario, rates, own.transpose()?);
     let report = runtime.block_on(LocalSet::new().run_until(unless_stopped(work)))?;
     if let (Some(path), Some(open)) = (plot, report.open_loop()) {
         plot::write(open, &path)?;
@@ -157,11 +165,12 @@ async fn scenarios(
     settings: Settings,
     scenarios: &[Scenario],
     rates: Option<Vec<u32>>,
+    own: Option<Vec<u8>>,
 ) -> anyhow::Result<Report> {
     let steps =
         rates.as_ref().map_or(0, |rates| if rates.is_empty() { PARTS.len() + 1 } else { rates.len() });
     let progress = Progress::new((scenarios.len() + steps) as u64 * u64::from(settings.rounds))?;
-    let mut rig = Rig::start(settings).await?;
+    let mut rig = Rig::start(settings, own).await?;
     let mut measured = Vec::with_capacity(scenarios.len());
     for scenario in scenarios {
         measured.push(rig.measure(*scenario, &progress).await?);

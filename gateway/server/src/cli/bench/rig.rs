@@ -158,10 +158,12 @@ pub(super) struct Rig {
     answering: SocketAddr,
     silent: SocketAddr,
     settings: Settings,
+    /// A component that is both filter and transformer.
+    own: Option<Vec<u8>>,
 }
 
 impl Rig {
-    pub(super) async fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub(super) async fn start(settings: Settings, own: Option<Vec<u8>>) -> anyhow::Result<Self> {
         let mut receiver = Servant::start(Role::Receiver)?;
         let Answer::Addresses { answering, silent } = receiver.ask(&Command::Addresses, AT_ONCE).await?
         else {
@@ -170,12 +172,13 @@ impl Rig {
         let mut relay = Servant::start(Role::Relay)?;
         let relay_address = relay.ask(&RelayTo(answering), AT_ONCE).await?;
         let load = Servant::start(Role::Load)?;
-        Ok(Self { load, receiver, relay, relay_address, answering, silent, settings })
+        Ok(Self { load, receiver, relay, relay_address, answering, silent, settings, own })
     }
 
     fn setup(&self, scenario: Scenario, connections: usize) -> Setup {
         let endpoints = scenario.fan_out();
-        Setup { scenario, endpoints, connections, receiver: self.answering, silent: None }
+        let own = self.own.is_some();
+        Setup { scenario, endpoints, connections, receiver: self.answering, silent: None, own }
     }
 
     /// Measures one scenario with a gateway of its own.
@@ -187,9 +190,9 @@ impl Rig {
         progress.doing(format!("{scenario}: starting the gateway"));
         let setup = self.setup(scenario, self.settings.connections);
         let silent = (scenario == Scenario::DeadEndpoint).then_some(self.silent);
-        let gateway = Gateway::start(&Setup { silent, ..setup }).await?;
+        let gateway = Gateway::start(&Setup { silent, ..setup }, self.own.as_deref()).await?;
         let beside = match scenario.beside() {
-            Some(_) => Some(Gateway::start(&Setup { endpoints: 1, ..setup }).await?),
+            Some(_) => Some(Gateway::start(&Setup { endpoints: 1, ..setup }, self.own.as_deref()).await?),
             None => None,
         };
         if scenario == Scenario::DeadEndpoint {
@@ -271,7 +274,7 @@ impl Rig {
         let scenario = Scenario::Signed;
         progress.doing("open loop: starting the gateway".to_owned());
         let Settings { time, connections, payload, rounds, .. } = self.settings;
-        let gateway = Gateway::start(&self.setup(scenario, connections)).await?;
+        let gateway = Gateway::start(&self.setup(scenario, connections), None).await?;
         let subject = Subject::gateway(&gateway, scenario, 1, payload)?;
         let relay = self.relay(&subject)?;
         progress.doing("open loop: looking for the gateway's most".to_owned());

@@ -19,6 +19,8 @@ pub(super) const PENDING: u64 = 50_000;
 pub(super) const MEASURED_ENDPOINT: &str = "measured";
 /// The endpoint that is a queue.
 pub(super) const QUEUE: &str = "inbox";
+/// The file of a component that was given.
+pub(super) const OWN: &str = "own.wasm";
 /// Below this path the receiver refuses every tenth first attempt.
 pub(super) const FLAKY: &str = "/flaky";
 
@@ -115,9 +117,17 @@ impl Scenario {
         }
     }
 
+    /// Whether a component that was given takes the place of filter and transformer.
+    const fn takes_own(self) -> bool {
+        matches!(self, Self::FilterTransform | Self::FilterTransformReuse)
+    }
+
     /// What stands at an endpoint beside its address.
-    const fn endpoint(self) -> &'static str {
+    const fn endpoint(self, own: bool) -> &'static str {
         match self {
+            Self::FilterTransform | Self::FilterTransformReuse if own => {
+                "filters = [\"own\"]\ntransformers = [\"own\"]\n"
+            }
             Self::Filter => "filters = [\"keep-above\"]\n",
             Self::FilterTransform | Self::FilterTransformReuse => {
                 "filters = [\"keep-above\"]\ntransformers = [\"to-slack\"]\n"
@@ -184,11 +194,13 @@ pub(super) struct Setup {
     pub(super) receiver: SocketAddr,
     /// Where the dead endpoint is, if there is one.
     pub(super) silent: Option<SocketAddr>,
+    /// Whether a component was given that is both filter and transformer.
+    pub(super) own: bool,
 }
 
 /// The gateway's configuration. Plugins and journal lie beside the file; ports are the system's choice.
 pub(super) fn configuration(setup: &Setup, secrets: &Secrets) -> String {
-    let Setup { scenario, endpoints, connections, receiver, silent } = *setup;
+    let Setup { scenario, endpoints, connections, receiver, silent, own } = *setup;
     let signing = &secrets.signing;
     let mut text = r#"allow_inline_secrets = true
 
@@ -216,7 +228,11 @@ allow_ports = []
 keys = ["{key}"]
 "#
         ));
-        if scenario.endpoint().contains("filters") {
+        if own && scenario.takes_own() {
+            text.push_str(&format!(
+                "\n[tenants.{name}.plugins.own]\nfile = \"{OWN}\"\nreuse = {reuse}\nconfig = {{ minimum = 100 }}\n"
+            ));
+        } else if scenario.endpoint(false).contains("filters") {
             text.push_str(&format!(
                 r#"
 [tenants.{name}.plugins.keep-above]
@@ -247,7 +263,7 @@ concurrency = {concurrency}
 {secret}{more}"#,
                 concurrency = 2 * connections,
                 path = scenario.path(),
-                more = scenario.endpoint(),
+                more = scenario.endpoint(own),
             ));
         }
     }
@@ -269,7 +285,8 @@ mod tests {
 
     fn parsed(scenario: Scenario, silent: Option<SocketAddr>) -> toml::Table {
         let receiver = SocketAddr::from(([127, 0, 0, 1], 4000));
-        let setup = Setup { scenario, endpoints: scenario.fan_out(), connections: 64, receiver, silent };
+        let setup =
+            Setup { scenario, endpoints: scenario.fan_out(), connections: 64, receiver, silent, own: false };
         configuration(&setup, &Secrets::random()).parse().unwrap()
     }
 
@@ -295,6 +312,20 @@ mod tests {
             let reuse = tenant.get("plugins").and_then(|plugins| plugins["to-slack"]["reuse"].as_bool());
             assert_eq!(reuse == Some(true), scenario == Scenario::FilterTransformReuse, "{scenario}");
             assert_eq!(reuse.is_some(), filters.is_some(), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn a_component_that_was_given_takes_both_places() {
+        let receiver = SocketAddr::from(([127, 0, 0, 1], 4000));
+        for (scenario, expected) in
+            [(Scenario::FilterTransformReuse, "own"), (Scenario::Filter, "keep-above")]
+        {
+            let setup = Setup { scenario, endpoints: 1, connections: 64, receiver, silent: None, own: true };
+            let table: toml::Table = configuration(&setup, &Secrets::random()).parse().unwrap();
+            let tenant = &table["tenants"][TENANT];
+            assert_eq!(tenant["endpoints"]["measured-0"]["filters"][0].as_str(), Some(expected));
+            assert!(tenant["plugins"].get(expected).is_some(), "{scenario}");
         }
     }
 
