@@ -415,10 +415,8 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
         // result, the delivery's place is free, and it starts what could not be started here.
         let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement)).await;
-        next = match shared.concurrency(&lane) {
-            0 => None,
-            concurrency => lane.queue().take(concurrency),
-        };
+        let concurrency = shared.concurrency(&lane);
+        next = lane.queue().take(concurrency);
     }
 }
 

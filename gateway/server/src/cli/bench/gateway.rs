@@ -33,7 +33,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Starts it and waits until it is ready.
-    pub(super) async fn start(setup: &Setup, own: Option<&[u8]>) -> anyhow::Result<Self> {
+    pub(super) async fn start(setup: &Setup<'_>) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("hookweir-bench-").context("no directory for the journal")?;
         let secrets = Secrets::random();
         let text = configuration(setup, &secrets);
@@ -42,7 +42,7 @@ impl Gateway {
         for (name, component) in PLUGINS {
             std::fs::write(directory.path().join(name), component)?;
         }
-        if let Some(component) = own {
+        if let Some(component) = setup.own {
             std::fs::write(directory.path().join(OWN), component)?;
         }
         let log = directory.path().join("log");

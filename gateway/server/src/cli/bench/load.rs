@@ -32,7 +32,7 @@ use super::{clock, control};
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
     /// Who sends, in turn.
-    pub(super) tenants: Vec<Sender>,
+    pub(super) tenants: Vec<Access>,
     pub(super) event_type: String,
     /// Bytes of each request's body.
     pub(super) payload: usize,
@@ -44,8 +44,9 @@ pub(super) struct Plan {
     pub(super) until: Until,
 }
 
+/// Where a tenant's requests go, and the key for them.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Sender {
+pub(super) struct Access {
     pub(super) path: String,
     pub(super) key: String,
 }
@@ -151,7 +152,7 @@ struct Template {
 impl Template {
     fn new(plan: &Plan) -> anyhow::Result<Self> {
         let host = HeaderValue::try_from(plan.address.to_string())?;
-        let tenant = |sender: &Sender| {
+        let tenant = |sender: &Access| {
             let mut key = HeaderValue::try_from(format!("Bearer {}", sender.key))?;
             key.set_sensitive(true);
             let headers = HeaderMap::from_iter([
@@ -305,8 +306,8 @@ mod tests {
         Plan {
             address: SocketAddr::from(([127, 0, 0, 1], 80)),
             tenants: vec![
-                Sender { path: "/a".to_owned(), key: "1".to_owned() },
-                Sender { path: "/b".to_owned(), key: "2".to_owned() },
+                Access { path: "/a".to_owned(), key: "1".to_owned() },
+                Access { path: "/b".to_owned(), key: "2".to_owned() },
             ],
             event_type: "bench.event".to_owned(),
             payload: 1024,

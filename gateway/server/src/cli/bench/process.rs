@@ -9,24 +9,23 @@ use super::spread::ratio;
 
 /// Processor time of the process and of its children that have ended and were waited for.
 pub(super) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
-    let ticks = parse_ticks(&stat).with_context(|| format!("{path} is not understood"))?;
+    let ticks = read(&format!("/proc/{pid}/stat"), parse_ticks)?;
     Ok(ticks_to_time(ticks, rustix::param::clock_ticks_per_second()))
 }
 
 /// Resident memory in bytes.
 pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
-    parse_resident(&status).with_context(|| format!("{path} is not understood"))
+    read(&format!("/proc/{pid}/status"), parse_resident)
 }
 
 /// Bytes that the process has had written to disks.
 pub(super) fn written_bytes(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/io");
-    let io = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
-    parse_written(&io).with_context(|| format!("{path} is not understood"))
+    read(&format!("/proc/{pid}/io"), parse_written)
+}
+
+fn read<T>(path: &str, parse: impl FnOnce(&str) -> Option<T>) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{path} can't be read"))?;
+    parse(&text).with_context(|| format!("{path} is not understood"))
 }
 
 fn parse_written(io: &str) -> Option<u64> {
@@ -65,9 +64,7 @@ fn sum_of_times(pids: &[u32]) -> anyhow::Result<Duration> {
 
 /// The time that all cores together were busy, and how many they are.
 fn machine_time() -> anyhow::Result<(Duration, usize)> {
-    let path = "/proc/stat";
-    let stat = std::fs::read_to_string(path).with_context(|| format!("{path} can't be read"))?;
-    let (ticks, cores) = parse_machine(&stat).with_context(|| format!("{path} is not understood"))?;
+    let (ticks, cores) = read("/proc/stat", parse_machine)?;
     Ok((ticks_to_time(ticks, rustix::param::clock_ticks_per_second()), cores))
 }
 

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::latency::{Latencies, Quantiles};
-use super::load::{self, Sender};
+use super::load::{self, Access};
 use super::scenario::FLAKY;
 use super::tally::{Tally, delivery, fingerprint};
 use super::{clock, control};
@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// What has arrived?
     Report,
     /// Fetch a queue's messages until the end.
-    Consume { address: SocketAddr, queue: Sender, consumers: usize },
+    Consume { address: SocketAddr, queue: Access, consumers: usize },
     /// Fetch no more.
     Stop,
 }
@@ -210,7 +210,7 @@ struct Consumers {
 }
 
 impl Consumers {
-    fn start(&mut self, connection: SendRequest<Full<Bytes>>, queue: Sender, arrivals: Shared) {
+    fn start(&mut self, connection: SendRequest<Full<Bytes>>, queue: Access, arrivals: Shared) {
         self.running.spawn_local(consume(connection, queue, arrivals, self.stop.clone()));
     }
 
@@ -227,7 +227,7 @@ impl Consumers {
 /// Fetches up to ten messages at a time, and answers for them: only then have they arrived.
 async fn consume(
     mut connection: SendRequest<Full<Bytes>>,
-    queue: Sender,
+    queue: Access,
     arrivals: Shared,
     stop: Rc<Cell<bool>>,
 ) -> anyhow::Result<()> {
@@ -253,7 +253,7 @@ async fn consume(
 
 async fn post(
     connection: &mut SendRequest<Full<Bytes>>,
-    queue: &Sender,
+    queue: &Access,
     operation: &str,
     body: &impl Serialize,
 ) -> anyhow::Result<Bytes> {

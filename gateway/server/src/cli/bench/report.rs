@@ -56,7 +56,7 @@ pub(super) struct StepReport {
     lost: u64,
     duplicates: u64,
     refused: u64,
-    /// The mean over the rounds of a sync's median time.
+    /// The median over the rounds of a sync's median time.
     sync_ms: f64,
     rounds: Vec<Round>,
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::control::Servant;
 use super::gateway::Gateway;
 use super::latency::Quantiles;
-use super::load::{Outcome, Plan, Sender, Until};
+use super::load::{Access, Outcome, Plan, Until};
 use super::process::Watch;
 use super::progress::Progress;
 use super::receiver::{Answer, Command, Report};
@@ -110,11 +110,11 @@ pub(super) struct Step {
 struct Subject {
     pid: u32,
     address: SocketAddr,
-    senders: Vec<Sender>,
+    senders: Vec<Access>,
     fan_out: usize,
     payload: usize,
     /// Where its messages are fetched, for a queue.
-    queue: Option<Sender>,
+    queue: Option<Access>,
 }
 
 impl Subject {
@@ -124,12 +124,12 @@ impl Subject {
         fan_out: usize,
         payload: usize,
     ) -> anyhow::Result<Self> {
-        let sender = |tenant| Sender {
+        let sender = |tenant| Access {
             path: format!("/v1/tenants/{}/events", scenario::tenant(tenant)),
             key: gateway.secrets.key(tenant),
         };
         let queue =
-            Sender { path: format!("/v1/tenants/{TENANT}/queues/{QUEUE}"), key: gateway.secrets.key(0) };
+            Access { path: format!("/v1/tenants/{TENANT}/queues/{QUEUE}"), key: gateway.secrets.key(0) };
         Ok(Self {
             pid: gateway.pid()?,
             address: gateway.accept,
@@ -175,10 +175,15 @@ impl Rig {
         Ok(Self { load, receiver, relay, relay_address, answering, silent, settings, own })
     }
 
-    fn setup(&self, scenario: Scenario, connections: usize) -> Setup {
-        let endpoints = scenario.fan_out();
-        let own = self.own.is_some();
-        Setup { scenario, endpoints, connections, receiver: self.answering, silent: None, own }
+    fn setup(&self, scenario: Scenario) -> Setup<'_> {
+        Setup {
+            scenario,
+            endpoints: scenario.fan_out(),
+            connections: self.settings.connections,
+            receiver: self.answering,
+            silent: None,
+            own: self.own.as_deref(),
+        }
     }
 
     /// Measures one scenario with a gateway of its own.
@@ -188,11 +193,11 @@ impl Rig {
         progress: &Progress,
     ) -> anyhow::Result<Measured> {
         progress.doing(format!("{scenario}: starting the gateway"));
-        let setup = self.setup(scenario, self.settings.connections);
+        let setup = self.setup(scenario);
         let silent = (scenario == Scenario::DeadEndpoint).then_some(self.silent);
-        let gateway = Gateway::start(&Setup { silent, ..setup }, self.own.as_deref()).await?;
+        let gateway = Gateway::start(&Setup { silent, ..setup }).await?;
         let beside = match scenario.beside() {
-            Some(_) => Some(Gateway::start(&Setup { endpoints: 1, ..setup }, self.own.as_deref()).await?),
+            Some(_) => Some(Gateway::start(&Setup { endpoints: 1, ..setup }).await?),
             None => None,
         };
         if scenario == Scenario::DeadEndpoint {
@@ -274,7 +279,7 @@ impl Rig {
         let scenario = Scenario::Signed;
         progress.doing("open loop: starting the gateway".to_owned());
         let Settings { time, connections, payload, rounds, .. } = self.settings;
-        let gateway = Gateway::start(&self.setup(scenario, connections), None).await?;
+        let gateway = Gateway::start(&self.setup(scenario)).await?;
         let subject = Subject::gateway(&gateway, scenario, 1, payload)?;
         let relay = self.relay(&subject)?;
         progress.doing("open loop: looking for the gateway's most".to_owned());

@@ -19,6 +19,13 @@ pub(super) const PENDING: u64 = 50_000;
 pub(super) const MEASURED_ENDPOINT: &str = "measured";
 /// The endpoint that is a queue.
 pub(super) const QUEUE: &str = "inbox";
+/// Their configuration, by name.
+const CONFIGS: [(&str, &str); 2] = [
+    ("keep-above", r#"{ field = "amount", minimum = 100 }"#),
+    ("to-slack", r#"{ title = "New order {id}", fields = ["order.id", "amount"] }"#),
+];
+const OWN_CONFIG: [(&str, &str); 1] = [("own", "{ minimum = 100 }")];
+
 /// The file of a component that was given.
 pub(super) const OWN: &str = "own.wasm";
 /// Below this path the receiver refuses every tenth first attempt.
@@ -117,21 +124,19 @@ impl Scenario {
         }
     }
 
-    /// Whether a component that was given takes the place of filter and transformer.
-    const fn takes_own(self) -> bool {
-        matches!(self, Self::FilterTransform | Self::FilterTransformReuse)
+    /// The filter and the transformer of an endpoint, as far as it has them. A component that was given is both.
+    const fn chain(self, is_given: bool) -> (Option<&'static str>, Option<&'static str>) {
+        match self {
+            Self::Filter => (Some("keep-above"), None),
+            Self::FilterTransform | Self::FilterTransformReuse if is_given => (Some("own"), Some("own")),
+            Self::FilterTransform | Self::FilterTransformReuse => (Some("keep-above"), Some("to-slack")),
+            _ => (None, None),
+        }
     }
 
-    /// What stands at an endpoint beside its address.
-    const fn endpoint(self, own: bool) -> &'static str {
+    /// What else stands at an endpoint beside its address.
+    const fn endpoint(self) -> &'static str {
         match self {
-            Self::FilterTransform | Self::FilterTransformReuse if own => {
-                "filters = [\"own\"]\ntransformers = [\"own\"]\n"
-            }
-            Self::Filter => "filters = [\"keep-above\"]\n",
-            Self::FilterTransform | Self::FilterTransformReuse => {
-                "filters = [\"keep-above\"]\ntransformers = [\"to-slack\"]\n"
-            }
             Self::FailingReceiver => "retry = { waits = [\"1s\", \"1s\", \"1s\"], jitter = 0 }\n",
             Self::PassThrough => "sign = \"none\"\n",
             _ => "",
@@ -173,9 +178,7 @@ impl Secrets {
         let key = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
         Self { key, signing: format!("whsec_{}", BASE64.encode(bytes)) }
     }
-}
 
-impl Secrets {
     /// A tenant's key.
     pub(super) fn key(&self, tenant: usize) -> String {
         format!("{}-{tenant}", self.key)
@@ -184,7 +187,7 @@ impl Secrets {
 
 /// What a gateway is configured for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setup {
+pub(super) struct Setup<'a> {
     pub(super) scenario: Scenario,
     /// Endpoints of each tenant, each of which gets every event.
     pub(super) endpoints: usize,
@@ -194,12 +197,12 @@ pub(super) struct Setup {
     pub(super) receiver: SocketAddr,
     /// Where the dead endpoint is, if there is one.
     pub(super) silent: Option<SocketAddr>,
-    /// Whether a component was given that is both filter and transformer.
-    pub(super) own: bool,
+    /// A component that was given, to be both filter and transformer.
+    pub(super) own: Option<&'a [u8]>,
 }
 
 /// The gateway's configuration. Plugins and journal lie beside the file; ports are the system's choice.
-pub(super) fn configuration(setup: &Setup, secrets: &Secrets) -> String {
+pub(super) fn configuration(setup: &Setup<'_>, secrets: &Secrets) -> String {
     let Setup { scenario, endpoints, connections, receiver, silent, own } = *setup;
     let signing = &secrets.signing;
     let mut text = r#"allow_inline_secrets = true
@@ -220,6 +223,16 @@ allow_ports = []
     .to_owned();
     let secret = if scenario == Scenario::PassThrough { "" } else { &format!("secret = \"{signing}\"\n") };
     let reuse = scenario == Scenario::FilterTransformReuse;
+    let (filter, transformer) = scenario.chain(own.is_some());
+    let plugins = match filter {
+        None => &[][..],
+        Some("own") => &OWN_CONFIG,
+        Some(_) => &CONFIGS,
+    };
+    let mut more = scenario.endpoint().to_owned();
+    for (list, name) in [("filters", filter), ("transformers", transformer)] {
+        more.extend(name.map(|name| format!("{list} = [\"{name}\"]\n")));
+    }
     for number in 0..scenario.tenants() {
         let (name, key) = (tenant(number), secrets.key(number));
         text.push_str(&format!(
@@ -228,23 +241,9 @@ allow_ports = []
 keys = ["{key}"]
 "#
         ));
-        if own && scenario.takes_own() {
+        for (plugin, config) in plugins {
             text.push_str(&format!(
-                "\n[tenants.{name}.plugins.own]\nfile = \"{OWN}\"\nreuse = {reuse}\nconfig = {{ minimum = 100 }}\n"
-            ));
-        } else if scenario.endpoint(false).contains("filters") {
-            text.push_str(&format!(
-                r#"
-[tenants.{name}.plugins.keep-above]
-file = "keep-above.wasm"
-reuse = {reuse}
-config = {{ field = "amount", minimum = 100 }}
-
-[tenants.{name}.plugins.to-slack]
-file = "to-slack.wasm"
-reuse = {reuse}
-config = {{ title = "New order {{id}}", fields = ["order.id", "amount"] }}
-"#
+                "\n[tenants.{name}.plugins.{plugin}]\nfile = \"{plugin}.wasm\"\nreuse = {reuse}\nconfig = {config}\n"
             ));
         }
         if scenario == Scenario::PullQueue {
@@ -263,7 +262,6 @@ concurrency = {concurrency}
 {secret}{more}"#,
                 concurrency = 2 * connections,
                 path = scenario.path(),
-                more = scenario.endpoint(own),
             ));
         }
     }
@@ -286,7 +284,7 @@ mod tests {
     fn parsed(scenario: Scenario, silent: Option<SocketAddr>) -> toml::Table {
         let receiver = SocketAddr::from(([127, 0, 0, 1], 4000));
         let setup =
-            Setup { scenario, endpoints: scenario.fan_out(), connections: 64, receiver, silent, own: false };
+            Setup { scenario, endpoints: scenario.fan_out(), connections: 64, receiver, silent, own: None };
         configuration(&setup, &Secrets::random()).parse().unwrap()
     }
 
@@ -321,7 +319,8 @@ mod tests {
         for (scenario, expected) in
             [(Scenario::FilterTransformReuse, "own"), (Scenario::Filter, "keep-above")]
         {
-            let setup = Setup { scenario, endpoints: 1, connections: 64, receiver, silent: None, own: true };
+            let setup =
+                Setup { scenario, endpoints: 1, connections: 64, receiver, silent: None, own: Some(b"") };
             let table: toml::Table = configuration(&setup, &Secrets::random()).parse().unwrap();
             let tenant = &table["tenants"][TENANT];
             assert_eq!(tenant["endpoints"]["measured-0"]["filters"][0].as_str(), Some(expected));
