@@ -3,8 +3,7 @@
 //! - it ends as the table says, by a limit that is named;
 //! - its call takes no more processor time than its deadline and [`SLACK`];
 //! - a neighbour's calls, made at the same time, all have their right results;
-//! - after a hundred good calls the process has no more memory than before, but for a mebibyte and, where outputs were
-//!   large, what the allocator keeps for the next;
+//! - after a hundred good calls the process has no more memory than before, but for a mebibyte;
 //! - the same host goes on.
 
 use std::fs;
@@ -90,8 +89,7 @@ impl Harness {
         };
         self.good_calls(NEIGHBOURS_CALLS).await;
         let after = resident();
-        let allowed = before + MEBIBYTE + kept_by_the_allocator(number);
-        assert!(after <= allowed, "{name}: {before} bytes were in use, and then {after}");
+        assert!(after <= before + MEBIBYTE, "{name}: {before} bytes were in use, and then {after}");
         let kept = after.saturating_sub(before) >> 10;
         let calls = NEIGHBOURS_CALLS;
         format!("| {number} | {name} | {} | {took} | +{kept} KiB | {calls} of {calls} |", case.end.in_words())
@@ -156,15 +154,6 @@ impl Harness {
 
 pub(super) fn deadline() -> Duration {
     Limits::default().deadline
-}
-
-/// What an output of the largest size leaves in the heap. glibc's allocator keeps, for each thread, up to twice the
-/// largest block that was freed, and uses it again: it is there once, however many calls follow.
-fn kept_by_the_allocator(number: u8) -> usize {
-    match number {
-        21 | 26 => THREADS * 2 * Limits::default().output,
-        _ => 0,
-    }
 }
 
 pub(super) fn assert_deadline(ran: &Ran) {
