@@ -13,6 +13,7 @@ use hookweir_model::{
     Timestamp,
 };
 
+use super::read::{ANY_STATUS, AT_ONCE};
 use super::writer::Op;
 use super::{Embedded, Options};
 use crate::{Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
@@ -183,7 +184,7 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
     let plan = |sql: &str| -> String {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps: Vec<String> =
-            statement.query_map([], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+            statement.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap();
         steps.join("; ")
     };
     for (sql, wanted) in [
@@ -191,6 +192,16 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
             "SELECT seq FROM delivery INDEXED BY delivery_pending \
              WHERE lane = 1 AND status = 0 AND due > 0 AND due <= 9 ORDER BY due, seq",
             "SEARCH delivery USING COVERING INDEX delivery_pending (lane=? AND due>? AND due<?)",
+        ),
+        (
+            AT_ONCE,
+            "MERGE (UNION ALL); LEFT; SEARCH fresh USING PRIMARY KEY (lane=?); RIGHT; \
+             SEARCH delivery USING COVERING INDEX delivery_pending (lane=? AND due=?)",
+        ),
+        (
+            ANY_STATUS,
+            "MERGE (UNION ALL); LEFT; SEARCH delivery USING PRIMARY KEY (lane=? AND seq>? AND seq<?); RIGHT; \
+             SEARCH fresh USING PRIMARY KEY (lane=? AND seq>? AND seq<?)",
         ),
         (
             "SELECT due, seq FROM delivery INDEXED BY delivery_pending \

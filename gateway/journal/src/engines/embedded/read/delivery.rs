@@ -97,7 +97,8 @@ fn find(connection: &Connection, tenant: i64, id: &EventId) -> Result<Option<Fou
 
 fn stored(connection: &Connection, lane: i64, seq: i64) -> Result<Option<Stored>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT seq, status, due, attempts, reason FROM delivery WHERE lane = ?1 AND seq = ?2",
+        "SELECT seq, status, due, attempts, reason FROM delivery WHERE lane = ?1 AND seq = ?2 \
+         UNION ALL SELECT seq, 0, 0, 0, NULL FROM fresh WHERE lane = ?1 AND seq = ?2",
     )?;
     let mut rows = statement.query((lane, seq))?;
     rows.next()?.map(Stored::read).transpose()
@@ -139,9 +140,12 @@ pub(in crate::engines::embedded) fn attempts(
     event: &EventId,
 ) -> Result<Vec<Attempt>, Fault> {
     let Some(found) = find(connection, tenant, event)? else { return Ok(Vec::new()) };
+    // A first attempt in the delivery's own row delivered, which is outcome 0.
     let mut statement = connection.prepare_cached(
-        "SELECT n, started, duration, outcome, reason, answer, body, plugins FROM attempt \
-         WHERE lane = ?1 AND seq = ?2 ORDER BY n",
+        "SELECT 1, started, duration, 0, NULL, answer, body, plugins FROM delivery \
+         WHERE lane = ?1 AND seq = ?2 AND started IS NOT NULL UNION ALL \
+         SELECT n, started, duration, outcome, reason, answer, body, plugins FROM attempt \
+         WHERE lane = ?1 AND seq = ?2 ORDER BY 1",
     )?;
     let mut rows = statement.query((lane, found.seq))?;
     let mut attempts = Vec::new();
@@ -173,12 +177,16 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
 }
 
 pub(in crate::engines::embedded) fn counts(connection: &Connection, lane: i64) -> Result<Counts, Fault> {
-    let mut statement = connection.prepare_cached("SELECT status, n FROM count WHERE lane = ?1")?;
+    // In the order of the statuses' codes.
+    let mut statement = connection.prepare_cached(
+        "SELECT pending, delivered, filtered, exhausted, failed, cancelled, expired FROM counts WHERE lane = ?1",
+    )?;
     let mut rows = statement.query((lane,))?;
     let mut counts = Counts::default();
-    while let Some(row) = rows.next()? {
-        let status = Status::from_code(row.get(0)?).ok_or_else(|| Fault::damaged("a count's status"))?;
-        counts.0[usize::from(status.code())] = row.get::<_, i64>(1)?.unsigned_abs();
+    if let Some(row) = rows.next()? {
+        for (column, count) in counts.0.iter_mut().enumerate() {
+            *count = row.get::<_, i64>(column)?.unsigned_abs();
+        }
     }
     Ok(counts)
 }
@@ -193,6 +201,11 @@ struct Lane<'q> {
     /// How many rows to read next: few at first, since most lanes of a large tenant give a page a row or none.
     batch: u32,
 }
+
+/// The newest deliveries of a lane, whether they were tried or not.
+pub(in crate::engines::embedded) const ANY_STATUS: &str = "SELECT seq, status, due, attempts, reason FROM delivery \
+    WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL SELECT seq, 0, 0, 0, NULL FROM fresh \
+    WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
 
 const FIRST_BATCH: u32 = 4;
 const LARGEST_BATCH: u32 = 256;
@@ -266,17 +279,19 @@ impl Lane<'_> {
         from: i64,
     ) -> Result<(), Fault> {
         // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all
-        // rows. Pending ones are indexed by due time, and their newest are found among the pending alone.
+        // rows. Those that were tried and are pending are indexed by due time; their newest are found among them alone.
         let sql = match status {
-            None | Some(Status::Delivered) => {
+            None => ANY_STATUS,
+            Some(Status::Delivered) => {
                 "SELECT seq, status, due, attempts, reason FROM delivery \
                  WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
             }
             Some(Status::Pending) => {
-                "SELECT d.seq, d.status, d.due, d.attempts, d.reason FROM ( \
+                "SELECT p.seq, 0, coalesce(d.due, 0), coalesce(d.attempts, 0), d.reason FROM ( \
+                   SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL \
                    SELECT seq FROM delivery INDEXED BY delivery_pending \
                    WHERE lane = ?1 AND status = 0 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4 \
-                 ) AS newest JOIN delivery d ON d.lane = ?1 AND d.seq = newest.seq ORDER BY d.seq DESC"
+                 ) AS p LEFT JOIN delivery d ON d.lane = ?1 AND d.seq = p.seq ORDER BY p.seq DESC"
             }
             Some(_) => {
                 "SELECT seq, status, due, attempts, reason FROM delivery INDEXED BY delivery_ended \

@@ -16,6 +16,10 @@ pub(in crate::engines::embedded) struct Due {
     pub(in crate::engines::embedded) damaged: Vec<(i64, &'static str)>,
 }
 
+/// What was never tried, and what is to be sent again, in the order of the events.
+pub(in crate::engines::embedded) const AT_ONCE: &str = "SELECT seq FROM fresh WHERE lane = ?1 UNION ALL \
+    SELECT seq FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due = 0 ORDER BY seq";
+
 /// `skip` is sorted.
 pub(in crate::engines::embedded) fn due(
     connection: &Connection,
@@ -37,10 +41,7 @@ pub(in crate::engines::embedded) fn due(
     {
         due.add(connection, tenant, lane, row.get(0)?, skip)?;
     }
-    let mut at_once = connection.prepare_cached(
-        "SELECT seq FROM delivery INDEXED BY delivery_pending \
-         WHERE lane = ?1 AND status = 0 AND due = 0 ORDER BY seq",
-    )?;
+    let mut at_once = connection.prepare_cached(AT_ONCE)?;
     let mut rows = at_once.query((lane,))?;
     while due.deliveries.len() < limit
         && let Some(row) = rows.next()?
@@ -68,9 +69,11 @@ impl Due {
         };
         let mut row =
             connection.prepare_cached("SELECT attempts, base FROM delivery WHERE lane = ?1 AND seq = ?2")?;
-        let (attempts, earlier_rounds): (u32, u32) =
-            row.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let shaped = match shaped(connection, lane, seq)? {
+        let tried: Option<(u32, u32)> =
+            row.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (attempts, earlier_rounds) = tried.unwrap_or_default();
+        let shape = if tried.is_some() { shaped(connection, lane, seq)? } else { Shape::None };
+        let shaped = match shape {
             Shape::None => None,
             Shape::Whole(shaped) => Some(shaped),
             Shape::Damaged => {
@@ -113,13 +116,21 @@ pub(in crate::engines::embedded) fn head(
     lane: i64,
     skip: &[i64],
 ) -> Result<Option<i64>, Fault> {
-    let mut statement = connection.prepare_cached(
+    let is_other = |seq: i64| skip.binary_search(&seq).is_err();
+    let mut fresh = connection.prepare_cached("SELECT seq FROM fresh WHERE lane = ?1 ORDER BY seq")?;
+    let mut rows = fresh.query((lane,))?;
+    while let Some(row) = rows.next()? {
+        if is_other(row.get(0)?) {
+            return Ok(Some(0));
+        }
+    }
+    let mut tried = connection.prepare_cached(
         "SELECT due, seq FROM delivery INDEXED BY delivery_pending \
          WHERE lane = ?1 AND status = 0 ORDER BY due, seq",
     )?;
-    let mut rows = statement.query((lane,))?;
+    let mut rows = tried.query((lane,))?;
     while let Some(row) = rows.next()? {
-        if skip.binary_search(&row.get(1)?).is_err() {
+        if is_other(row.get(1)?) {
             return Ok(Some(row.get(0)?));
         }
     }

@@ -10,10 +10,11 @@ pub(in crate::engines::embedded) fn pending(
     connection: &Connection,
     lanes: &[i64],
 ) -> Result<(u64, Option<Timestamp>), Fault> {
-    let mut count = connection.prepare_cached("SELECT n FROM count WHERE lane = ?1 AND status = 0")?;
+    let mut count = connection.prepare_cached("SELECT pending FROM counts WHERE lane = ?1")?;
     let mut received = connection.prepare_cached("SELECT received FROM event WHERE seq = ?1")?;
     let mut oldest_of_lane = connection.prepare_cached(
-        "SELECT min(seq) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0",
+        "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM fresh WHERE lane = ?1 UNION ALL \
+         SELECT min(seq) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0)",
     )?;
     let (mut pending, mut oldest) = (0, None);
     for lane in lanes {

@@ -19,9 +19,13 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+#[cfg(test)]
+pub(super) use self::delivery::ANY_STATUS;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries,
 };
+#[cfg(test)]
+pub(super) use self::due::AT_ONCE;
 pub(super) use self::due::{due, head};
 pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
 pub(super) use self::health::{endpoint_states, pending};

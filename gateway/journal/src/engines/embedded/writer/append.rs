@@ -53,7 +53,7 @@ pub(super) fn append(
         statements.insert_key.execute((record.tenant, key, seq))?;
     }
     for lane in &record.lanes {
-        statements.insert_delivery.execute((lane, seq))?;
+        statements.insert_fresh.execute((lane, seq))?;
         tally.add(*lane, Status::Pending);
     }
     tally.received(seq, event.received);

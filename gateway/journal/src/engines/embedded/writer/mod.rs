@@ -324,7 +324,7 @@ impl Writer<'_> {
                 job.outcome = Some(Ok(epoch));
             }
             Op::Quarantine { lane, seq, reason } => {
-                settle::quarantine(statements, tally, *lane, *seq, reason)?;
+                settle::quarantine(statements, tally, self.shared.epoch(), (*lane, *seq), reason)?;
             }
             #[cfg(test)]
             Op::Execute(job) => {

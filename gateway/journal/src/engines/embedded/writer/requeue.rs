@@ -98,7 +98,7 @@ fn replay(
         if send_again(statements, tally, *lane, seq)? {
             statements.drop_shaped.execute((lane, seq))?;
         } else {
-            statements.insert_delivery.execute((lane, seq))?;
+            statements.insert_fresh.execute((lane, seq))?;
             tally.add(*lane, Status::Pending);
             lanes.push(*lane);
         }

@@ -10,6 +10,9 @@ use crate::engines::embedded::message::MessageRecord;
 use crate::engines::embedded::record::ShapedRecord;
 use crate::{Error, Next, Settled, Settlement};
 
+/// How much text of an attempt a delivery's row may hold: lists read these rows.
+const TEXT_OF_A_DELIVERY: usize = 512;
+
 /// A settlement that is ready to be bound.
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct SettleRecord {
@@ -73,6 +76,43 @@ impl SettleRecord {
     }
 }
 
+impl SettleRecord {
+    /// Makes the row of a delivery that was never tried before, with its attempt if that has room there; says whether
+    /// it had.
+    fn insert(&self, statements: &mut Statements<'_>, lane: i64) -> Result<bool, Fault> {
+        let Self { seq, status, due, reason, .. } = self;
+        let attempts = self.attempt.as_ref().map_or(0, |record| record.attempt.number);
+        let within = self.attempt.as_ref().filter(|record| record.fits_the_delivery());
+        let [started, duration] = within.map_or([None, None], |record| record.times().map(Some));
+        statements.insert_delivery.execute(rusqlite::params![
+            lane,
+            seq,
+            status.code(),
+            due,
+            attempts,
+            reason,
+            started,
+            duration,
+            within.and_then(AttemptRecord::answer),
+            within.and_then(AttemptRecord::body),
+            within.and_then(|record| record.plugins.as_deref()),
+        ])?;
+        Ok(within.is_some())
+    }
+
+    /// Changes the row of a delivery that is pending and has not had this attempt; says whether there was one.
+    fn update(&self, statements: &mut Statements<'_>, lane: i64) -> Result<bool, Fault> {
+        let Self { seq, status, due, reason, .. } = self;
+        let changed = match &self.attempt {
+            Some(AttemptRecord { attempt, .. }) => {
+                statements.settle_attempt.execute((lane, seq, status.code(), due, attempt.number, reason))?
+            }
+            None => statements.settle_without.execute((lane, seq, status.code(), due, reason))?,
+        };
+        Ok(changed > 0)
+    }
+}
+
 impl AttemptRecord {
     fn new(attempt: Attempt) -> Result<Self, Error> {
         let plugins = match attempt.plugins.as_slice() {
@@ -80,6 +120,45 @@ impl AttemptRecord {
             calls => Some(serde_json::to_string(calls).map_err(|error| Error::Failed(error.to_string()))?),
         };
         Ok(Self { attempt, plugins })
+    }
+
+    /// Whether it may lie in its delivery's row: a first attempt that delivered, as most do, with little to say.
+    fn fits_the_delivery(&self) -> bool {
+        let Attempt { number, outcome, reason, .. } = &self.attempt;
+        let size = self.body().map_or(0, str::len) + self.plugins.as_ref().map_or(0, String::len);
+        *number == 1 && *outcome == Outcome::Delivered && reason.is_none() && size <= TEXT_OF_A_DELIVERY
+    }
+
+    fn insert(&self, statements: &mut Statements<'_>, lane: i64, seq: i64) -> Result<(), Fault> {
+        let [started, duration] = self.times();
+        statements.insert_attempt.execute(rusqlite::params![
+            lane,
+            seq,
+            self.attempt.number,
+            started,
+            duration,
+            outcome_code(self.attempt.outcome),
+            self.attempt.reason,
+            self.answer(),
+            self.body(),
+            self.plugins,
+        ])?;
+        Ok(())
+    }
+
+    /// When it began, and how long it took.
+    fn times(&self) -> [i64; 2] {
+        let duration = i64::try_from(self.attempt.duration_ms).unwrap_or(i64::MAX);
+        [self.attempt.started.as_millis(), duration]
+    }
+
+    /// The answer's status.
+    fn answer(&self) -> Option<u16> {
+        self.attempt.answer.as_ref().and_then(|answer| answer.status)
+    }
+
+    fn body(&self) -> Option<&str> {
+        self.attempt.answer.as_ref().map(|answer| answer.body.as_str()).filter(|body| !body.is_empty())
     }
 }
 
@@ -94,29 +173,17 @@ pub(super) fn settle(
         return Ok(Settled::Stale);
     }
     let Some(lane) = record.lane else { return Ok(Settled::Repeated) };
-    let SettleRecord { seq, status, due, reason, .. } = record;
-    let changed = match &record.attempt {
-        Some(AttemptRecord { attempt, .. }) => {
-            statements.settle_attempt.execute((lane, seq, status.code(), due, attempt.number, reason))?
-        }
-        None => statements.settle_without.execute((lane, seq, status.code(), due, reason))?,
-    };
-    if changed == 0 {
+    let SettleRecord { seq, status, .. } = record;
+    let attempt = record.attempt.as_ref();
+    let has_row = if statements.take_fresh.execute((lane, seq))? > 0 {
+        record.insert(statements, lane)?
+    } else if record.update(statements, lane)? {
+        false
+    } else {
         return Ok(Settled::Repeated);
-    }
-    if let Some(AttemptRecord { attempt, plugins }) = &record.attempt {
-        statements.insert_attempt.execute(rusqlite::params![
-            lane,
-            seq,
-            attempt.number,
-            attempt.started.as_millis(),
-            i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX),
-            outcome_code(attempt.outcome),
-            attempt.reason,
-            attempt.answer.as_ref().and_then(|answer| answer.status),
-            attempt.answer.as_ref().map(|answer| answer.body.as_str()).filter(|body| !body.is_empty()),
-            plugins,
-        ])?;
+    };
+    if let Some(attempt) = attempt.filter(|_| !has_row) {
+        attempt.insert(statements, lane, *seq)?;
     }
     if let Some(ShapedRecord { shaped, headers, crc }) = &record.shaped {
         statements.keep_shaped.execute(rusqlite::params![
@@ -132,7 +199,7 @@ pub(super) fn settle(
         message::put(statements, tally, lane, message)?;
     }
     // What a first attempt sent was never kept: there was no failure before it.
-    let is_first = record.attempt.as_ref().is_some_and(|record| record.attempt.number == 1);
+    let is_first = attempt.is_some_and(|record| record.attempt.number == 1);
     if *status == Status::Delivered && !is_first {
         statements.drop_shaped.execute((lane, seq))?;
     }
@@ -145,15 +212,22 @@ pub(super) fn settle(
 pub(super) fn quarantine(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
-    lane: i64,
-    seq: i64,
+    present: Epoch,
+    (lane, seq): (i64, i64),
     reason: &str,
 ) -> Result<(), Fault> {
-    let failed = Status::Failed;
-    if statements.settle_without.execute((lane, seq, failed.code(), 0, reason))? > 0 {
-        tally.remove(lane, Status::Pending);
-        tally.add(lane, failed);
-    }
+    let record = SettleRecord {
+        lane: Some(lane),
+        seq,
+        epoch: present,
+        attempt: None,
+        status: Status::Failed,
+        due: 0,
+        reason: Some(reason.to_owned()),
+        shaped: None,
+        message: None,
+    };
+    settle(statements, tally, present, &record)?;
     Ok(())
 }
 

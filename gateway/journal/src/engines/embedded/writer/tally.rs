@@ -55,12 +55,11 @@ impl Tally {
     }
 
     pub(super) fn write(&self, statements: &mut Statements<'_>) -> Result<(), Fault> {
-        for (lane, by_status) in &self.counts {
-            for (status, by) in Status::ALL.into_iter().zip(by_status) {
-                if *by != 0 {
-                    statements.add_count.execute((lane, status.code(), by))?;
-                }
-            }
+        for (lane, by) in &self.counts {
+            // In the order of their codes, as the columns are.
+            let [pending, delivered, filtered, exhausted, failed, cancelled, expired] = by;
+            let changes = (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired);
+            statements.add_counts.execute(changes)?;
         }
         for (lane, (alive, dead)) in &self.queues {
             statements.add_messages.execute((lane, alive, dead))?;

@@ -10,14 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
 use hookweir_journal::{
-    Answered, Appended, Content, DeliveryFilter, Error, EventFilter, Journal, NewEvent, NewMessage, Next,
-    Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
+    Answered, Appended, Content, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, NewEvent,
+    NewMessage, Next, Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
 };
 use hookweir_model::{
     Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
     Outcome, PluginId, PluginKey, PluginState, Shaped, Status, TenantId, Timestamp, Upload,
 };
 use rusqlite::Connection;
+
+mod migration;
 
 fn open(path: &Path) -> Embedded {
     Embedded::open(path, Options::default()).expect("the journal opens")
@@ -74,7 +76,13 @@ async fn epoch(journal: &Embedded) -> Epoch {
 
 /// Settles a first attempt.
 async fn settle(journal: &Embedded, seq: Seq, next: Next) {
-    let attempt = Attempt {
+    let epoch = epoch(journal).await;
+    let settlement = Settlement { endpoint: lane(), seq, epoch, attempt: Some(attempt()), next };
+    journal.settle(vec![settlement]).await.expect("an answer");
+}
+
+fn attempt() -> Attempt {
+    Attempt {
         number: 1,
         started: Timestamp::from_millis(1),
         duration_ms: 1,
@@ -82,10 +90,21 @@ async fn settle(journal: &Embedded, seq: Seq, next: Next) {
         reason: None,
         answer: None,
         plugins: Vec::new(),
-    };
+    }
+}
+
+/// Delivers all that is due, each by its next attempt.
+async fn settle_again(journal: &Embedded) {
     let epoch = epoch(journal).await;
-    let settlement = Settlement { endpoint: lane(), seq, epoch, attempt: Some(attempt), next };
-    journal.settle(vec![settlement]).await.expect("an answer");
+    let due = journal.due(&lane(), Timestamp::from_millis(i64::MAX), &[], 9).await.expect("read");
+    let settlement = |due: &DueDelivery| Settlement {
+        endpoint: lane(),
+        seq: due.seq,
+        epoch,
+        attempt: Some(Attempt { number: due.attempts + 1, outcome: Outcome::Delivered, ..attempt() }),
+        next: Next::Final { status: Status::Delivered, reason: None },
+    };
+    journal.settle(due.iter().map(settlement).collect()).await.expect("an answer");
 }
 
 /// Waits for a condition that the journal reaches by itself. The limit only ends a test that would hang.
@@ -229,53 +248,6 @@ fn a_second_process_is_kept_out_with_a_sentence() {
     assert_eq!(error, wanted);
     drop(journal);
     drop(open(&path));
-}
-
-/// What the first version wrote has no table of plugins and none of queues. It gets them when it is opened, and keeps
-/// all else.
-#[tokio::test]
-async fn a_journal_of_the_first_version_is_brought_up() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let journal = open(directory.path());
-    fill(&journal).await;
-    drop(journal);
-    let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
-    connection
-        .execute_batch(
-            "DROP TABLE plugin_state; DROP TABLE message; DROP TABLE message_content; DROP TABLE queue; \
-             PRAGMA user_version = 1",
-        )
-        .expect("written");
-    drop(connection);
-    let journal = open(directory.path());
-    assert_eq!(journal.queues().await.expect("read"), []);
-    assert_eq!(journal.plugin_states().await.expect("read"), []);
-    let current = Digest::of(b"\0asm");
-    let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };
-    let state = PluginState { upload: Some(upload), paused: None };
-    journal.put_plugin_state(&plugin(), &state).await.expect("its blob is there still");
-    assert_filled(&journal).await;
-}
-
-/// What the second version wrote has no tables of queues.
-#[tokio::test]
-async fn a_journal_of_the_second_version_is_brought_up() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let journal = open(directory.path());
-    fill(&journal).await;
-    drop(journal);
-    let connection = Connection::open(directory.path().join("journal.db")).expect("the file");
-    connection
-        .execute_batch(
-            "DROP TABLE message; DROP TABLE message_content; DROP TABLE queue; PRAGMA user_version = 2",
-        )
-        .expect("written");
-    drop(connection);
-    let journal = open(directory.path());
-    assert_filled(&journal).await;
-    let numbers = journal.enqueue(&lane(), vec![message("1", "body")]).await.expect("it takes messages");
-    let received = journal.receive(receive(1, 2)).await.expect("and hands them out");
-    assert_eq!(received.messages.iter().map(|message| message.number).collect::<Vec<_>>(), numbers);
 }
 
 fn message(name: &str, body: &'static str) -> NewMessage {
