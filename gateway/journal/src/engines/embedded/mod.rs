@@ -323,11 +323,14 @@ impl Journal for Embedded {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Event>, Error> {
-        let Some(tenant) = self.shared.names(|names| names.tenant(&filter.tenant)) else {
+        let place =
+            self.shared.names(|names| Some((names.tenant(&filter.tenant)?, names.lanes_of(&filter.tenant))));
+        let Some((tenant, lanes)) = place else {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let query = EventQuery {
             tenant,
+            lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
             name: filter.tenant.clone(),
             event_type: filter.event_type.clone(),
             since: filter.since,

@@ -13,7 +13,7 @@ use hookweir_model::{
     Timestamp,
 };
 
-use super::read::{ANY_STATUS, AT_ONCE};
+use super::read::{ANY_STATUS, AT_ONCE, UNMATCHED};
 use super::writer::Op;
 use super::{Embedded, Options};
 use crate::{Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
@@ -213,10 +213,7 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
              WHERE lane = 1 AND status = 3 AND status > 1 AND seq BETWEEN 1 AND 9 ORDER BY seq DESC LIMIT 5",
             "SEARCH delivery USING COVERING INDEX delivery_ended (lane=? AND status=? AND seq>? AND seq<?)",
         ),
-        (
-            "SELECT * FROM event INDEXED BY event_tenant WHERE tenant = 1 AND seq BETWEEN 1 AND 9 ORDER BY seq DESC",
-            "SEARCH event USING INDEX event_tenant (tenant=? AND rowid>? AND rowid<?)",
-        ),
+        (UNMATCHED, "SEARCH event USING INDEX event_unmatched (tenant=? AND rowid>? AND rowid<?)"),
         (
             "SELECT number, receives, size FROM message INDEXED BY message_waiting \
              WHERE lane = 1 AND state < 2 AND visible <= 9 ORDER BY visible, number LIMIT 5",

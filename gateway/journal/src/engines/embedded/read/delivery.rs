@@ -1,10 +1,4 @@
 //! Deliveries, one and in lists, with their attempts and counts.
-//!
-//! A list over a tenant is a merge of its lanes, each read newest first, a few rows at a time: no index has to order
-//! all deliveries of a tenant.
-
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 
 use hookweir_model::{
     Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, PluginCall, Status, TenantId, Timestamp,
@@ -14,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::LOOKED_AT;
 use super::event::bounds;
+use super::newest::{Newest, Source};
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::outcome_from_code;
@@ -191,96 +186,66 @@ pub(in crate::engines::embedded) fn counts(connection: &Connection, lane: i64) -
     Ok(counts)
 }
 
-/// One lane of a merge: rows read ahead, newest first, and where the next ones start.
-struct Lane<'q> {
-    endpoint: &'q EndpointId,
-    id: i64,
-    ahead: VecDeque<Stored>,
-    /// The highest number that was not read yet.
-    to: i64,
-    /// How many rows to read next: few at first, since most lanes of a large tenant give a page a row or none.
-    batch: u32,
-}
-
 /// The newest deliveries of a lane, whether they were tried or not.
 pub(in crate::engines::embedded) const ANY_STATUS: &str = "SELECT seq, status, due, attempts, reason FROM delivery \
     WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL SELECT seq, 0, 0, 0, NULL FROM fresh \
     WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
-
-const FIRST_BATCH: u32 = 4;
-const LARGEST_BATCH: u32 = 256;
 
 pub(in crate::engines::embedded) fn list(
     connection: &Connection,
     query: &DeliveryQuery,
 ) -> Result<Page<Delivery>, Fault> {
     let (from, to) = bounds(connection, query.since, query.until, None)?;
-    let mut lanes: Vec<Lane<'_>> =
-        query.lanes.iter().map(|(endpoint, id)| query.lane(endpoint, *id, to)).collect();
-    // The newest first; of one event, by endpoint, which is the order of the lanes.
-    let mut heads = BinaryHeap::with_capacity(lanes.len());
-    for (index, lane) in lanes.iter_mut().enumerate() {
-        if let Some(seq) = lane.peek(connection, query.status, from)? {
-            heads.push((seq, Reverse(index)));
-        }
-    }
+    // Of one event, by endpoint, which is the order of the lanes.
+    let lanes = query.lanes.iter().map(|(endpoint, id)| {
+        let lane = Lane { connection, endpoint, id: *id, status: query.status };
+        (lane, query.highest(endpoint, to))
+    });
+    let mut newest = Newest::of(lanes, from)?;
     let mut page = Page { items: Vec::new(), next: None };
     let (mut looked_at, mut last) = (0, None);
-    while let Some((seq, Reverse(index))) = heads.pop() {
+    while let Some((lane, stored)) = newest.next()? {
         if page.items.len() == query.limit || looked_at == LOOKED_AT {
             page.next = last;
             break;
         }
         looked_at += 1;
-        let Some(lane) = lanes.get_mut(index) else { break };
-        last = Some(Cursor { seq: Seq(seq.unsigned_abs()), endpoint: Some(lane.endpoint.clone()) });
-        if let Some(stored) = lane.ahead.pop_front()
-            && let Some(event) = summary(connection, stored.seq)?
+        last = Some(Cursor { seq: Seq(stored.seq.unsigned_abs()), endpoint: Some(lane.endpoint.clone()) });
+        if let Some(event) = summary(connection, stored.seq)?
             && query.wants(stored.status, &event)
         {
             page.items.push(stored.shown(&query.tenant, lane.endpoint, &event));
-        }
-        if let Some(seq) = lane.peek(connection, query.status, from)? {
-            heads.push((seq, Reverse(index)));
         }
     }
     Ok(page)
 }
 
 impl DeliveryQuery {
-    fn lane<'q>(&self, endpoint: &'q EndpointId, id: i64, to: i64) -> Lane<'q> {
-        let to = match &self.after {
+    /// The highest number that a page may have of an endpoint.
+    fn highest(&self, endpoint: &EndpointId, to: i64) -> i64 {
+        match &self.after {
             Some((seq, Some(last))) if endpoint > last => to.min(*seq),
             Some((seq, _)) => to.min(seq.saturating_sub(1)),
             None => to,
-        };
-        Lane { endpoint, id, ahead: VecDeque::new(), to, batch: FIRST_BATCH }
+        }
     }
 }
 
-impl Lane<'_> {
-    /// The number of the next row, if there is one.
-    fn peek(
-        &mut self,
-        connection: &Connection,
-        status: Option<Status>,
-        from: i64,
-    ) -> Result<Option<i64>, Fault> {
-        if self.ahead.is_empty() && self.to >= from {
-            self.read_ahead(connection, status, from)?;
-        }
-        Ok(self.ahead.front().map(|stored| stored.seq))
-    }
+/// The deliveries of a lane that may have a status.
+struct Lane<'q> {
+    connection: &'q Connection,
+    endpoint: &'q EndpointId,
+    id: i64,
+    status: Option<Status>,
+}
 
-    fn read_ahead(
-        &mut self,
-        connection: &Connection,
-        status: Option<Status>,
-        from: i64,
-    ) -> Result<(), Fault> {
+impl Source for Lane<'_> {
+    type Row = Stored;
+
+    fn read(&self, from: i64, to: i64, limit: u32) -> Result<Vec<Stored>, Fault> {
         // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all
         // rows. Those that were tried and are pending are indexed by due time; their newest are found among them alone.
-        let sql = match status {
+        let sql = match self.status {
             None => ANY_STATUS,
             Some(Status::Delivered) => {
                 "SELECT seq, status, due, attempts, reason FROM delivery \
@@ -298,20 +263,20 @@ impl Lane<'_> {
                  WHERE lane = ?1 AND status = ?5 AND status > 1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
             }
         };
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = match status.filter(|status| status.code() > Status::Delivered.code()) {
-            Some(status) => statement.query((self.id, from, self.to, self.batch, status.code()))?,
-            None => statement.query((self.id, from, self.to, self.batch))?,
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = match self.status.filter(|status| status.code() > Status::Delivered.code()) {
+            Some(status) => statement.query((self.id, from, to, limit, status.code()))?,
+            None => statement.query((self.id, from, to, limit))?,
         };
+        let mut stored = Vec::new();
         while let Some(row) = rows.next()? {
-            self.ahead.push_back(Stored::read(row)?);
+            stored.push(Stored::read(row)?);
         }
-        self.to = match self.ahead.back() {
-            Some(stored) if self.ahead.len() == self.batch as usize => stored.seq - 1,
-            _ => from - 1,
-        };
-        self.batch = (self.batch * 2).min(LARGEST_BATCH);
-        Ok(())
+        Ok(stored)
+    }
+
+    fn seq(row: &Stored) -> i64 {
+        row.seq
     }
 }
 

@@ -8,6 +8,7 @@ mod due;
 mod event;
 mod health;
 mod message;
+mod newest;
 mod plugin;
 
 use std::fmt;
@@ -27,6 +28,8 @@ pub(super) use self::delivery::{
 #[cfg(test)]
 pub(super) use self::due::AT_ONCE;
 pub(super) use self::due::{due, head};
+#[cfg(test)]
+pub(super) use self::event::UNMATCHED;
 pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
 pub(super) use self::health::{endpoint_states, pending};
 pub(super) use self::message::{by_numbers as messages, look, queue_stats, queues};

@@ -18,6 +18,10 @@ ALTER TABLE delivery ADD COLUMN plugins TEXT;
 DROP INDEX event_id;
 CREATE UNIQUE INDEX event_id ON event (id, tenant);
 
+-- The events of a tenant are found by the deliveries of its lanes; this is for those that have none.
+DROP INDEX event_tenant;
+CREATE INDEX event_unmatched ON event (tenant) WHERE lanes IS NULL;
+
 -- How many deliveries of a lane have which status, in a row for each lane.
 CREATE TABLE counts (
   lane      INTEGER PRIMARY KEY,
