@@ -26,7 +26,7 @@ use super::{Embedded, Owner, Shared, lock, schema};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Pages that the writer keeps in memory, in KiB.
-const CACHE_KIB: u32 = 64 * 1024;
+const CACHE_KIB: u32 = 16 * 1024;
 
 pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
     make_directory(path)?;
