@@ -162,9 +162,14 @@ impl Gateway {
         self.log.text()
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the gateway to run")
+    }
+
     fn pid(&self) -> Pid {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        id.expect("the gateway to run")
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        id.expect("a process's number")
     }
 }
 

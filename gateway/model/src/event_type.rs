@@ -122,6 +122,18 @@ impl TypePattern {
         names.next().is_none()
     }
 
+    /// The first segment, unless it is a star.
+    pub(crate) fn first(&self) -> Option<&str> {
+        match self.segments.first() {
+            Some(Segment::Exact(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_star(&self) -> bool {
+        self.segments.iter().any(|segment| !matches!(segment, Segment::Exact(_)))
+    }
+
     /// A type that it matches, with a word in place of each star.
     pub fn example(&self) -> EventType {
         let named = |word: &str| {

@@ -16,6 +16,7 @@ mod plugin;
 mod retry;
 mod shaped;
 mod shard;
+mod subscriptions;
 mod time;
 
 pub use attempt::{Answer, Attempt, Outcome, PluginCall, PluginRole};
@@ -30,4 +31,5 @@ pub use plugin::{Paused, PluginKey, PluginState, Upload};
 pub use retry::{RetryPolicy, Success};
 pub use shaped::Shaped;
 pub use shard::{Epoch, SHARDS, Shard};
+pub use subscriptions::Subscriptions;
 pub use time::Timestamp;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use hookweir_delivery::Outlets;
 use hookweir_host::Step;
-use hookweir_model::{Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, TenantId};
+use hookweir_model::{
+    Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, Subscriptions, TenantId,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
@@ -38,8 +40,10 @@ pub(crate) struct Access {
 pub(crate) struct Tenant {
     pub id: TenantId,
     pub endpoints: HashMap<EndpointId, Arc<Endpoint>>,
-    /// The ids in a fixed order, so that deliveries of one event are always written in it.
+    /// The ids in a fixed order, so that deliveries of one event are always written in it, ...
     order: Vec<EndpointId>,
+    /// ... and what each of them wants.
+    subscriptions: Subscriptions,
     pub plugins: HashMap<PluginId, Slot>,
 }
 
@@ -248,18 +252,25 @@ impl Tenant {
             let chain = chain(settings, &plugins);
             (name.clone(), Arc::new(Endpoint { key, settings: settings.clone(), chain }))
         };
-        let endpoints = settings.endpoints.iter().map(endpoint).collect();
-        Self { id: id.clone(), endpoints, order: settings.endpoints.keys().cloned().collect(), plugins }
+        Self {
+            id: id.clone(),
+            endpoints: settings.endpoints.iter().map(endpoint).collect(),
+            order: settings.endpoints.keys().cloned().collect(),
+            subscriptions: Subscriptions::new(
+                settings.endpoints.values().map(|endpoint| endpoint.event_types.as_slice()),
+            ),
+            plugins,
+        }
     }
 
     /// The endpoints that an event of this type goes to, those that are switched off included: their deliveries wait.
     pub(crate) fn matching(&self, event_type: &EventType) -> Vec<EndpointId> {
-        let wants = |endpoint: &&EndpointId| {
-            self.endpoints
-                .get(*endpoint)
-                .is_some_and(|endpoint| operational::wants(&endpoint.settings.event_types, event_type))
+        let wanting = if operational::is_operational(event_type) {
+            self.subscriptions.wanting_by_name(event_type)
+        } else {
+            self.subscriptions.wanting(event_type)
         };
-        self.order.iter().filter(wants).cloned().collect()
+        wanting.into_iter().filter_map(|place| self.order.get(place)).cloned().collect()
     }
 }
 

@@ -14,9 +14,14 @@ use serde_json::json;
 /// What the types of operational events start with. Senders can't use it.
 pub(crate) const PREFIX: &str = "hookweir.";
 
+/// Whether only endpoints that name [`PREFIX`] are sent events of this type.
+pub(crate) fn is_operational(event_type: &EventType) -> bool {
+    event_type.as_str().starts_with(PREFIX)
+}
+
 /// Whether an endpoint with these patterns is sent events of this type.
 pub(crate) fn wants(patterns: &[TypePattern], event_type: &EventType) -> bool {
-    let is_operational = event_type.as_str().starts_with(PREFIX);
+    let is_operational = is_operational(event_type);
     patterns.iter().any(|pattern| {
         pattern.matches(event_type) && (!is_operational || pattern.as_str().starts_with(PREFIX))
     })
