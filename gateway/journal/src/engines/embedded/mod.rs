@@ -15,6 +15,7 @@ mod lock;
 mod message;
 mod open;
 mod options;
+mod present;
 mod quarantine;
 mod queue;
 mod read;
@@ -323,14 +324,11 @@ impl Journal for Embedded {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Event>, Error> {
-        let place =
-            self.shared.names(|names| Some((names.tenant(&filter.tenant)?, names.lanes_of(&filter.tenant))));
-        let Some((tenant, lanes)) = place else {
+        let Some(tenant) = self.shared.names(|names| names.tenant(&filter.tenant)) else {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let query = EventQuery {
             tenant,
-            lanes: lanes.into_iter().map(|(_, lane)| lane).collect(),
             name: filter.tenant.clone(),
             event_type: filter.event_type.clone(),
             since: filter.since,
@@ -361,15 +359,19 @@ impl Journal for Embedded {
         after: Option<&Cursor>,
         limit: usize,
     ) -> Result<Page<Delivery>, Error> {
-        let lanes = self.shared.names(|names| match &filter.endpoint {
-            None => names.lanes_of(&filter.tenant),
-            Some(endpoint) => {
-                let lane = names.lane(&filter.tenant, endpoint);
-                lane.map(|lane| (endpoint.clone(), lane)).into_iter().collect()
-            }
+        let place = self.shared.names(|names| {
+            let lanes = match &filter.endpoint {
+                None => names.lanes_of(&filter.tenant),
+                Some(endpoint) => vec![(endpoint.clone(), names.lane(&filter.tenant, endpoint)?)],
+            };
+            Some((names.tenant(&filter.tenant)?, lanes))
         });
+        let Some((number, lanes)) = place else {
+            return Ok(Page { items: Vec::new(), next: None });
+        };
         let query = DeliveryQuery {
             tenant: filter.tenant.clone(),
+            number,
             lanes,
             status: filter.status,
             event_type: filter.event_type.clone(),

@@ -2,7 +2,7 @@
 //!
 //! Migrations are numbered and only go forward, each in one transaction with its number. None may rewrite `event`,
 //! `delivery` or `attempt`, which can be large: add tables or nullable columns. (The fourth makes an index of events
-//! anew; no version before it was released.) A file from a newer version is refused, since what it means is not known
+//! and deliveries anew; no version before it was released.) A file from a newer version is refused, since what it means is not known
 //! here.
 
 use rusqlite::Connection;

@@ -13,7 +13,7 @@ use hookweir_model::{
     Timestamp,
 };
 
-use super::read::{ANY_STATUS, AT_ONCE, UNMATCHED};
+use super::read::AT_ONCE;
 use super::writer::Op;
 use super::{Embedded, Options};
 use crate::{Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
@@ -199,11 +199,6 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
              SEARCH delivery USING COVERING INDEX delivery_pending (lane=? AND due=?)",
         ),
         (
-            ANY_STATUS,
-            "MERGE (UNION ALL); LEFT; SEARCH delivery USING PRIMARY KEY (lane=? AND seq>? AND seq<?); RIGHT; \
-             SEARCH fresh USING PRIMARY KEY (lane=? AND seq>? AND seq<?)",
-        ),
-        (
             "SELECT due, seq FROM delivery INDEXED BY delivery_pending \
              WHERE lane = 1 AND status = 0 ORDER BY due, seq",
             "SEARCH delivery USING COVERING INDEX delivery_pending (lane=?)",
@@ -213,7 +208,14 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
              WHERE lane = 1 AND status = 3 AND status > 1 AND seq BETWEEN 1 AND 9 ORDER BY seq DESC LIMIT 5",
             "SEARCH delivery USING COVERING INDEX delivery_ended (lane=? AND status=? AND seq>? AND seq<?)",
         ),
-        (UNMATCHED, "SEARCH event USING INDEX event_unmatched (tenant=? AND rowid>? AND rowid<?)"),
+        (
+            "SELECT seq FROM event WHERE seq BETWEEN 1 AND 9 AND tenant = 1 ORDER BY seq DESC",
+            "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            "SELECT status FROM delivery WHERE seq BETWEEN 1 AND 9 AND lane = 1 ORDER BY seq DESC",
+            "SEARCH delivery USING PRIMARY KEY (seq>? AND seq<?)",
+        ),
         (
             "SELECT number, receives, size FROM message INDEXED BY message_waiting \
              WHERE lane = 1 AND state < 2 AND visible <= 9 ORDER BY visible, number LIMIT 5",
@@ -230,7 +232,7 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
         ),
         (
             "SELECT status FROM delivery WHERE lane = 1 AND seq = 1 AND status = 0 AND attempts < 1",
-            "SEARCH delivery USING PRIMARY KEY (lane=? AND seq=?)",
+            "SEARCH delivery USING PRIMARY KEY (seq=? AND lane=?)",
         ),
     ] {
         assert_eq!(plan(sql), wanted, "{sql}");

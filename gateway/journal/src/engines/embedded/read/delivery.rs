@@ -1,5 +1,8 @@
 //! Deliveries, one and in lists, with their attempts and counts.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
 use hookweir_model::{
     Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, PluginCall, Status, TenantId, Timestamp,
     TypePattern,
@@ -7,9 +10,11 @@ use hookweir_model::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::LOOKED_AT;
+use super::blocks::Blocks;
 use super::event::bounds;
 use super::newest::{Newest, Source};
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::outcome_from_code;
 use crate::{Counts, Cursor, Page, Seq};
@@ -18,7 +23,9 @@ use crate::{Counts, Cursor, Page, Seq};
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct DeliveryQuery {
     pub(in crate::engines::embedded) tenant: TenantId,
-    /// By endpoint.
+    /// The tenant's.
+    pub(in crate::engines::embedded) number: i64,
+    /// Whose deliveries are wanted, by endpoint: all of the tenant's, or one.
     pub(in crate::engines::embedded) lanes: Vec<(EndpointId, i64)>,
     pub(in crate::engines::embedded) status: Option<Status>,
     pub(in crate::engines::embedded) event_type: Option<TypePattern>,
@@ -186,38 +193,23 @@ pub(in crate::engines::embedded) fn counts(connection: &Connection, lane: i64) -
     Ok(counts)
 }
 
-/// The newest deliveries of a lane, whether they were tried or not.
-pub(in crate::engines::embedded) const ANY_STATUS: &str = "SELECT seq, status, due, attempts, reason FROM delivery \
-    WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL SELECT seq, 0, 0, 0, NULL FROM fresh \
-    WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
-
 pub(in crate::engines::embedded) fn list(
     connection: &Connection,
     query: &DeliveryQuery,
 ) -> Result<Page<Delivery>, Fault> {
     let (from, to) = bounds(connection, query.since, query.until, None)?;
-    // Of one event, by endpoint, which is the order of the lanes.
-    let lanes = query.lanes.iter().map(|(endpoint, id)| {
-        let lane = Lane { connection, endpoint, id: *id, status: query.status };
-        (lane, query.highest(endpoint, to))
-    });
-    let mut newest = Newest::of(lanes, from)?;
-    let mut page = Page { items: Vec::new(), next: None };
-    let (mut looked_at, mut last) = (0, None);
-    while let Some((lane, stored)) = newest.next()? {
-        if page.items.len() == query.limit || looked_at == LOOKED_AT {
-            page.next = last;
-            break;
+    let mut listing =
+        Listing { connection, query, page: Page { items: Vec::new(), next: None }, looked_at: 0, last: None };
+    match (query.status, query.lanes.as_slice()) {
+        (_, []) => {}
+        // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all.
+        (None | Some(Status::Delivered), [(endpoint, lane)]) => {
+            listing.of_lane(endpoint, *lane, from, query.highest(endpoint, to))?;
         }
-        looked_at += 1;
-        last = Some(Cursor { seq: Seq(stored.seq.unsigned_abs()), endpoint: Some(lane.endpoint.clone()) });
-        if let Some(event) = summary(connection, stored.seq)?
-            && query.wants(stored.status, &event)
-        {
-            page.items.push(stored.shown(&query.tenant, lane.endpoint, &event));
-        }
+        (None | Some(Status::Delivered), _) => listing.of_tenant(from, to)?,
+        (Some(status), _) => listing.of_status(status, from, to)?,
     }
-    Ok(page)
+    Ok(listing.page)
 }
 
 impl DeliveryQuery {
@@ -231,42 +223,131 @@ impl DeliveryQuery {
     }
 }
 
-/// The deliveries of a lane that may have a status.
+/// A page in the making. It is given deliveries newest first; of one event, by endpoint.
+struct Listing<'q> {
+    connection: &'q Connection,
+    query: &'q DeliveryQuery,
+    page: Page<Delivery>,
+    looked_at: usize,
+    last: Option<Cursor>,
+}
+
+impl Listing<'_> {
+    /// Takes the next delivery; says whether the page has room for more.
+    fn offer(&mut self, endpoint: &EndpointId, stored: Stored) -> Result<ControlFlow<()>, Fault> {
+        if self.page.items.len() == self.query.limit || self.looked_at == LOOKED_AT {
+            self.page.next = self.last.take();
+            return Ok(ControlFlow::Break(()));
+        }
+        self.looked_at += 1;
+        self.last = Some(Cursor { seq: Seq(stored.seq.unsigned_abs()), endpoint: Some(endpoint.clone()) });
+        if let Some(event) = summary(self.connection, stored.seq)?
+            && self.query.wants(stored.status, &event)
+        {
+            self.page.items.push(stored.shown(&self.query.tenant, endpoint, &event));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// All deliveries of one lane.
+    fn of_lane(&mut self, endpoint: &EndpointId, lane: i64, from: i64, to: i64) -> Result<(), Fault> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, status, due, attempts, reason FROM delivery \
+             WHERE seq BETWEEN ?2 AND ?3 AND lane = ?1 UNION ALL \
+             SELECT seq, 0, 0, 0, NULL FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC",
+        )?;
+        let mut blocks = Blocks::new(self.connection, lane, from, to)?;
+        while let Some((low, high)) = blocks.next()? {
+            let mut rows = statement.query((lane, low, high))?;
+            while let Some(row) = rows.next()? {
+                if self.offer(endpoint, Stored::read(row)?)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All deliveries of the tenant, found by its events.
+    fn of_tenant(&mut self, from: i64, to: i64) -> Result<(), Fault> {
+        let (connection, query) = (self.connection, self.query);
+        let lanes: HashMap<i64, &EndpointId> =
+            query.lanes.iter().map(|(endpoint, lane)| (*lane, endpoint)).collect();
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, lanes FROM event WHERE seq BETWEEN ?2 AND ?3 AND tenant = ?1 ORDER BY seq DESC",
+        )?;
+        let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
+        let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
+        while let Some((low, high)) = blocks.next()? {
+            let mut rows = statement.query((query.number, low, high))?;
+            while let Some(row) = rows.next()? {
+                let (seq, text): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+                let of_event = record::lanes(text.as_deref())?;
+                let mut endpoints: Vec<(&EndpointId, i64)> = of_event
+                    .iter()
+                    .filter_map(|lane| Some((*lanes.get(lane)?, *lane)))
+                    .filter(|(endpoint, _)| query.highest(endpoint, seq) == seq)
+                    .collect();
+                endpoints.sort_unstable();
+                for (endpoint, lane) in endpoints {
+                    if let Some(stored) = stored(connection, lane, seq)?
+                        && self.offer(endpoint, stored)?.is_break()
+                    {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The deliveries of a status that has an index, merged from those of the lanes.
+    fn of_status(&mut self, status: Status, from: i64, to: i64) -> Result<(), Fault> {
+        let (connection, query) = (self.connection, self.query);
+        let lanes = query.lanes.iter().map(|(endpoint, id)| {
+            let lane = Lane { connection, endpoint, id: *id, status };
+            (lane, query.highest(endpoint, to))
+        });
+        let mut newest = Newest::of(lanes, from)?;
+        while let Some((lane, stored)) = newest.next()? {
+            if self.offer(lane.endpoint, stored)?.is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The deliveries of a lane that have a status: pending, or ended otherwise than delivered.
 struct Lane<'q> {
     connection: &'q Connection,
     endpoint: &'q EndpointId,
     id: i64,
-    status: Option<Status>,
+    status: Status,
 }
 
 impl Source for Lane<'_> {
     type Row = Stored;
 
     fn read(&self, from: i64, to: i64, limit: u32) -> Result<Vec<Stored>, Fault> {
-        // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all
-        // rows. Those that were tried and are pending are indexed by due time; their newest are found among them alone.
+        // Those that were tried and are pending are indexed by due time; their newest are found among them alone.
         let sql = match self.status {
-            None => ANY_STATUS,
-            Some(Status::Delivered) => {
-                "SELECT seq, status, due, attempts, reason FROM delivery \
-                 WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
-            }
-            Some(Status::Pending) => {
+            Status::Pending => {
                 "SELECT p.seq, 0, coalesce(d.due, 0), coalesce(d.attempts, 0), d.reason FROM ( \
                    SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL \
                    SELECT seq FROM delivery INDEXED BY delivery_pending \
                    WHERE lane = ?1 AND status = 0 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4 \
-                 ) AS p LEFT JOIN delivery d ON d.lane = ?1 AND d.seq = p.seq ORDER BY p.seq DESC"
+                 ) AS p LEFT JOIN delivery d ON d.seq = p.seq AND d.lane = ?1 ORDER BY p.seq DESC"
             }
-            Some(_) => {
+            _ => {
                 "SELECT seq, status, due, attempts, reason FROM delivery INDEXED BY delivery_ended \
                  WHERE lane = ?1 AND status = ?5 AND status > 1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
             }
         };
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = match self.status.filter(|status| status.code() > Status::Delivered.code()) {
-            Some(status) => statement.query((self.id, from, to, limit, status.code()))?,
-            None => statement.query((self.id, from, to, limit))?,
+        let mut rows = match self.status {
+            Status::Pending => statement.query((self.id, from, to, limit))?,
+            status => statement.query((self.id, from, to, limit, status.code()))?,
         };
         let mut stored = Vec::new();
         while let Some(row) = rows.next()? {

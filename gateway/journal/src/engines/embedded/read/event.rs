@@ -5,8 +5,9 @@ use hookweir_model::{Digest, Event, EventId, TenantId, Timestamp, TypePattern};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::LOOKED_AT;
-use super::newest::{Newest, Source};
+use super::blocks::Blocks;
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, head_columns};
 use crate::engines::embedded::writer::minute;
 use crate::{Cursor, Page, Seq};
@@ -19,8 +20,6 @@ const PAGE_BYTES: usize = 8 << 20;
 pub(in crate::engines::embedded) struct EventQuery {
     pub(in crate::engines::embedded) tenant: i64,
     pub(in crate::engines::embedded) name: TenantId,
-    /// All of the tenant's.
-    pub(in crate::engines::embedded) lanes: Vec<i64>,
     pub(in crate::engines::embedded) event_type: Option<TypePattern>,
     pub(in crate::engines::embedded) since: Option<Timestamp>,
     pub(in crate::engines::embedded) until: Option<Timestamp>,
@@ -60,77 +59,39 @@ pub(in crate::engines::embedded) fn list(
     query: &EventQuery,
 ) -> Result<Page<Event>, Fault> {
     let (from, to) = bounds(connection, query.since, query.until, query.below)?;
-    let mut statement =
-        connection.prepare_cached(concat!("SELECT ", head_columns!(), ", data FROM event WHERE seq = ?1"))?;
-    let places = query.lanes.iter().map(|lane| Place::Lane(*lane)).chain([Place::Nowhere(query.tenant)]);
-    let sources = places.map(|place| (Events { connection, place }, to));
-    let mut newest = Newest::of(sources, from)?;
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        ", data, seq FROM event WHERE seq BETWEEN ?2 AND ?3 AND tenant = ?1 ORDER BY seq DESC"
+    ))?;
     let mut page = Page { items: Vec::new(), next: None };
     let (mut looked_at, mut bytes, mut last) = (0, 0, None);
-    while let Some((_, seq)) = newest.next()? {
-        // One event may have gone to many endpoints.
-        if last == Some(seq) {
-            continue;
-        }
-        if page.items.len() == query.limit || looked_at == LOOKED_AT || bytes >= PAGE_BYTES {
-            page.next = last.map(|seq: i64| Cursor { seq: Seq(seq.unsigned_abs()), endpoint: None });
-            break;
-        }
-        looked_at += 1;
-        last = Some(seq);
-        let mut rows = statement.query((seq,))?;
-        let Some(row) = rows.next()? else { continue };
-        let summary = record::summary(row);
-        if summary.as_ref().is_some_and(|summary| !query.wants(&summary.event_type, summary.received)) {
-            continue;
-        }
-        match record::event(&query.name, row) {
-            Some(event) => {
-                bytes += event.data.len();
-                page.items.push(event);
+    let mut blocks = Blocks::new(connection, of_tenant(query.tenant), from, to)?;
+    while let Some((low, high)) = blocks.next()? {
+        let mut rows = statement.query((query.tenant, low, high))?;
+        while let Some(row) = rows.next()? {
+            if page.items.len() == query.limit || looked_at == LOOKED_AT || bytes >= PAGE_BYTES {
+                page.next = last.map(|seq: i64| Cursor { seq: Seq(seq.unsigned_abs()), endpoint: None });
+                return Ok(page);
             }
-            None => tracing::error!(seq, tenant = %query.name, "a damaged event is left out of a list"),
+            looked_at += 1;
+            let seq: i64 = row.get(record::AFTER_HEAD + 1)?;
+            last = Some(seq);
+            let summary = record::summary(row);
+            if summary.as_ref().is_some_and(|summary| !query.wants(&summary.event_type, summary.received)) {
+                continue;
+            }
+            match record::event(&query.name, row) {
+                Some(event) => {
+                    bytes += event.data.len();
+                    page.items.push(event);
+                }
+                None => tracing::error!(seq, tenant = %query.name, "a damaged event is left out of a list"),
+            }
         }
     }
     Ok(page)
 }
-
-/// Where an event is found by its tenant: with its deliveries, or among those that have none.
-enum Place {
-    Lane(i64),
-    Nowhere(i64),
-}
-
-struct Events<'c> {
-    connection: &'c Connection,
-    place: Place,
-}
-
-/// The newest events of a lane.
-const OF_LANE: &str = "SELECT seq FROM delivery WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL \
-    SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
-
-impl Source for Events<'_> {
-    type Row = i64;
-
-    fn read(&self, from: i64, to: i64, limit: u32) -> Result<Vec<i64>, Fault> {
-        let (sql, id) = match self.place {
-            Place::Lane(lane) => (OF_LANE, lane),
-            Place::Nowhere(tenant) => (UNMATCHED, tenant),
-        };
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map((id, from, to, limit), |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    fn seq(row: &i64) -> i64 {
-        *row
-    }
-}
-
-/// The newest events of a tenant that matched no endpoint.
-pub(in crate::engines::embedded) const UNMATCHED: &str = "SELECT seq FROM event INDEXED BY event_unmatched \
-    WHERE tenant = ?1 AND lanes IS NULL AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4";
 
 impl EventQuery {
     fn wants(&self, event_type: &hookweir_model::EventType, received: Timestamp) -> bool {

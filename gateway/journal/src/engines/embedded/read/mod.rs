@@ -3,6 +3,7 @@
 //! A read sees one snapshot from its start to its end. Reads are kept short, since SQLite can't cut its log while an
 //! old snapshot is in use.
 
+mod blocks;
 mod delivery;
 mod due;
 mod event;
@@ -20,16 +21,12 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-#[cfg(test)]
-pub(super) use self::delivery::ANY_STATUS;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries,
 };
 #[cfg(test)]
 pub(super) use self::due::AT_ONCE;
 pub(super) use self::due::{due, head};
-#[cfg(test)]
-pub(super) use self::event::UNMATCHED;
 pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
 pub(super) use self::health::{endpoint_states, pending};
 pub(super) use self::message::{by_numbers as messages, look, queue_stats, queues};

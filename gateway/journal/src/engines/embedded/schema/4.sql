@@ -1,5 +1,8 @@
+-- What is written for each event lies at the end of its table, beside what is written for the others of that moment,
+-- whosever they are: a page that is written for one event alone costs more than all else about it.
+
 -- A delivery that was never tried. Its first settlement moves it to `delivery`, where it then stays: most deliveries are
--- written there once, with how they ended.
+-- written there once, with how they ended. The table is empty but for what waits.
 CREATE TABLE fresh (
   lane INTEGER NOT NULL,
   seq  INTEGER NOT NULL,
@@ -8,19 +11,41 @@ CREATE TABLE fresh (
 
 -- A first attempt that delivered lies in its delivery's row and not in `attempt`, unless the answer had a long text.
 -- `started` tells that it does.
-ALTER TABLE delivery ADD COLUMN started INTEGER;
-ALTER TABLE delivery ADD COLUMN duration INTEGER;
-ALTER TABLE delivery ADD COLUMN answer INTEGER;
-ALTER TABLE delivery ADD COLUMN body TEXT;
-ALTER TABLE delivery ADD COLUMN plugins TEXT;
+CREATE TABLE tried (
+  seq      INTEGER NOT NULL,
+  lane     INTEGER NOT NULL,
+  status   INTEGER NOT NULL,
+  due      INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  base     INTEGER NOT NULL,
+  reason   TEXT,
+  started  INTEGER,
+  duration INTEGER,
+  answer   INTEGER,
+  body     TEXT,
+  plugins  TEXT,
+  PRIMARY KEY (seq, lane)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tried (seq, lane, status, due, attempts, base, reason)
+  SELECT seq, lane, status, due, attempts, base, reason FROM delivery ORDER BY seq, lane;
+DROP TABLE delivery;
+ALTER TABLE tried RENAME TO delivery;
+CREATE INDEX delivery_pending ON delivery (lane, due, seq) WHERE status = 0;
+CREATE INDEX delivery_ended ON delivery (lane, status, seq) WHERE status > 1;
 
--- Ids that the gateway makes grow with time: those of one moment lie in one place, whosever they are.
+-- Ids that the gateway makes grow with time.
 DROP INDEX event_id;
 CREATE UNIQUE INDEX event_id ON event (id, tenant);
 
--- The events of a tenant are found by the deliveries of its lanes; this is for those that have none.
+-- Of which blocks of 256 numbers a tenant (as a negative number) has an event, and a lane a delivery: lists look at
+-- these blocks alone. No index has to order events by tenant, nor deliveries by lane.
+CREATE TABLE present (
+  block INTEGER NOT NULL,
+  id    INTEGER NOT NULL,
+  PRIMARY KEY (block, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO present SELECT DISTINCT seq / 256, -tenant FROM event UNION SELECT DISTINCT seq / 256, lane FROM delivery;
 DROP INDEX event_tenant;
-CREATE INDEX event_unmatched ON event (tenant) WHERE lanes IS NULL;
 
 -- How many deliveries of a lane have which status, in a row for each lane.
 CREATE TABLE counts (

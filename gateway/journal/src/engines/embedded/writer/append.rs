@@ -3,6 +3,7 @@
 use hookweir_model::{EventId, Status};
 use rusqlite::{OptionalExtension as _, Row, Statement};
 
+use super::present::Present;
 use super::statements::Statements;
 use super::tally::Tally;
 use crate::Appended;
@@ -13,6 +14,7 @@ use crate::engines::embedded::record::{self, EventRecord};
 pub(super) fn append(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
+    present: &mut Present,
     last: &mut i64,
     record: &EventRecord,
 ) -> Result<Appended, Fault> {
@@ -56,6 +58,7 @@ pub(super) fn append(
         statements.insert_fresh.execute((lane, seq))?;
         tally.add(*lane, Status::Pending);
     }
+    present.note(statements, seq, record.tenant, &record.lanes)?;
     tally.received(seq, event.received);
     *last = seq;
     Ok(Appended::Stored { seq: crate::Seq(seq.unsigned_abs()) })

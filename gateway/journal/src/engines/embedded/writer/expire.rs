@@ -90,6 +90,7 @@ pub(super) fn expire(
         // Numbers must not be given twice, not even when the newest event is gone at the next start.
         statements.put_meta.execute(("seq", last))?;
         statements.delete_spans.execute((last,))?;
+        statements.delete_present.execute((last,))?;
     }
     input.next = Some(progress);
     Ok(Expired { events: progress.removed, more: progress.more })

@@ -17,6 +17,7 @@ mod message;
 mod names;
 mod op;
 mod plugin;
+mod present;
 mod requeue;
 mod settle;
 mod statements;
@@ -40,6 +41,7 @@ pub(super) use self::settle::{SettleRecord, outcome_from_code};
 use self::inbox::Wait;
 use self::log::Log;
 use self::op::After;
+use self::present::Present;
 use self::statements::Statements;
 use self::tally::Tally;
 use super::Shared;
@@ -84,6 +86,7 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 statements,
                 log,
                 tally: Tally::default(),
+                present: Present::default(),
                 last,
                 kept: Vec::new(),
                 poisoned: None,
@@ -121,6 +124,7 @@ struct Writer<'a> {
     statements: Statements<'a>,
     log: Log,
     tally: Tally,
+    present: Present,
     last: i64,
     /// Calls that wait for room, and parts of calls that go on.
     kept: Vec<Op>,
@@ -262,6 +266,7 @@ impl Writer<'_> {
         let written = self.apply_all(group).and_then(|()| self.commit(group.len()));
         if written.is_err() {
             self.last = last;
+            self.present.clear();
             // SQLite has ended the transaction itself after some errors.
             if !self.connection.is_autocommit() {
                 // Without it the connection is stuck in a transaction that nobody can tell the state of.
@@ -287,16 +292,16 @@ impl Writer<'_> {
     }
 
     fn apply(&mut self, op: &mut Op) -> Result<(), Fault> {
-        let Self { statements, tally, last, .. } = self;
+        let Self { statements, tally, present, last, .. } = self;
         match op {
             Op::Append(job) => {
-                let appended = job.input.iter().map(|record| append::append(statements, tally, last, record));
+                let appended =
+                    job.input.iter().map(|record| append::append(statements, tally, present, last, record));
                 job.outcome = Some(Ok(appended.collect::<Result<_, _>>()?));
             }
             Op::Settle(job) => {
-                let present = self.shared.epoch();
-                let settled =
-                    job.input.iter().map(|record| settle::settle(statements, tally, present, record));
+                let epoch = self.shared.epoch();
+                let settled = job.input.iter().map(|record| settle::settle(statements, tally, epoch, record));
                 job.outcome = Some(Ok(settled.collect::<Result<_, _>>()?));
             }
             Op::Register(job) => job.outcome = Some(Ok(names::register(statements, &job.input)?)),

@@ -8,6 +8,7 @@ use super::statements::Statements;
 use super::tally::Tally;
 use crate::Error;
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::present::block;
 use crate::engines::embedded::record;
 
 /// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
@@ -99,6 +100,7 @@ fn replay(
             statements.drop_shaped.execute((lane, seq))?;
         } else {
             statements.insert_fresh.execute((lane, seq))?;
+            statements.be_present.execute((block(seq), lane))?;
             tally.add(*lane, Status::Pending);
             lanes.push(*lane);
         }

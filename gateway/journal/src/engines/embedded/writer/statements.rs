@@ -33,6 +33,7 @@ statements! {
         WHERE i.tenant = ?1 AND i.key = ?2";
     seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
     set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
+    be_present: "INSERT INTO present (block, id) VALUES (?1, ?2) ON CONFLICT (block, id) DO NOTHING";
     insert_fresh: "INSERT INTO fresh (lane, seq) VALUES (?1, ?2)";
 
     take_fresh: "DELETE FROM fresh WHERE lane = ?1 AND seq = ?2";
@@ -64,6 +65,7 @@ statements! {
     delete_key: "DELETE FROM idempotency WHERE tenant = ?1 AND key = ?2";
     delete_delivery: "DELETE FROM delivery WHERE lane = ?1 AND seq = ?2";
     delete_attempts: "DELETE FROM attempt WHERE lane = ?1 AND seq = ?2";
+    delete_present: "DELETE FROM present WHERE block < (SELECT coalesce(min(seq), ?1) FROM event) / 256";
     delete_spans: "DELETE FROM span WHERE last < (SELECT coalesce(min(seq), ?1) FROM event)";
 
     add_tenant: "INSERT INTO tenant (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
