@@ -19,7 +19,7 @@ use hookweir_journal::{Appended, Journal, NewEvent, Next, Settlement};
 use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Event, EventId, EventType, Outcome, Status, TenantId, Timestamp,
 };
-use hookweir_tests::{Gateway, KEY, binary, endpoint, eventually, tenant};
+use hookweir_tests::{Config, Gateway, KEY, binary, endpoint, eventually, tenant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -115,7 +115,7 @@ impl Rig {
     /// Measures a gateway that holds so much: processor time an event in microseconds, and its line.
     async fn row(&mut self, size: Size) -> (f64, String) {
         let config = configuration(size, self.receives);
-        let mut gateway = Gateway::start(config.as_str()).await;
+        let mut gateway = Gateway::start(config.clone()).await;
         gateway.terminate().await;
         fill(&gateway.folder().join("data"), size).await;
         let started = Instant::now();
@@ -178,7 +178,7 @@ fn key(tenant: usize) -> String {
     format!("{KEY}-{tenant}")
 }
 
-fn configuration(size: Size, receives: SocketAddr) -> String {
+fn configuration(size: Size, receives: SocketAddr) -> Config {
     let signed = format!("secret = \"{SECRET}\"\nevent_types = [\"bench.event\"]\nconcurrency = 128");
     let mut text = String::new();
     for number in 0..size.tenants {
@@ -192,7 +192,7 @@ fn configuration(size: Size, receives: SocketAddr) -> String {
         let wants = format!("event_types = [\"idle.e{number}\"]");
         text += &endpoint(TENANT, &format!("idle-{number}"), &format!("http://{receives}/hook/idle"), &wants);
     }
-    text
+    Config { journal: "max_size = \"100GiB\"".to_owned(), ..Config::new(text) }
 }
 
 /// Puts events into a gateway's journal while it is not running.
@@ -259,9 +259,10 @@ fn event(lane: &EndpointKey) -> NewEvent {
 }
 
 /// How long it takes until a changed configuration is in force: one more tenant, told by its key.
-async fn reload(gateway: &Gateway, config: &str) -> Duration {
+async fn reload(gateway: &Gateway, config: &Config) -> Duration {
     let other = "a-key-of-the-new-tenant";
-    gateway.reconfigure(config.to_owned() + &tenant("new", other));
+    let tenants = config.tenants.clone() + &tenant("new", other);
+    gateway.reconfigure(Config { tenants, ..config.clone() });
     let admin = gateway.admin().with_token(other);
     let started = Instant::now();
     gateway.reload();

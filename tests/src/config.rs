@@ -8,6 +8,8 @@ pub struct Config {
     pub accept: String,
     /// Lines of `[admin]` other than `listen`.
     pub admin: String,
+    /// Lines of `[journal]` other than `path`.
+    pub journal: String,
     /// Lines of `[plugins]`.
     pub plugins: String,
     /// The lines of `[egress]`.
@@ -21,6 +23,7 @@ impl Config {
         Self {
             accept: String::new(),
             admin: String::new(),
+            journal: String::new(),
             plugins: String::new(),
             egress: "allow_cidrs = [\"127.0.0.0/8\"]\nallow_ports = []".to_owned(),
             tenants: tenants.into(),
@@ -29,7 +32,7 @@ impl Config {
 
     /// The text of `hookweir.toml`.
     pub fn text(&self) -> String {
-        let Self { accept, admin, plugins, egress, tenants } = self;
+        let Self { accept, admin, journal, plugins, egress, tenants } = self;
         format!(
             r#"allow_inline_secrets = true
 
@@ -43,6 +46,7 @@ listen = "127.0.0.1:0"
 
 [journal]
 path = "data"
+{journal}
 
 [plugins]
 {plugins}

@@ -84,6 +84,7 @@ macro_rules! contract {
                 pages_neither_repeat_nor_skip_while_events_arrive,
                 a_tenant_sees_its_own_alone,
                 deliveries_of_one_event_come_by_endpoint,
+                long_lists_are_whole,
                 what_was_never_there_is_empty,
             ],
             upkeep: [

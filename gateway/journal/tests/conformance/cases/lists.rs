@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use hookweir_journal::{DeliveryFilter, EventFilter, Page};
-use hookweir_model::{Event, EventType, Status, TypePattern};
+use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Page, Selection, Settlement};
+use hookweir_model::{Event, EventType, Outcome, Status, TypePattern};
 
 use crate::sample::{
-    all, at, ended, endpoint, event, everything, id, key, lane, new, put, put_event, settle, tenant,
+    all, at, attempt, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event, settle,
+    tenant,
 };
 use crate::subject::Subject;
 
@@ -202,6 +203,87 @@ pub(crate) async fn deliveries_of_one_event_come_by_endpoint(subject: Subject) {
     let endpoints: Vec<_> = found.iter().map(|delivery| delivery.key.endpoint.as_str()).collect();
     assert_eq!(endpoints, ["a", "a-1", "b", "z"]);
     assert!(found.iter().all(|delivery| delivery.key.event == id("1")));
+}
+
+/// Where events number in the thousands, and one tenant or endpoint has only few of them.
+pub(crate) async fn long_lists_are_whole(subject: Subject) {
+    const EVENTS: i64 = 1_500;
+    let journal = &subject.journal;
+    let ours = |number: i64| number % 7 != 0;
+    let endpoints = |number: i64| match number {
+        number if number % 5 == 0 => &[][..],
+        number if number % 97 == 0 => &["a", "rare"][..],
+        _ => &["a"][..],
+    };
+    let event_of = |number: i64| {
+        let mut new = new(event(&format!("e{number:04}")), endpoints(number));
+        let event = Arc::make_mut(&mut new.event);
+        event.received = at(number);
+        event.tenant = tenant(if ours(number) { "acme" } else { "other" });
+        new
+    };
+    let epoch = own(journal, &lane("a")).await;
+    for start in (0..EVENTS).step_by(300) {
+        let kept = journal.append((start..start + 300).map(event_of).collect()).await.unwrap();
+        let settlements = (start..).zip(kept).filter_map(|(number, kept)| {
+            let Appended::Stored { seq } = kept else { panic!("{kept:?}") };
+            let is_ours = ours(number) && number % 4 == 0 && endpoints(number) == ["a"];
+            is_ours.then(|| Settlement {
+                endpoint: lane("a"),
+                seq,
+                epoch,
+                attempt: Some(attempt(1, Outcome::Delivered)),
+                next: ended(Status::Delivered),
+            })
+        });
+        journal.settle(settlements.collect()).await.unwrap();
+    }
+    assert_long_lists(&subject, |number| ours(number) && number < EVENTS, endpoints).await;
+
+    let filter = DeliveryFilter { status: Some(Status::Delivered), ..everything() };
+    let delivered = |number: &i64| ours(*number) && number % 4 == 0 && endpoints(*number) == ["a"];
+    let wanted: Vec<_> =
+        (0..EVENTS).rev().filter(delivered).map(|number| format!("e{number:04}>a")).collect();
+    assert_eq!(names(&subject, &filter, 40).await, wanted);
+
+    // What is pending stays, whatever its age; all of the others' events without a delivery go.
+    while journal.expire(at(900), 500).await.unwrap().more {}
+    let stays = |number: i64| number >= 900 || (!endpoints(number).is_empty() && !delivered(&number));
+    assert_long_lists(&subject, |number| ours(number) && number < EVENTS && stays(number), endpoints).await;
+
+    let old = id("e0001");
+    let endpoints_of_replay = vec![endpoint("late")];
+    let replay = Selection::Replay { tenant: tenant("acme"), event: old, endpoints: endpoints_of_replay };
+    journal.requeue(replay).await.unwrap();
+    let filter = DeliveryFilter { endpoint: Some(endpoint("late")), ..everything() };
+    assert_eq!(names(&subject, &filter, 5).await, ["e0001>late"]);
+}
+
+async fn assert_long_lists(
+    subject: &Subject,
+    is_there: impl Fn(i64) -> bool,
+    endpoints: impl Fn(i64) -> &'static [&'static str],
+) {
+    let numbers: Vec<i64> = (0..10_000).rev().filter(|number| is_there(*number)).collect();
+    let ids: Vec<String> = numbers.iter().map(|number| format!("e{number:04}")).collect();
+    assert_eq!(all_events(subject, &events_of("acme"), 50).await, ids);
+    let until = EventFilter { until: Some(at(700)), since: Some(at(200)), ..events_of("acme") };
+    let between: Vec<String> = numbers
+        .iter()
+        .filter(|number| (200..700).contains(*number))
+        .map(|number| format!("e{number:04}"))
+        .collect();
+    assert_eq!(all_events(subject, &until, 50).await, between);
+    for to in [None, Some("a"), Some("rare")] {
+        let filter = DeliveryFilter { endpoint: to.map(endpoint), ..everything() };
+        let wanted: Vec<String> = numbers
+            .iter()
+            .flat_map(|number| endpoints(*number).iter().map(move |to| (number, *to)))
+            .filter(|(_, endpoint)| to.is_none_or(|to| to == *endpoint))
+            .map(|(number, to)| format!("e{number:04}>{to}"))
+            .collect();
+        assert_eq!(names(subject, &filter, 50).await, wanted, "{to:?}");
+    }
 }
 
 pub(crate) async fn what_was_never_there_is_empty(subject: Subject) {
