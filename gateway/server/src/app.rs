@@ -20,6 +20,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::dispatch::{self, Dispatcher};
 use crate::live::Live;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::plugins::{Loader, Plugins};
 use crate::pull::Queues;
@@ -204,7 +205,11 @@ async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
 
 async fn open_journal(config: &Config) -> Result<Embedded> {
     let path: PathBuf = config.journal.path.clone();
-    let options = Options { max_size: Some(config.journal.max_size), ..Options::default() };
+    let options = Options {
+        max_size: Some(config.journal.max_size),
+        waiting_bytes: memory::waiting(),
+        ..Options::default()
+    };
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, options)).await;
     let opened = opened.context("opening the journal was broken off")?;
     opened.with_context(|| format!("failed to open the journal in {}", config.journal.path.display()))

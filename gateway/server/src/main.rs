@@ -16,6 +16,7 @@ mod dispatch;
 mod format;
 mod live;
 mod log;
+mod memory;
 mod metrics;
 mod operational;
 mod plugins;

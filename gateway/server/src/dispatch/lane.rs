@@ -8,6 +8,7 @@ use std::time::Instant;
 use hookweir_journal::{DueDelivery, Seq};
 use hookweir_model::{EndpointKey, EndpointState, Epoch, Event, Shaped};
 
+use super::pace::Pace;
 use super::queue::{Entry, Queue};
 use crate::metrics::EndpointCounters;
 
@@ -18,6 +19,7 @@ pub(super) struct Lane {
     pub epoch: Epoch,
     pub counters: EndpointCounters,
     queue: Mutex<Queue<Ready>>,
+    pace: Mutex<Pace>,
     fare: Mutex<Fare>,
 }
 
@@ -86,12 +88,17 @@ impl Lane {
         counters: EndpointCounters,
     ) -> Self {
         let fare = Mutex::new(Fare { state: state.clone(), kept: state });
-        Self { key, epoch, counters, queue: Mutex::default(), fare }
+        Self { key, epoch, counters, queue: Mutex::default(), pace: Mutex::default(), fare }
     }
 
     /// Never held over an await; the queue's own invariants hold after every call, so a panic elsewhere spoils nothing.
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue<Ready>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It may be taken while the queue is held, never the other way round.
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn fare(&self) -> MutexGuard<'_, Fare> {
@@ -100,8 +107,12 @@ impl Lane {
 }
 
 /// The memory that waiting deliveries may take, over all lanes. What has no room waits on disk.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Memory(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    taken: Arc<AtomicUsize>,
+    /// Beyond it, fresh deliveries are not kept in memory but read from disk when their turn comes.
+    limit: usize,
+}
 
 /// A part of [`Memory`], given back on drop.
 #[derive(Debug)]
@@ -111,25 +122,27 @@ pub(super) struct Room {
 }
 
 impl Memory {
-    /// Beyond this, fresh deliveries are not kept in memory but read from disk when their turn comes.
-    const LIMIT: usize = 64 << 20;
     /// What a waiting delivery costs beside its data, about.
     const OVERHEAD: usize = 512;
 
+    pub(super) fn new(limit: usize) -> Self {
+        Self { taken: Arc::default(), limit }
+    }
+
     pub(super) fn try_take(&self, size: usize) -> Option<Room> {
-        (self.0.load(Ordering::Relaxed) < Self::LIMIT).then(|| self.take(size))
+        (self.taken.load(Ordering::Relaxed) < self.limit).then(|| self.take(size))
     }
 
     /// Takes the room whether or not there is any: for what was read since its turn has come.
     pub(super) fn take(&self, size: usize) -> Room {
         let bytes = size + Self::OVERHEAD;
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
         Room { memory: self.clone(), bytes }
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.memory.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
