@@ -12,6 +12,7 @@ mod egress;
 mod examples;
 mod fairness;
 mod ledger;
+mod pace;
 mod plugin_tools;
 mod plugins;
 mod queues;

@@ -50,6 +50,8 @@ pub struct Request {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// How many requests had come in and were not answered yet, this one included.
+    pub in_flight: usize,
 }
 
 impl Request {
@@ -78,6 +80,7 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
     count: watch::Sender<usize>,
     connections: AtomicUsize,
+    in_flight: AtomicUsize,
 }
 
 impl Receiver {
@@ -90,6 +93,7 @@ impl Receiver {
             requests: Mutex::default(),
             count: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, task }
@@ -213,7 +217,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let request = Request { at, method: head.method.to_string(), path, headers: head.headers, body };
+    let (method, headers) = (head.method.to_string(), head.headers);
+    let flight = Flight::begin(&shared.in_flight);
+    let request = Request { at, method, path, headers, body, in_flight: flight.number };
     let script = Arc::clone(&shared.script.lock().unwrap_or_else(PoisonError::into_inner));
     let reply = {
         let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,6 +239,24 @@ async fn answer(
             let _ = gate.wait_for(|open| *open).await;
             response(status, &[], Full::new(Bytes::new()).boxed())
         }
+    }
+}
+
+/// A request that is not answered yet.
+struct Flight<'a> {
+    all: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Flight<'a> {
+    fn begin(all: &'a AtomicUsize) -> Self {
+        Self { all, number: all.fetch_add(1, Ordering::SeqCst) + 1 }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

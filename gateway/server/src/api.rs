@@ -12,6 +12,8 @@ use hookweir_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::dispatch::BreakerState;
+
 pub(crate) use self::plugin::{
     DryRun, DryRunContent, DryRunEvent, DryRunResult, LimitsView, PausedView, PluginSource, PluginView,
 };
@@ -136,10 +138,24 @@ pub(crate) struct EndpointView {
     pub disabled: Option<DisabledView>,
     /// Why deliveries wait although it is enabled: a plugin of its chain is paused, or has no component.
     pub waits: Option<String>,
-    /// RFC 3339: the first failure since the last success.
+    /// RFC 3339: the first failure since the last success. After 120 hours of nothing but failures it is disabled.
     pub failing_since: Option<String>,
+    pub breaker: BreakerView,
+    /// How many attempts may be in flight.
+    pub concurrency: usize,
+    /// How many attempts may begin in a second; null: as many as fit.
+    pub per_second: Option<u32>,
     /// Deliveries by status.
     pub deliveries: BTreeMap<String, u64>,
+}
+
+/// Whether an endpoint that only failed is left alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BreakerView {
+    /// `closed`, `open` or `half-open`.
+    pub state: String,
+    /// How long until the next delivery goes out as a probe, while it is open.
+    pub probe_in_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +269,16 @@ impl From<Attempt> for AttemptView {
             answer: attempt.answer,
             plugins: attempt.plugins,
         }
+    }
+}
+
+impl From<BreakerState> for BreakerView {
+    fn from(state: BreakerState) -> Self {
+        let probe_in_ms = match state {
+            BreakerState::Open(time) => Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            BreakerState::Closed | BreakerState::HalfOpen => None,
+        };
+        Self { state: state.as_str().to_owned(), probe_in_ms }
     }
 }
 

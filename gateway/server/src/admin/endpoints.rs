@@ -155,6 +155,9 @@ async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, P
         disabled: state.disabled.as_ref().map(Into::into),
         waits: endpoint.chain.reason(),
         failing_since: api::time_text(state.failing_since),
+        breaker: admin.dispatcher.breaker(key).into(),
+        concurrency: settings.pace.concurrency,
+        per_second: settings.pace.per_second,
         deliveries: Status::ALL.into_iter().map(|status| (status.to_string(), counts.of(status))).collect(),
     })
 }

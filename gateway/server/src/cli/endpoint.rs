@@ -169,7 +169,10 @@ fn state(endpoint: &EndpointView) -> String {
         (None, _) if endpoint.waits.is_some() => {
             format!("waiting: {}", endpoint.waits.as_deref().unwrap_or_default())
         }
-        (None, Some(since)) => format!("failing since {since}"),
+        (None, Some(since)) => match endpoint.breaker.probe_in_ms {
+            Some(millis) => format!("failing since {since}; the next try is in {} s", millis.div_ceil(1000)),
+            None => format!("failing since {since}"),
+        },
         (None, None) => "enabled".to_owned(),
     }
 }
@@ -224,7 +227,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::api::DisabledView;
+    use crate::api::{BreakerView, DisabledView};
 
     fn endpoint() -> EndpointView {
         EndpointView {
@@ -238,6 +241,9 @@ mod tests {
             disabled: None,
             waits: None,
             failing_since: None,
+            breaker: BreakerView { state: "closed".to_owned(), probe_in_ms: None },
+            concurrency: 16,
+            per_second: None,
             deliveries: BTreeMap::from([("pending".to_owned(), 3), ("delivered".to_owned(), 40)]),
         }
     }

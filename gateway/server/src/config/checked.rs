@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
-use hookweir_model::{Digest, EndpointId, Event, PluginId, RetryPolicy, TenantId, TypePattern};
+use hookweir_model::{Digest, EndpointId, Event, PacePolicy, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
 
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ pub(crate) struct Endpoint {
     pub transformers: Vec<PluginId>,
     pub format: Format,
     pub retry: RetryPolicy,
-    pub concurrency: usize,
+    pub pace: PacePolicy,
     pub enabled: bool,
 }
 

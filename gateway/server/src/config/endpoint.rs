@@ -8,13 +8,14 @@ use super::check::{Surroundings, not_yet};
 use super::checked::{Endpoint, Format};
 use super::kind::{self, Common};
 use super::near;
+use super::pace;
 use super::plugin::Found;
 use super::problem::{Fault, Report};
 use super::retry;
 use super::written::{Table, Value};
 
 /// The keys of every kind of endpoint.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "kind",
     "event_types",
     "filters",
@@ -24,12 +25,10 @@ const KEYS: [&str; 11] = [
     "retry",
     "concurrency",
     "rate",
+    "breaker",
     "ordered",
     "enabled",
 ];
-const DEFAULT_CONCURRENCY: u64 = 16;
-/// Each attempt in flight holds a socket and its event's bytes.
-const MOST_CONCURRENCY: u64 = 1024;
 
 /// Reads an endpoint's table: of which tenant, and under which name. `plugins` are those of its tenant.
 pub(super) fn endpoint(
@@ -42,9 +41,6 @@ pub(super) fn endpoint(
     let kind = kind::kind(table, report)?;
     let keys: Vec<&str> = KEYS.iter().chain(kind.keys()).copied().collect();
     table.allow(&keys, report);
-    if let Some(rate) = table.get("rate") {
-        rate.refuse_key(not_yet("a rate", "leave it out; `concurrency` bounds what is in flight"), report);
-    }
     if let Some(ordered) = table.get("ordered")
         && ordered.boolean(report) == Some(true)
     {
@@ -56,10 +52,7 @@ pub(super) fn endpoint(
     let format = format(table, report);
     let retry = retry::policy(table.get("retry"), report);
     let target = kind.destination(table, &Common { tenant, endpoint, retry: &retry, outside }, report);
-    let concurrency = table
-        .get("concurrency")
-        .and_then(|value| value.whole_number(1..=MOST_CONCURRENCY, report))
-        .unwrap_or(DEFAULT_CONCURRENCY);
+    let pace = pace::policy(table, report);
     let enabled = table.get("enabled").and_then(|value| value.boolean(report)).unwrap_or(true);
     Some(Endpoint {
         target: target?,
@@ -68,7 +61,7 @@ pub(super) fn endpoint(
         transformers,
         format: format?,
         retry,
-        concurrency: usize::try_from(concurrency).ok()?,
+        pace,
         enabled,
     })
 }

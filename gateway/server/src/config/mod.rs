@@ -10,6 +10,7 @@ mod folder;
 mod kind;
 mod limits;
 mod near;
+mod pace;
 mod plugin;
 mod problem;
 mod quantity;

@@ -8,20 +8,21 @@
 
 mod attempt;
 mod lane;
+mod pace;
 mod queue;
 mod settler;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
 use hookweir_journal::{Appended, Journal, Lease, NewEvent, Seq};
 use hookweir_model::{
-    Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, Shard,
-    TenantId, Timestamp,
+    Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, Outcome,
+    PacePolicy, Shard, TenantId, Timestamp,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +31,10 @@ use tracing::{error, info, warn};
 
 use self::attempt::{Handled, Sent};
 use self::lane::{Lane, Memory, Ready};
+use self::pace::Limit;
 use self::settler::Item;
 use crate::live::Live;
+use crate::memory;
 use crate::metrics::Metrics;
 use crate::plugins::{Plugins, Watch};
 use crate::pull::Queues;
@@ -39,6 +42,20 @@ use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
 const READS: usize = 4;
+
+/// Deliveries of an endpoint that is gone flow, to be cancelled.
+const OF_A_GONE_ENDPOINT: PacePolicy = PacePolicy { concurrency: 16, per_second: None, breaker: None };
+
+/// Whether a lane may try anything.
+enum Flow {
+    /// So many may be in flight.
+    On(PacePolicy, usize),
+    /// Its breaker is open.
+    Wait(Duration),
+    Off,
+}
+
+pub(crate) use self::pace::BreakerState;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Dispatcher {
@@ -97,7 +114,7 @@ impl Dispatcher {
             queues,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
-            memory: Memory::default(),
+            memory: Memory::new(memory::waiting()),
             results,
             state_writes: tokio::sync::Mutex::default(),
             reads: tokio::sync::Semaphore::new(READS),
@@ -169,6 +186,11 @@ impl Dispatcher {
         self.shared.lane(key).map(|lane| lane.fare().state.clone()).unwrap_or_default()
     }
 
+    /// What its breaker is at.
+    pub(crate) fn breaker(&self, key: &EndpointKey) -> BreakerState {
+        self.shared.lane(key).map_or(BreakerState::Closed, |lane| lane.pace().state(Instant::now()))
+    }
+
     /// Switches an endpoint on or off; its deliveries wait meanwhile. Durable when it returns.
     pub(crate) async fn set_enabled(
         &self,
@@ -189,6 +211,9 @@ impl Dispatcher {
         }
         self.shared.keep_state(&lane).await?;
         if enabled {
+            if let Some(policy) = self.shared.policy(&lane) {
+                lane.pace().start_anew(&policy);
+            }
             self.wake(key);
         } else {
             self.shared.pump(&lane);
@@ -233,23 +258,44 @@ impl Shared {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// How many attempts of this lane may be in flight: none while it is switched off or waits for a plugin. Deliveries of an endpoint that
-    /// is gone flow, to be cancelled.
-    fn concurrency(&self, lane: &Lane) -> usize {
+    /// The pace that the configuration gives this lane: none while it is switched off or waits for a plugin.
+    fn policy(&self, lane: &Lane) -> Option<PacePolicy> {
         if self.stopping.is_cancelled() {
-            return 0;
+            return None;
         }
         match self.live.load().endpoint(&lane.key) {
-            Some(endpoint)
-                if !endpoint.settings.enabled
+            Some(endpoint) => {
+                let is_off = !endpoint.settings.enabled
                     || lane.fare().state.disabled.is_some()
-                    || endpoint.chain.waits() =>
-            {
-                0
+                    || endpoint.chain.waits();
+                (!is_off).then_some(endpoint.settings.pace)
             }
-            Some(endpoint) => endpoint.settings.concurrency,
-            None => 16,
+            None => Some(OF_A_GONE_ENDPOINT),
         }
+    }
+
+    /// Whether the lane may try anything now.
+    fn flow(&self, lane: &Lane) -> Flow {
+        let Some(policy) = self.policy(lane) else { return Flow::Off };
+        match lane.pace().limit(&policy, Instant::now()) {
+            Limit::InFlight(limit) => Flow::On(policy, limit),
+            Limit::Wait(time) => Flow::Wait(time),
+        }
+    }
+
+    /// Takes the next delivery to try, if there is one and the lane's pace lets it begin.
+    fn take(self: &Arc<Self>, lane: &Arc<Lane>, policy: &PacePolicy, limit: usize) -> Option<Ready> {
+        let mut queue = lane.queue();
+        if !queue.may_take(limit) {
+            return None;
+        }
+        let begun = lane.pace().begin(policy, Instant::now());
+        if let Err(wait) = begun {
+            drop(queue);
+            self.look_after(lane, wait);
+            return None;
+        }
+        queue.take(limit)
     }
 
     fn offer(self: &Arc<Self>, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
@@ -272,20 +318,41 @@ impl Shared {
 
     /// Starts what can be started now: attempts up to the lane's concurrency, and a read if it is behind.
     fn pump(self: &Arc<Self>, lane: &Arc<Lane>) {
-        let concurrency = self.concurrency(lane);
-        if concurrency == 0 {
+        let flow = self.flow(lane);
+        let Flow::On(policy, limit) = flow else {
             // Dropped outside the lock: the entries give their memory back.
             drop(lane.queue().park());
+            if let Flow::Wait(time) = flow {
+                self.look_after(lane, time);
+            }
             return;
-        }
-        let mut queue = lane.queue();
-        while let Some(ready) = queue.take(concurrency) {
+        };
+        while let Some(ready) = self.take(lane, &policy, limit) {
             self.tasks.spawn(Box::pin(work(Arc::clone(self), Arc::clone(lane), ready)));
         }
-        if let Some(skip) = queue.begin_read() {
-            drop(queue);
+        let skip = lane.queue().begin_read();
+        if let Some(skip) = skip {
             self.tasks.spawn(read(Arc::clone(self), Arc::clone(lane), skip));
         }
+    }
+
+    /// Sees to it that the lane goes on after a time.
+    fn look_after(self: &Arc<Self>, lane: &Arc<Lane>, time: Duration) {
+        let at = Instant::now() + time;
+        if !lane.pace().arm(at) {
+            return;
+        }
+        let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep_until(at.into()) => {}
+                () = shared.stopping.cancelled() => return,
+            }
+            let counts = lane.pace().fire(at);
+            if counts {
+                shared.pump(&lane);
+            }
+        });
     }
 
     /// Sees to it that the lane tries what is due then. For an endpoint that is gone that is at once: it is cancelled.
@@ -328,6 +395,11 @@ impl Shared {
     /// Learns from a request how the endpoint fares.
     async fn note(self: &Arc<Self>, lane: &Lane, sent: Sent) {
         let now = Timestamp::now();
+        let policy = self.live.load().endpoint(&lane.key).map(|endpoint| endpoint.settings.pace);
+        let delivered = sent.outcome == Outcome::Delivered;
+        if policy.is_some_and(|policy| lane.pace().note(&policy, delivered, Instant::now())) {
+            warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
+        }
         let (keep, switched_off) = {
             let mut fare = lane.fare();
             let before = fare.state.disabled.is_some();
@@ -415,8 +487,10 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
         // result, the delivery's place is free, and it starts what could not be started here.
         let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement)).await;
-        let concurrency = shared.concurrency(&lane);
-        next = lane.queue().take(concurrency);
+        next = match shared.flow(&lane) {
+            Flow::On(policy, limit) => shared.take(&lane, &policy, limit),
+            Flow::Off | Flow::Wait(_) => None,
+        };
     }
 }
 

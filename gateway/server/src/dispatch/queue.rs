@@ -104,6 +104,11 @@ impl<T: Entry> Queue<T> {
         self.retry_due();
     }
 
+    /// Whether there is a delivery to try, and another may be in flight.
+    pub(super) fn may_take(&self, concurrency: usize) -> bool {
+        self.in_flight < concurrency && !self.ready.is_empty()
+    }
+
     /// The next delivery to try, if another may be in flight.
     pub(super) fn take(&mut self, concurrency: usize) -> Option<T> {
         if self.in_flight >= concurrency {

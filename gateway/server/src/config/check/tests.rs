@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookweir_delivery::{HttpTarget, Signing, Target};
 use hookweir_host::Limits;
-use hookweir_model::{Digest, RetryPolicy, Success};
+use hookweir_model::{BreakerPolicy, Digest, RetryPolicy, Success};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -103,7 +103,7 @@ fn what_is_left_out_has_the_documented_default() {
             .iter()
             .any(|pattern| pattern.matches(&"any.type.at_all".to_owned().try_into().unwrap()))
     );
-    assert_eq!((plain.format, plain.concurrency, plain.enabled), (Format::Data, 16, true));
+    assert_eq!((plain.format, plain.pace.concurrency, plain.enabled), (Format::Data, 16, true));
     assert_eq!(plain.retry, RetryPolicy::standard());
     assert_eq!(
         (http(plain).timeout, http(plain).connect_timeout),
@@ -154,6 +154,8 @@ fn what_is_written_is_what_comes_out() {
         headers = { x-team = "billing" }
         retry = { preset = "ims", timeout = "2s", success = [204] }
         concurrency = 1
+        rate = { per_second = 50 }
+        breaker = { failures = 5 }
         enabled = false
         "#;
     let (folder, config) = checked(&text);
@@ -175,9 +177,11 @@ fn what_is_written_is_what_comes_out() {
     assert_eq!(http(endpoint).url.as_str(), "https://example.com/a");
     assert_eq!((endpoint.filters.len(), endpoint.transformers.len()), (1, 1));
     assert_eq!(
-        (endpoint.format, endpoint.concurrency, endpoint.enabled),
+        (endpoint.format, endpoint.pace.concurrency, endpoint.enabled),
         (Format::Ims { user_id: 7 }, 1, false)
     );
+    let breaker = Some(BreakerPolicy { failures: 5, ..BreakerPolicy::default() });
+    assert_eq!((endpoint.pace.per_second, endpoint.pace.breaker), (Some(50), breaker));
     assert!(
         matches!(&http(endpoint).signing, Signing::Ims(key) if key.expose_secret() == "token-of-the-operator"),
         "the first key signs"
