@@ -303,6 +303,10 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
 
     async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error>;
 
+    /// Bytes of data that a tenant's pending deliveries have, an event's counted for each of them. It is asked for each
+    /// event of a tenant that has a quota, so it must cost next to nothing.
+    async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error>;
+
     /// Makes deliveries pending and due at once, and answers how many. Attempts go on counting; the retry schedule
     /// starts anew. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
     async fn requeue(&self, selection: Selection) -> Result<u64, Error>;

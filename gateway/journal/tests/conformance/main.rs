@@ -90,6 +90,7 @@ macro_rules! contract {
             upkeep: [
                 counts_say_what_lists_say,
                 health_tells_what_is_pending,
+                pending_bytes_follow_the_deliveries,
                 expiry_takes_the_oldest_within_its_budget,
                 expiry_leaves_what_is_pending,
                 an_expired_event_is_gone_with_all_that_hung_on_it,

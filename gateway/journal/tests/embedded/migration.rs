@@ -46,6 +46,7 @@ async fn a_journal_of_an_earlier_version_is_brought_up() {
                 .expect("it takes messages");
         }
         assert_filled(&journal).await;
+        assert_eq!(journal.pending_bytes(&tenant()).await.expect("read"), 4, "version {version}");
         let received = journal.receive(receive(1, 2)).await.expect("it hands out messages");
         let ids: Vec<_> = received.messages.iter().map(|message| message.content.id.as_str()).collect();
         assert_eq!(ids, ["queued"], "version {version}");

@@ -7,6 +7,7 @@
 //! Files: `journal.db`, its companions `-wal` and `-shm`, and `lock`. SQLite's own command line can read the journal
 //! while the gateway runs (open it read-only).
 
+mod backlog;
 mod check;
 mod directory;
 mod door;
@@ -45,6 +46,7 @@ use tokio::sync::oneshot;
 pub use self::options::Options;
 pub use self::stats::{Histogram, Stats};
 
+use self::backlog::Backlog;
 use self::check::Check;
 use self::directory::{Directory, Entry};
 use self::door::{Door, free_bytes};
@@ -79,6 +81,7 @@ struct Shared {
     inbox: Inbox,
     readers: Readers,
     quarantine: Quarantine,
+    backlog: Backlog,
     counters: Counters,
     check: Check,
 }
@@ -394,6 +397,10 @@ impl Journal for Embedded {
             return Ok(Counts::default());
         };
         read(&self.shared, move |connection| read::counts(connection, lane)).await
+    }
+
+    async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error> {
+        Ok(self.shared.backlog.of(tenant))
     }
 
     async fn requeue(&self, selection: Selection) -> Result<u64, Error> {

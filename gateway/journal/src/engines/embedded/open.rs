@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::backlog::Backlog;
 use super::check::{self, Check};
 use super::directory::Directory;
 use super::door::Door;
@@ -43,6 +44,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
         inbox: Inbox::new(options.waiting_calls, options.waiting_bytes),
         readers: Readers::open(path, options.readers)?,
         quarantine: Quarantine::default(),
+        backlog: Backlog::load(&start.connection)?,
         counters: Counters::default(),
         check: Check::default(),
         path: path.to_owned(),

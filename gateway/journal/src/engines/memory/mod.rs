@@ -166,6 +166,10 @@ impl Journal for Memory {
         Ok(self.open()?.state.counts(endpoint))
     }
 
+    async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error> {
+        Ok(self.open()?.state.pending_bytes(tenant))
+    }
+
     async fn requeue(&self, selection: Selection) -> Result<u64, Error> {
         self.open()?.state.requeue(selection)
     }

@@ -302,6 +302,12 @@ impl State {
         row.map(|row| row.log.clone()).unwrap_or_default()
     }
 
+    pub(super) fn pending_bytes(&self, tenant: &TenantId) -> u64 {
+        let waiting = |kept: &Kept| kept.deliveries.values().filter(|row| row.is_pending()).count();
+        let of_tenant = self.events.values().filter(|kept| kept.event.tenant == *tenant);
+        of_tenant.map(|kept| (waiting(kept) * kept.event.data.len()) as u64).sum()
+    }
+
     pub(super) fn counts(&self, endpoint: &EndpointKey) -> Counts {
         let mut counts = Counts::default();
         for (_, _, row) in self.lane(endpoint) {

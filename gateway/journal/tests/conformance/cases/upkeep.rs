@@ -53,6 +53,35 @@ pub(crate) async fn counts_say_what_lists_say(subject: Subject) {
     }
 }
 
+pub(crate) async fn pending_bytes_follow_the_deliveries(subject: Subject) {
+    let journal = &subject.journal;
+    let bytes = async || journal.pending_bytes(&tenant("acme")).await.unwrap();
+    assert_eq!(bytes().await, 0);
+    let size = event("1").data.len() as u64;
+    let seq = put(journal, "1", &["a", "b"]).await;
+    put(journal, "2", &[]).await;
+    assert_eq!(bytes().await, 2 * size, "once for each endpoint");
+    settle(journal, &lane("a"), seq, 1, ended(Status::Delivered)).await;
+    assert_eq!(bytes().await, size);
+    settle(journal, &lane("b"), seq, 1, retry_at(5)).await;
+    assert_eq!(bytes().await, size, "what is tried again waits");
+    settle(journal, &lane("b"), seq, 2, ended(Status::Exhausted)).await;
+    settle(journal, &lane("b"), seq, 2, ended(Status::Exhausted)).await;
+    assert_eq!(bytes().await, 0);
+    for _ in 0..2 {
+        journal.requeue(Selection::Retry(key("1", "b"))).await.unwrap();
+        assert_eq!(bytes().await, size, "what is sent again waits, and is counted once");
+    }
+    let replay = Selection::Replay {
+        tenant: tenant("acme"),
+        event: id("1"),
+        endpoints: vec![endpoint("a"), endpoint("b"), endpoint("late")],
+    };
+    journal.requeue(replay).await.unwrap();
+    assert_eq!(bytes().await, 3 * size);
+    assert_eq!(journal.pending_bytes(&tenant("other")).await.unwrap(), 0);
+}
+
 pub(crate) async fn health_tells_what_is_pending(subject: Subject) {
     let journal = &subject.journal;
     let mut stored = Vec::new();

@@ -2,10 +2,11 @@
 -- whosever they are: a page that is written for one event alone costs more than all else about it.
 
 -- A delivery that was never tried. Its first settlement moves it to `delivery`, where it then stays: most deliveries are
--- written there once, with how they ended. The table is empty but for what waits.
+-- written there once, with how they ended. The table is empty but for what waits. `size` is that of the event's data.
 CREATE TABLE fresh (
   lane INTEGER NOT NULL,
   seq  INTEGER NOT NULL,
+  size INTEGER NOT NULL,
   PRIMARY KEY (lane, seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -14,6 +15,7 @@ CREATE TABLE fresh (
 CREATE TABLE tried (
   seq      INTEGER NOT NULL,
   lane     INTEGER NOT NULL,
+  size     INTEGER NOT NULL,
   status   INTEGER NOT NULL,
   due      INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
@@ -26,8 +28,9 @@ CREATE TABLE tried (
   plugins  TEXT,
   PRIMARY KEY (seq, lane)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO tried (seq, lane, status, due, attempts, base, reason)
-  SELECT seq, lane, status, due, attempts, base, reason FROM delivery ORDER BY seq, lane;
+INSERT INTO tried (seq, lane, size, status, due, attempts, base, reason)
+  SELECT d.seq, lane, length(data), status, due, attempts, base, reason
+  FROM delivery d JOIN event e ON e.seq = d.seq ORDER BY d.seq, lane;
 DROP TABLE delivery;
 ALTER TABLE tried RENAME TO delivery;
 CREATE INDEX delivery_pending ON delivery (lane, due, seq) WHERE status = 0;
@@ -47,17 +50,20 @@ CREATE TABLE present (
 INSERT INTO present SELECT DISTINCT seq / 256, -tenant FROM event UNION SELECT DISTINCT seq / 256, lane FROM delivery;
 DROP INDEX event_tenant;
 
--- How many deliveries of a lane have which status, in a row for each lane.
+-- How many deliveries of a lane have which status, in a row for each lane; and how many bytes of data the pending ones
+-- have.
 CREATE TABLE counts (
-  lane      INTEGER PRIMARY KEY,
-  pending   INTEGER NOT NULL,
-  delivered INTEGER NOT NULL,
-  filtered  INTEGER NOT NULL,
-  exhausted INTEGER NOT NULL,
-  failed    INTEGER NOT NULL,
-  cancelled INTEGER NOT NULL,
-  expired   INTEGER NOT NULL
+  lane          INTEGER PRIMARY KEY,
+  pending       INTEGER NOT NULL,
+  delivered     INTEGER NOT NULL,
+  filtered      INTEGER NOT NULL,
+  exhausted     INTEGER NOT NULL,
+  failed        INTEGER NOT NULL,
+  cancelled     INTEGER NOT NULL,
+  expired       INTEGER NOT NULL,
+  pending_bytes INTEGER NOT NULL
 ) STRICT;
 INSERT INTO counts SELECT lane, sum(n * (status = 0)), sum(n * (status = 1)), sum(n * (status = 2)), sum(n * (status = 3)),
-  sum(n * (status = 4)), sum(n * (status = 5)), sum(n * (status = 6)) FROM count GROUP BY lane;
+  sum(n * (status = 4)), sum(n * (status = 5)), sum(n * (status = 6)),
+  (SELECT coalesce(sum(size), 0) FROM delivery d WHERE d.lane = c.lane AND d.status = 0) FROM count c GROUP BY lane;
 DROP TABLE count

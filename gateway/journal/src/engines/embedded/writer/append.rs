@@ -54,14 +54,19 @@ pub(super) fn append(
     if let Some(key) = &new.idempotency_key {
         statements.insert_key.execute((record.tenant, key, seq))?;
     }
+    let size = size(event.data.len());
     for lane in &record.lanes {
-        statements.insert_fresh.execute((lane, seq))?;
-        tally.add(*lane, Status::Pending);
+        statements.insert_fresh.execute((lane, seq, size))?;
+        tally.add(*lane, Status::Pending, size);
     }
     present.note(statements, seq, record.tenant, &record.lanes)?;
     tally.received(seq, event.received);
     *last = seq;
     Ok(Appended::Stored { seq: crate::Seq(seq.unsigned_abs()) })
+}
+
+fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// The event that has an id or a key.

@@ -122,7 +122,7 @@ fn ended(statements: &mut Statements<'_>, old: &Old) -> Result<Option<Vec<(i64, 
     let mut ended = Vec::with_capacity(lanes.len());
     for lane in lanes {
         match status_of(statements, lane, old.seq)? {
-            Some(status) if status != Status::Pending => ended.push((lane, status)),
+            Some((status, _)) if status != Status::Pending => ended.push((lane, status)),
             Some(_) => return Ok(None),
             None => {
                 tracing::error!(
@@ -147,7 +147,8 @@ fn remove(
         statements.delete_delivery.execute((lane, old.seq))?;
         statements.delete_attempts.execute((lane, old.seq))?;
         statements.drop_shaped.execute((lane, old.seq))?;
-        tally.remove(*lane, *status);
+        // None of them is pending, so that they have no bytes that wait.
+        tally.remove(*lane, *status, 0);
     }
     if let Some(key) = &old.key {
         statements.delete_key.execute((old.tenant, key))?;

@@ -264,6 +264,12 @@ impl Writer<'_> {
         self.statements.begin.execute([])?;
         let last = self.last;
         let written = self.apply_all(group).and_then(|()| self.commit(group.len()));
+        if written.is_ok() {
+            // Before the answers: whoever has one finds it counted.
+            let tenant_of = |lane| self.shared.names(|names| names.key(lane).map(|key| key.tenant.clone()));
+            let changes = self.tally.pending_bytes().filter_map(|(lane, by)| Some((tenant_of(lane)?, by)));
+            self.shared.backlog.change(changes);
+        }
         if written.is_err() {
             self.last = last;
             self.present.clear();

@@ -99,9 +99,10 @@ fn replay(
         if send_again(statements, tally, *lane, seq)? {
             statements.drop_shaped.execute((lane, seq))?;
         } else {
-            statements.insert_fresh.execute((lane, seq))?;
+            let size: i64 = statements.size_of_event.query_row((seq,), |row| row.get(0))?;
+            statements.insert_fresh.execute((lane, seq, size))?;
             statements.be_present.execute((block(seq), lane))?;
-            tally.add(*lane, Status::Pending);
+            tally.add(*lane, Status::Pending, size);
             lanes.push(*lane);
         }
     }
@@ -150,18 +151,21 @@ fn send_again(
     lane: i64,
     seq: i64,
 ) -> Result<bool, Fault> {
-    let Some(status) = status_of(statements, lane, seq)? else { return Ok(false) };
+    let Some((status, size)) = status_of(statements, lane, seq)? else { return Ok(false) };
     statements.send_again.execute((lane, seq))?;
-    tally.remove(lane, status);
-    tally.add(lane, Status::Pending);
+    tally.remove(lane, status, size);
+    tally.add(lane, Status::Pending, size);
     Ok(true)
 }
 
+/// The status of a delivery, and the bytes of its event's data.
 pub(super) fn status_of(
     statements: &mut Statements<'_>,
     lane: i64,
     seq: i64,
-) -> Result<Option<Status>, Fault> {
-    let code: Option<u8> = statements.status_of.query_row((lane, seq), |row| row.get(0)).optional()?;
-    code.map(|code| Status::from_code(code).ok_or_else(|| Fault::damaged("a delivery's status"))).transpose()
+) -> Result<Option<(Status, i64)>, Fault> {
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let found: Option<(u8, i64)> = statements.status_of.query_row((lane, seq), read).optional()?;
+    let status = |code| Status::from_code(code).ok_or_else(|| Fault::damaged("a delivery's status"));
+    found.map(|(code, size)| Ok((status(code)?, size))).transpose()
 }

@@ -2,6 +2,8 @@
 
 use hookweir_model::{Attempt, Epoch, Outcome, Status};
 
+use rusqlite::OptionalExtension as _;
+
 use super::statements::Statements;
 use super::tally::Tally;
 use super::{message, seq_to_sql};
@@ -79,7 +81,7 @@ impl SettleRecord {
 impl SettleRecord {
     /// Makes the row of a delivery that was never tried before, with its attempt if that has room there; says whether
     /// it had.
-    fn insert(&self, statements: &mut Statements<'_>, lane: i64) -> Result<bool, Fault> {
+    fn insert(&self, statements: &mut Statements<'_>, lane: i64, size: i64) -> Result<bool, Fault> {
         let Self { seq, status, due, reason, .. } = self;
         let attempts = self.attempt.as_ref().map_or(0, |record| record.attempt.number);
         let within = self.attempt.as_ref().filter(|record| record.fits_the_delivery());
@@ -87,6 +89,7 @@ impl SettleRecord {
         statements.insert_delivery.execute(rusqlite::params![
             lane,
             seq,
+            size,
             status.code(),
             due,
             attempts,
@@ -175,10 +178,12 @@ pub(super) fn settle(
     let Some(lane) = record.lane else { return Ok(Settled::Repeated) };
     let SettleRecord { seq, status, .. } = record;
     let attempt = record.attempt.as_ref();
-    let has_row = if statements.take_fresh.execute((lane, seq))? > 0 {
-        record.insert(statements, lane)?
+    let fresh: Option<i64> = statements.size_of_fresh.query_row((lane, seq), |row| row.get(0)).optional()?;
+    let (size, has_row) = if let Some(size) = fresh {
+        statements.drop_fresh.execute((lane, seq))?;
+        (size, record.insert(statements, lane, size)?)
     } else if record.update(statements, lane)? {
-        false
+        (statements.size_of_delivery.query_row((lane, seq), |row| row.get(0))?, false)
     } else {
         return Ok(Settled::Repeated);
     };
@@ -203,8 +208,8 @@ pub(super) fn settle(
     if *status == Status::Delivered && !is_first {
         statements.drop_shaped.execute((lane, seq))?;
     }
-    tally.remove(lane, Status::Pending);
-    tally.add(lane, *status);
+    tally.remove(lane, Status::Pending, size);
+    tally.add(lane, *status, size);
     Ok(Settled::Applied)
 }
 

@@ -34,11 +34,12 @@ statements! {
     seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
     set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
     be_present: "INSERT INTO present (block, id) VALUES (?1, ?2) ON CONFLICT (block, id) DO NOTHING";
-    insert_fresh: "INSERT INTO fresh (lane, seq) VALUES (?1, ?2)";
+    insert_fresh: "INSERT INTO fresh (lane, seq, size) VALUES (?1, ?2, ?3)";
 
-    take_fresh: "DELETE FROM fresh WHERE lane = ?1 AND seq = ?2";
-    insert_delivery: "INSERT INTO delivery (lane, seq, status, due, attempts, base, reason, \
-        started, duration, answer, body, plugins) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)";
+    size_of_fresh: "SELECT size FROM fresh WHERE lane = ?1 AND seq = ?2";
+    drop_fresh: "DELETE FROM fresh WHERE lane = ?1 AND seq = ?2";
+    insert_delivery: "INSERT INTO delivery (lane, seq, size, status, due, attempts, base, reason, \
+        started, duration, answer, body, plugins) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)";
     settle_attempt: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6 \
         WHERE lane = ?1 AND seq = ?2 AND status = 0 AND attempts < ?5";
     settle_without: "UPDATE delivery SET status = ?3, due = ?4, reason = ?5 \
@@ -49,8 +50,10 @@ statements! {
         ON CONFLICT (lane, seq) DO NOTHING";
     drop_shaped: "DELETE FROM shaped WHERE lane = ?1 AND seq = ?2";
 
-    status_of: "SELECT status FROM delivery WHERE lane = ?1 AND seq = ?2 \
-        UNION ALL SELECT 0 FROM fresh WHERE lane = ?1 AND seq = ?2";
+    status_of: "SELECT status, size FROM delivery WHERE lane = ?1 AND seq = ?2 \
+        UNION ALL SELECT 0, size FROM fresh WHERE lane = ?1 AND seq = ?2";
+    size_of_event: "SELECT length(data) FROM event WHERE seq = ?1";
+    size_of_delivery: "SELECT size FROM delivery WHERE lane = ?1 AND seq = ?2";
     send_again: "UPDATE delivery SET status = 0, due = 0, base = attempts, reason = NULL \
         WHERE lane = ?1 AND seq = ?2";
     lost: "SELECT d.seq FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
@@ -73,12 +76,12 @@ statements! {
     add_lane: "INSERT INTO lane (tenant, endpoint, shard) VALUES (?1, ?2, ?3) ON CONFLICT (tenant, endpoint) DO NOTHING";
     lane: "SELECT id FROM lane WHERE tenant = ?1 AND endpoint = ?2";
 
-    add_counts: "INSERT INTO counts (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (lane) DO UPDATE SET \
+    add_counts: "INSERT INTO counts (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired, \
+        pending_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (lane) DO UPDATE SET \
         pending = pending + excluded.pending, delivered = delivered + excluded.delivered, \
         filtered = filtered + excluded.filtered, exhausted = exhausted + excluded.exhausted, \
         failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled, \
-        expired = expired + excluded.expired";
+        expired = expired + excluded.expired, pending_bytes = pending_bytes + excluded.pending_bytes";
     extend_span: "INSERT INTO span (minute, first, last) VALUES (?1, ?2, ?3) \
         ON CONFLICT (minute) DO UPDATE SET last = excluded.last";
     put_state: "INSERT INTO endpoint_state (lane, state) VALUES (?1, ?2) \

@@ -10,9 +10,16 @@ use super::op::minute;
 use super::statements::Statements;
 use crate::engines::embedded::fault::Fault;
 
+/// What changes of a lane.
+#[derive(Debug, Default)]
+struct Changed {
+    by_status: [i64; Status::ALL.len()],
+    pending_bytes: i64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    counts: BTreeMap<i64, [i64; Status::ALL.len()]>,
+    counts: BTreeMap<i64, Changed>,
     /// Messages and dead letters.
     queues: BTreeMap<i64, (i64, i64)>,
     spans: BTreeMap<i64, (i64, i64)>,
@@ -25,16 +32,26 @@ impl Tally {
         self.spans.clear();
     }
 
-    pub(super) fn add(&mut self, lane: i64, status: Status) {
-        self.change(lane, status, 1);
+    /// Notes a delivery of an event with so much data.
+    pub(super) fn add(&mut self, lane: i64, status: Status, size: i64) {
+        self.change(lane, status, 1, size);
     }
 
-    pub(super) fn remove(&mut self, lane: i64, status: Status) {
-        self.change(lane, status, -1);
+    pub(super) fn remove(&mut self, lane: i64, status: Status, size: i64) {
+        self.change(lane, status, -1, -size);
     }
 
-    fn change(&mut self, lane: i64, status: Status, by: i64) {
-        self.counts.entry(lane).or_default()[usize::from(status.code())] += by;
+    fn change(&mut self, lane: i64, status: Status, by: i64, size: i64) {
+        let lane = self.counts.entry(lane).or_default();
+        lane.by_status[usize::from(status.code())] += by;
+        if status == Status::Pending {
+            lane.pending_bytes += size;
+        }
+    }
+
+    /// By how much the bytes that wait change, by lane.
+    pub(super) fn pending_bytes(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.counts.iter().map(|(lane, changed)| (*lane, changed.pending_bytes)).filter(|(_, by)| *by != 0)
     }
 
     /// Notes by how many a queue's messages and dead letters change.
@@ -55,11 +72,12 @@ impl Tally {
     }
 
     pub(super) fn write(&self, statements: &mut Statements<'_>) -> Result<(), Fault> {
-        for (lane, by) in &self.counts {
+        for (lane, Changed { by_status, pending_bytes }) in &self.counts {
             // In the order of their codes, as the columns are.
-            let [pending, delivered, filtered, exhausted, failed, cancelled, expired] = by;
-            let changes = (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired);
-            statements.add_counts.execute(changes)?;
+            let [pending, delivered, filtered, exhausted, failed, cancelled, expired] = by_status;
+            let by =
+                (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired, pending_bytes);
+            statements.add_counts.execute(by)?;
         }
         for (lane, (alive, dead)) in &self.queues {
             statements.add_messages.execute((lane, alive, dead))?;
