@@ -311,6 +311,9 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// starts anew. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
     async fn requeue(&self, selection: Selection) -> Result<u64, Error>;
 
+    /// How many deliveries a [`Selection::Recover`] would make pending now.
+    async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error>;
+
     /// The kept states of all endpoints that have one.
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error>;
 

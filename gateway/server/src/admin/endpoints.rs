@@ -116,6 +116,10 @@ pub(super) async fn recover(
     let since = Timestamp::parse(&request.since).ok_or_else(|| {
         Problem::Malformed("since: give a time in RFC 3339, as 2026-01-31T12:00:00Z".to_owned())
     })?;
+    if request.dry_run {
+        let deliveries = admin.journal.recoverable(&endpoint.key, since).await?;
+        return Ok(ok(&api::Requeued { deliveries }));
+    }
     let selection = Selection::Recover { endpoint: endpoint.key.clone(), since };
     let deliveries = admin.journal.requeue(selection).await?;
     admin.dispatcher.wake(&endpoint.key);

@@ -10,7 +10,8 @@ use crate::api::{RecoverRequest, Requeued};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
+  hookweir recover --tenant acme billing --since 6h --dry-run   how many it would be
   hookweir recover --tenant acme billing --since 6h
 
 Deliveries that are exhausted or failed are sent again, with the bytes that were sent before where there are any.")]
@@ -22,29 +23,37 @@ pub(crate) struct Args {
     /// Events taken in at this time or later: 2026-01-31T12:00:00Z, or how long ago as 2h
     #[arg(long, value_name = "TIME", value_parser = When::parse)]
     since: When,
+    /// Only say how many deliveries it would be
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let path = ["v1", "tenants", args.tenant.as_str(), "endpoints", args.endpoint.as_str(), "recover"];
-    let request = serde_json::to_string(&RecoverRequest { since: args.since.rfc3339() })?;
+    let request = RecoverRequest { since: args.since.rfc3339(), dry_run: args.dry_run };
+    let request = serde_json::to_string(&request)?;
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let answer = Client::admin(&args.admin)?.post(&path, headers, Some(request)).await?;
     if args.admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {
         let requeued: Requeued = answer.read()?;
-        show::print(&format!("{}\n", again(requeued.deliveries, args.endpoint.as_str())))?;
+        show::print(&format!("{}\n", again(requeued.deliveries, args.endpoint.as_str(), args.dry_run)))?;
     }
     Ok(Exit::Done)
 }
 
-fn again(deliveries: u64, endpoint: &str) -> String {
-    match deliveries {
-        0 => format!("nothing to recover: {endpoint} has no exhausted or failed delivery since then"),
-        1 => format!("1 delivery is sent to {endpoint} again"),
-        many => format!("{many} deliveries are sent to {endpoint} again"),
+fn again(deliveries: u64, endpoint: &str, dry_run: bool) -> String {
+    match (deliveries, dry_run) {
+        (0, _) => format!("nothing to recover: {endpoint} has no exhausted or failed delivery since then"),
+        (1, false) => format!("1 delivery is sent to {endpoint} again"),
+        (many, false) => format!("{many} deliveries are sent to {endpoint} again"),
+        (1, true) => format!("1 delivery would be sent to {endpoint} again; leave out --dry-run to send it"),
+        (many, true) => {
+            format!("{many} deliveries would be sent to {endpoint} again; leave out --dry-run to send them")
+        }
     }
 }
 
@@ -54,12 +63,15 @@ mod tests {
 
     #[test]
     fn the_number_is_told_in_words() {
-        for (deliveries, wanted) in [
-            (0, "nothing to recover: billing has no exhausted or failed delivery since then"),
-            (1, "1 delivery is sent to billing again"),
-            (12, "12 deliveries are sent to billing again"),
+        for (deliveries, dry_run, wanted) in [
+            (0, false, "nothing to recover: billing has no exhausted or failed delivery since then"),
+            (0, true, "nothing to recover: billing has no exhausted or failed delivery since then"),
+            (1, false, "1 delivery is sent to billing again"),
+            (12, false, "12 deliveries are sent to billing again"),
+            (1, true, "1 delivery would be sent to billing again; leave out --dry-run to send it"),
+            (12, true, "12 deliveries would be sent to billing again; leave out --dry-run to send them"),
         ] {
-            assert_eq!(again(deliveries, "billing"), wanted);
+            assert_eq!(again(deliveries, "billing", dry_run), wanted);
         }
     }
 }

@@ -431,6 +431,11 @@ impl Journal for Embedded {
         self.ask(input, Op::Requeue).await
     }
 
+    async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(0) };
+        read(&self.shared, move |connection| read::recoverable(connection, lane, since)).await
+    }
+
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {
         let states = read(&self.shared, read::endpoint_states).await?;
         let mut states: Vec<_> = self.shared.names(|names| {

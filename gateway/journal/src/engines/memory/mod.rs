@@ -174,6 +174,10 @@ impl Journal for Memory {
         self.open()?.state.requeue(selection)
     }
 
+    async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {
+        Ok(self.open()?.state.recoverable(endpoint, since))
+    }
+
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {
         Ok(self.open()?.state.endpoint_states())
     }

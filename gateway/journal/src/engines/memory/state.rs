@@ -86,6 +86,14 @@ impl Kept {
         }
     }
 
+    /// Whether an endpoint has missed it, and it was received at this time or later.
+    fn lost(&self, endpoint: &EndpointKey, since: Timestamp) -> bool {
+        let is_lost = |row: &Row| matches!(row.status, Status::Exhausted | Status::Failed);
+        self.event.tenant == endpoint.tenant
+            && self.event.received >= since
+            && self.deliveries.get(&endpoint.endpoint).is_some_and(is_lost)
+    }
+
     fn matches(
         &self,
         tenant: &TenantId,
@@ -302,6 +310,10 @@ impl State {
         row.map(|row| row.log.clone()).unwrap_or_default()
     }
 
+    pub(super) fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> u64 {
+        self.events.values().filter(|kept| kept.lost(endpoint, since)).count() as u64
+    }
+
     pub(super) fn pending_bytes(&self, tenant: &TenantId) -> u64 {
         let waiting = |kept: &Kept| kept.deliveries.values().filter(|row| row.is_pending()).count();
         let of_tenant = self.events.values().filter(|kept| kept.event.tenant == *tenant);
@@ -327,15 +339,10 @@ impl State {
             }
             Selection::Recover { endpoint, since } => {
                 let mut again = 0;
-                for kept in self.events.values_mut() {
-                    if kept.event.tenant != endpoint.tenant || kept.event.received < since {
-                        continue;
-                    }
-                    let row = kept.deliveries.get_mut(&endpoint.endpoint);
-                    let lost = |row: &&mut Row| matches!(row.status, Status::Exhausted | Status::Failed);
-                    if let Some(row) = row.filter(lost) {
+                for kept in self.events.values_mut().filter(|kept| kept.lost(&endpoint, since)) {
+                    again += 1;
+                    if let Some(row) = kept.deliveries.get_mut(&endpoint.endpoint) {
                         row.send_again();
-                        again += 1;
                     }
                 }
                 Ok(again)

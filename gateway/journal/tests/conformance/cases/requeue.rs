@@ -72,8 +72,12 @@ pub(crate) async fn recovery_takes_up_what_was_lost_and_nothing_else(subject: Su
             }
         }
     }
+    assert_eq!(journal.recoverable(&lane("a"), at(0)).await.unwrap(), 2);
     let recovered = journal.requeue(Selection::Recover { endpoint: lane("a"), since: at(0) }).await.unwrap();
     assert_eq!(recovered, 2);
+    assert_eq!(journal.recoverable(&lane("a"), at(0)).await.unwrap(), 0);
+    assert_eq!(journal.recoverable(&lane("b"), at(0)).await.unwrap(), 2);
+    assert_eq!(journal.recoverable(&lane("nobody"), at(0)).await.unwrap(), 0);
     for status in Status::ALL {
         let wanted = match status {
             Status::Exhausted | Status::Failed => Status::Pending,
@@ -94,6 +98,9 @@ pub(crate) async fn recovery_starts_at_its_time(subject: Subject) {
         event.received = at(millis);
         let seq = put_event(journal, event, &["a"]).await;
         settle(journal, &lane("a"), seq, 1, ended(Status::Failed)).await;
+    }
+    for (since, wanted) in [(0, 4), (100, 4), (101, 3), (7_200_000, 2), (7_200_001, 1), (i64::MAX, 0)] {
+        assert_eq!(journal.recoverable(&lane("a"), at(since)).await.unwrap(), wanted, "{since}");
     }
     let since = Selection::Recover { endpoint: lane("a"), since: at(7_200_000) };
     assert_eq!(journal.requeue(since).await.unwrap(), 2);

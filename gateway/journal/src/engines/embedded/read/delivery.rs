@@ -16,7 +16,7 @@ use super::newest::{Newest, Source};
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
-use crate::engines::embedded::writer::outcome_from_code;
+use crate::engines::embedded::writer::{LOST, outcome_from_code};
 use crate::{Counts, Cursor, Page, Seq};
 
 /// Deliveries to list, in numbers.
@@ -176,6 +176,26 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
             .then(|| Answer { status, body: body.unwrap_or_default() }),
         plugins: plugins.unwrap_or_default(),
     })
+}
+
+/// How many deliveries are lost, of events received since then.
+pub(in crate::engines::embedded) fn recoverable(
+    connection: &Connection,
+    lane: i64,
+    since: Timestamp,
+) -> Result<u64, Fault> {
+    let (from, to) = bounds(connection, Some(since), None, None)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
+         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq BETWEEN ?3 AND ?4 AND e.received >= ?5",
+    )?;
+    let mut all = 0;
+    for status in LOST {
+        let bounds = (lane, status.code(), from, to, since.as_millis());
+        let count: i64 = statement.query_row(bounds, |row| row.get(0))?;
+        all += count.unsigned_abs();
+    }
+    Ok(all)
 }
 
 pub(in crate::engines::embedded) fn counts(connection: &Connection, lane: i64) -> Result<Counts, Fault> {

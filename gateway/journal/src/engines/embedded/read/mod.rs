@@ -21,6 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+pub(super) use self::delivery::recoverable;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries,
 };

@@ -35,7 +35,7 @@ pub(super) use self::inbox::Inbox;
 pub(super) use self::message::{MessageOp, Take};
 pub(super) use self::op::{EventName, Job, Name, Op, minute};
 pub(super) use self::plugin::PluginRecord;
-pub(super) use self::requeue::Requeue;
+pub(super) use self::requeue::{LOST, Requeue};
 pub(super) use self::settle::{SettleRecord, outcome_from_code};
 
 use self::inbox::Wait;

@@ -15,7 +15,7 @@ use crate::engines::embedded::record;
 const PART: u32 = 1000;
 
 /// The statuses that a recovery takes up.
-const LOST: [Status; 2] = [Status::Exhausted, Status::Failed];
+pub(in crate::engines::embedded) const LOST: [Status; 2] = [Status::Exhausted, Status::Failed];
 
 /// A [`Selection`](crate::Selection) in numbers.
 #[derive(Debug)]
