@@ -160,6 +160,11 @@ async fn what_an_endpoint_missed_is_recovered_since_a_time() {
     let since =
         admin.json(&format!("/v1/tenants/acme/events/{}", events[1])).await["event"]["received"].clone();
     let recover = "/v1/tenants/acme/endpoints/hook/recover";
+    let dry_run = format!("{{\"since\":{since},\"dry_run\":true}}");
+    for _ in 0..2 {
+        let answer = admin.post(recover, &dry_run).await.expect(200).json();
+        assert_eq!(answer["deliveries"], 2, "it is counted and nothing is sent: {answer}");
+    }
     let answer = admin.post(recover, &format!("{{\"since\":{since}}}")).await.expect(200).json();
     assert_eq!(answer["deliveries"], 2, "{answer}");
     for event in &events[1..] {
@@ -262,6 +267,30 @@ async fn a_page_in_a_browser_does_not_reach_the_listener_by_a_name_of_its_own() 
         let answer = raw::exchange(gateway.admin_address(), request.as_bytes()).await;
         assert_eq!(answer.status(), wanted, "{host}: {answer:?}");
     }
+}
+
+/// A browser that is on the gateway's machine reaches it by its address too, and sends what any page asks it to send.
+#[tokio::test]
+async fn a_page_of_another_origin_changes_nothing() {
+    let gateway = Gateway::start(one_endpoint("http://127.0.0.1:9/", "")).await;
+    let own = format!("http://{}", gateway.admin_address());
+    let enabled = async || gateway.admin().json("/v1/tenants/acme/endpoints/hook").await["enabled"].clone();
+    for (headers, wanted) in [
+        ("Origin: https://evil.example.com\r\n", 401),
+        ("Origin: null\r\n", 401),
+        ("Sec-Fetch-Site: cross-site\r\n", 401),
+        (&format!("Origin: {own}\r\nSec-Fetch-Site: same-origin\r\n"), 200),
+    ] {
+        assert_eq!(enabled().await, true, "before {headers:?}");
+        let request = format!(
+            "POST /v1/tenants/acme/endpoints/hook/disable HTTP/1.1\r\nHost: {}\r\n{headers}Content-Type: text/plain\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n",
+            gateway.admin_address(),
+        );
+        let answer = raw::exchange(gateway.admin_address(), request.as_bytes()).await;
+        assert_eq!(answer.status(), wanted, "{headers:?}: {answer:?}");
+    }
+    assert_eq!(enabled().await, false, "the listener's own page may");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod pace;
 mod plugin_tools;
 mod plugins;
 mod queues;
+mod quota;
 mod reload;
 mod retry_after;
 mod seed_rule;

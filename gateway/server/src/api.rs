@@ -206,6 +206,9 @@ pub(crate) struct ProbeContent {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoverRequest {
     pub since: String,
+    /// Only says how many deliveries it would be.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// How many deliveries a retry, recovery or replay sends again.

@@ -129,6 +129,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             journal: Arc::clone(&journal),
             queues: Arc::clone(&queues),
+            quotas: accept::Quotas::default(),
             path,
         });
         let admin = Admin {

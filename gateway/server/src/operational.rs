@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use hookweir_model::{
-    Disabled, EndpointKey, Event, EventId, EventType, InvalidEventType, Paused, PluginKey, TenantId,
+    Attempt, Disabled, EndpointKey, Event, EventId, EventType, InvalidEventType, Paused, PluginKey, TenantId,
     Timestamp, TypePattern,
 };
 use serde_json::json;
@@ -42,6 +42,59 @@ pub(crate) fn plugin_paused(key: &PluginKey, paused: &Paused) -> Result<Event, I
 pub(crate) fn endpoint_disabled(key: &EndpointKey, disabled: &Disabled) -> Result<Event, InvalidEventType> {
     let data = json!({ "endpoint": key.endpoint, "reason": disabled.reason });
     event(&key.tenant, "endpoint.disabled", key.endpoint.as_str(), &data, disabled.at)
+}
+
+/// An endpoint that only failed for a while takes deliveries again.
+pub(crate) fn endpoint_recovered(
+    key: &EndpointKey,
+    failing_since: Timestamp,
+    now: Timestamp,
+) -> Result<Event, InvalidEventType> {
+    let data = json!({ "endpoint": key.endpoint, "failing_since": failing_since.to_string() });
+    event(&key.tenant, "endpoint.recovered", key.endpoint.as_str(), &data, now)
+}
+
+/// A delivery has used up its attempts. It can be recovered.
+pub(crate) fn delivery_exhausted(
+    key: &EndpointKey,
+    of: &Event,
+    last: &Attempt,
+    now: Timestamp,
+) -> Result<Event, InvalidEventType> {
+    let data = json!({
+        "endpoint": key.endpoint,
+        "event": of.id,
+        "type": of.event_type,
+        "attempt": {
+            "number": last.number,
+            "started": last.started.to_string(),
+            "outcome": last.outcome,
+            "reason": last.reason,
+            "status": last.answer.as_ref().and_then(|answer| answer.status),
+        },
+    });
+    event(&key.tenant, "delivery.exhausted", key.endpoint.as_str(), &data, now)
+}
+
+/// A tenant's event was refused, since a quota was used up.
+pub(crate) fn quota_reached(
+    tenant: &TenantId,
+    quota: &str,
+    limit: u64,
+    now: Timestamp,
+) -> Result<Event, InvalidEventType> {
+    event(tenant, "quota.reached", quota, &json!({ "quota": quota, "limit": limit }), now)
+}
+
+/// Much waits for a tenant's endpoints: four fifths of its quota.
+pub(crate) fn tenant_backlog(
+    tenant: &TenantId,
+    pending_bytes: u64,
+    limit: u64,
+    now: Timestamp,
+) -> Result<Event, InvalidEventType> {
+    let data = json!({ "pending_bytes": pending_bytes, "limit": limit });
+    event(tenant, "tenant.backlog", tenant.as_str(), &data, now)
 }
 
 fn event(

@@ -33,6 +33,8 @@ pub(crate) enum Problem {
     MediaType(&'static str),
     /// 422: a component that can't be taken, and why.
     Unusable(String),
+    /// 429: which quota of the tenant is used up, and the seconds after which to try again.
+    Quota { detail: String, retry_after: u32 },
     /// 503, with the seconds after which to try again.
     Unavailable { detail: &'static str, retry_after: u32 },
     /// 500: a fault of the gateway; the log has the cause.
@@ -51,6 +53,7 @@ impl Problem {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Quota { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -68,6 +71,7 @@ impl Problem {
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "too-large",
             Self::MediaType(_) => "unsupported-media-type",
+            Self::Quota { .. } => "quota",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal => "internal",
         }
@@ -78,7 +82,8 @@ impl Problem {
             Self::Malformed(detail)
             | Self::Conflict(detail)
             | Self::Missing(detail)
-            | Self::Unusable(detail) => detail.clone(),
+            | Self::Unusable(detail)
+            | Self::Quota { detail, .. } => detail.clone(),
             Self::Unauthorized => {
                 "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned()
             }
@@ -103,7 +108,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Unavailable { retry_after, .. } => {
+            Self::Unavailable { retry_after, .. } | Self::Quota { retry_after, .. } => {
                 headers.insert(RETRY_AFTER, retry_after.into());
             }
             Self::Method(allowed) => {

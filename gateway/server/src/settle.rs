@@ -64,12 +64,17 @@ pub(crate) fn endpoint_state(
     (changed != *state).then_some(changed)
 }
 
-/// Whether the journal should have the state as it is now. A failure that the next delivery mends is not worth a
-/// synced write each way; one that lasts a minute is, since 120 hours are counted from it over restarts.
-pub(crate) fn worth_keeping(kept: &EndpointState, state: &EndpointState, now: Timestamp) -> bool {
+/// Whether failures since then are more than the next delivery mends: they have lasted a minute.
+pub(crate) fn is_lasting(since: Timestamp, now: Timestamp) -> bool {
     const LASTING: Duration = Duration::from_secs(60);
+    now.since(since) >= LASTING
+}
+
+/// Whether the journal should have the state as it is now. A failure that the next delivery mends is not worth a
+/// synced write each way; one that lasts is, since 120 hours are counted from it over restarts.
+pub(crate) fn worth_keeping(kept: &EndpointState, state: &EndpointState, now: Timestamp) -> bool {
     let failing = match (kept.failing_since, state.failing_since) {
-        (None, Some(since)) => now.since(since) >= LASTING,
+        (None, Some(since)) => is_lasting(since, now),
         (kept, now) => kept != now,
     };
     failing || kept.disabled != state.disabled

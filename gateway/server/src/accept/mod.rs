@@ -6,6 +6,7 @@
 mod hygiene;
 mod native;
 mod queue;
+mod quota;
 mod serve;
 mod to_the_end;
 
@@ -15,19 +16,23 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookweir_journal::{Appended, Journal, NewEvent};
-use hookweir_model::{Digest, Timestamp};
+use hookweir_model::{Digest, TenantId, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use crate::api;
+use crate::config::Quota;
 use crate::dispatch::Dispatcher;
 use crate::live::{Caller, Live, Tenant};
 use crate::metrics::{Metrics, Stage};
+use crate::operational;
 use crate::problem::{Problem, json};
 use crate::pull::Queues;
 
+pub(crate) use self::quota::Quotas;
+use self::quota::{Kind, Over};
 use self::to_the_end::ToTheEnd;
 pub(crate) use serve::serve;
 
@@ -43,6 +48,7 @@ pub(crate) struct Accept {
     pub metrics: Arc<Metrics>,
     pub journal: Arc<dyn Journal>,
     pub queues: Arc<Queues>,
+    pub quotas: Quotas,
     pub path: Arc<Path>,
 }
 
@@ -95,6 +101,10 @@ impl Accept {
         if head.method != Method::POST {
             return Err(Problem::Method("POST"));
         }
+        let quota = live.config.tenants.get(&tenant.id).map(|settings| settings.quota).unwrap_or_default();
+        self.quotas
+            .count(&tenant.id, &quota, Instant::now())
+            .map_err(|over| self.over(&tenant.id, &quota, over))?;
         media_type(&head.headers)?;
         let idempotency_key = idempotency_key(&head.headers)?;
         let body = read(&head.headers, body, live.config.accept.max_body).await?;
@@ -104,11 +114,55 @@ impl Accept {
         let endpoints = tenant.matching(&event.event_type);
         drop(live);
         self.metrics.stage(Stage::Accept, clock.elapsed());
+        if let Some(limit) = quota.pending_size {
+            self.room(&tenant.id, &quota, limit).await?;
+        }
 
         let fingerprint = Digest::of(&body);
         let new = NewEvent { event: Arc::new(event), fingerprint, idempotency_key, endpoints };
         // A sender that hangs up now must not part the event on disk from its lanes.
         ToTheEnd::new(keep(Arc::clone(&self.path), new)).await
+    }
+}
+
+impl Accept {
+    /// Whether the bytes that wait for a tenant leave room for another event.
+    async fn room(&self, tenant: &TenantId, quota: &Quota, limit: u64) -> Result<(), Problem> {
+        let waiting = self.journal.pending_bytes(tenant).await?;
+        let (judged, tell) = self.quotas.room(tenant, limit, waiting, Instant::now());
+        if tell {
+            let now = Timestamp::now();
+            self.path.dispatcher.announce(operational::tenant_backlog(tenant, waiting, limit, now));
+        }
+        judged.map_err(|over| self.over(tenant, quota, over))
+    }
+
+    /// The answer to an event that is over a quota. The tenant is told when that begins.
+    fn over(&self, tenant: &TenantId, quota: &Quota, over: Over) -> Problem {
+        let (limit, detail) = match over.kind {
+            Kind::EventsPerSecond => {
+                let limit = quota.events_per_second.unwrap_or_default();
+                (
+                    u64::from(limit),
+                    format!("the tenant may send {limit} events a second: send them more slowly"),
+                )
+            }
+            Kind::PendingSize => {
+                let limit = quota.pending_size.unwrap_or_default();
+                let detail = format!(
+                    "deliveries of {limit} bytes wait for the tenant's endpoints, as many as may: see which endpoint \
+                     fails, and send again when they are delivered"
+                );
+                (limit, detail)
+            }
+        };
+        if over.begins {
+            let event = operational::quota_reached(tenant, over.kind.as_str(), limit, Timestamp::now());
+            self.path.dispatcher.announce(event);
+        }
+        let seconds = over.retry_after.as_secs_f64().ceil();
+        // From 1 to what fits: far below what the type holds.
+        Problem::Quota { detail, retry_after: (seconds as u32).max(1) }
     }
 }
 

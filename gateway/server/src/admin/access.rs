@@ -2,7 +2,8 @@
 
 use axum::extract::{FromRequestParts, Path};
 use hookweir_model::TenantId;
-use http::header::{AUTHORIZATION, HOST};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
 use serde::Deserialize;
 
@@ -32,8 +33,11 @@ impl FromRequestParts<Admin> for Scope {
                 }
             }
             // Without a token the listener is on a loopback address, which the check of the configuration sees to. A
-            // page in the user's browser can reach that too, under a name of its own choice: such names are refused.
-            None if !live.needs_token() && host_is_local(parts) => Ok(Self::Everything),
+            // page in the user's browser can reach that too, under a name of its own choice or by its address: such
+            // names are refused, and what a page of another origin sends.
+            None if !live.needs_token() && host_is_local(parts) && origin_is_own(parts) => {
+                Ok(Self::Everything)
+            }
             None => Err(Problem::Unauthorized),
         }
     }
@@ -46,6 +50,20 @@ fn host_is_local(parts: &Parts) -> bool {
         let name = authority.host();
         name == "localhost" || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
     })
+}
+
+/// Whether a request comes from no page at all, or from one of this listener. Browsers name the page's origin with
+/// whatever may change something; a page can't leave it out.
+fn origin_is_own(parts: &Parts) -> bool {
+    let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(HOST).unwrap_or_default();
+    let same_origin = |origin: &str| {
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+    };
+    let same_site = |site: &str| matches!(site, "same-origin" | "none");
+    text(ORIGIN).is_none_or(same_origin)
+        && text(HeaderName::from_static("sec-fetch-site")).is_none_or(same_site)
 }
 
 /// The tenant of the path, which the caller may see and which exists.
@@ -96,6 +114,29 @@ mod tests {
         ] {
             let (parts, ()) = http::Request::builder().header(HOST, host).body(()).unwrap().into_parts();
             assert_eq!(host_is_local(&parts), local, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_origins_do_not_do_without_a_token() {
+        for (headers, own) in [
+            (&[][..], true),
+            (&[("origin", "http://127.0.0.1:9080")], true),
+            (&[("origin", "http://127.0.0.1:9080"), ("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("origin", "http://127.0.0.1:8000")], false),
+            (&[("origin", "http://localhost:9080")], false),
+            (&[("origin", "https://evil.example.com")], false),
+            (&[("origin", "null")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+        ] {
+            let mut request = http::Request::builder().header(HOST, "127.0.0.1:9080");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(origin_is_own(&parts), own, "{headers:?}");
         }
     }
 }

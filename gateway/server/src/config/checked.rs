@@ -43,8 +43,17 @@ pub(crate) struct Journal {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tenant {
     pub keys: Vec<SecretString>,
+    pub quota: Quota,
     pub plugins: BTreeMap<PluginId, Plugin>,
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
+}
+
+/// What a tenant may send; `None`: as much as there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Quota {
+    /// Bytes of data that its pending deliveries may have, an event's counted for each endpoint that it waits for.
+    pub pending_size: Option<u64>,
+    pub events_per_second: Option<u32>,
 }
 
 #[derive(Debug, Clone)]

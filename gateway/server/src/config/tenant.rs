@@ -6,18 +6,40 @@ use hookweir_model::{Digest, EndpointId, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::check::{Surroundings, bad_name, not_yet};
-use super::checked::{Destination, Pull, Tenant};
+use super::checked::{Destination, Pull, Quota, Tenant};
 use super::endpoint::endpoint;
 use super::kind::access_ids;
 use super::plugin::{self, plugin};
 use super::problem::{Fault, Place, Report};
+use super::quantity::size;
 use super::secret::{self, check_bearer};
-use super::written::Table;
+use super::written::{Table, Value};
 
 const KEYS: [&str; 6] = ["keys", "quota", "sources", "limits", "plugins", "endpoints"];
 
 /// Shorter keys can be guessed by one who may try as often as the gateway answers.
 const SHORTEST_KEY: usize = 16;
+
+/// Less would refuse a tenant's first event.
+const LEAST_PENDING: u64 = 1024;
+/// Beyond it a quota bounds nothing that the machine does not.
+const MOST_PER_SECOND: u64 = 1_000_000;
+
+fn quota(value: &Value<'_>, report: &mut Report) -> Option<Quota> {
+    const HELP: &str = "write { pending_size = \"1GiB\", events_per_second = 500 }, or one of the two";
+    let table = value.table(HELP, report)?;
+    table.allow(&["pending_size", "events_per_second"], report);
+    let pending_size = table.get("pending_size").and_then(|value| {
+        let bytes = value.parsed(size, "write a size in quotes, such as \"1GiB\"", report)?;
+        let enough = Fault::new("it is less than 1 KiB", "no event would be taken: write a larger size");
+        value.take(if bytes < LEAST_PENDING { Err(enough) } else { Ok(bytes) }, report)
+    });
+    let events_per_second = table
+        .get("events_per_second")
+        .and_then(|value| value.whole_number(1..=MOST_PER_SECOND, report))
+        .and_then(|number| u32::try_from(number).ok());
+    Some(Quota { pending_size, events_per_second })
+}
 
 /// The tenants read so far.
 #[derive(Debug, Default)]
@@ -64,11 +86,10 @@ impl Tenants {
         report: &mut Report,
     ) -> Tenant {
         table.allow(&KEYS, report);
-        for (key, what) in [("quota", "a quota"), ("sources", "a source")] {
-            if let Some(value) = table.get(key) {
-                value.refuse_key(not_yet(what, "leave it out"), report);
-            }
+        if let Some(value) = table.get("sources") {
+            value.refuse_key(not_yet("a source", "leave it out"), report);
         }
+        let quota = table.get("quota").and_then(|value| quota(&value, report)).unwrap_or_default();
         let keys = self.keys(table, outside, report);
         let ceilings = outside.ceilings.lowered_by(table.get("limits"), report);
 
@@ -99,7 +120,7 @@ impl Tenants {
             }
         }
         let plugins = plugins.into_iter().filter_map(|(id, found)| Some((id, found.plugin?))).collect();
-        Tenant { keys, plugins, endpoints }
+        Tenant { keys, quota, plugins, endpoints }
     }
 
     /// Takes note of a queue's access ids. An id tells whose queue is meant, so no two may have the same.

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
-use hookweir_journal::{Appended, Journal, Lease, NewEvent, Seq};
+use hookweir_journal::{Appended, Journal, Lease, NewEvent, Next, Seq, Settlement};
 use hookweir_model::{
     Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, Outcome,
-    PacePolicy, Shard, TenantId, Timestamp,
+    PacePolicy, Shard, Status, TenantId, Timestamp,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,12 @@ impl Dispatcher {
     /// Hands over an event that was just kept in the journal.
     pub(crate) fn offer(&self, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
         self.shared.offer(event, seq, endpoints);
+    }
+
+    /// Sends an event about the gateway to the tenant that it concerns, beside what the caller does.
+    pub(crate) fn announce(&self, event: Result<Event, InvalidEventType>) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move { shared.announce(event).await });
     }
 
     /// A plugin of this tenant has another component, or was paused or resumed: its lanes go on or wait.
@@ -400,18 +406,24 @@ impl Shared {
         if policy.is_some_and(|policy| lane.pace().note(&policy, delivered, Instant::now())) {
             warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
         }
-        let (keep, switched_off) = {
+        let (keep, switched_off, recovered) = {
             let mut fare = lane.fare();
             let before = fare.state.disabled.is_some();
+            let recovered =
+                fare.state.failing_since.filter(|since| delivered && settle::is_lasting(*since, now));
             if let Some(next) = settle::endpoint_state(&fare.state, sent.outcome, sent.gone, now) {
                 fare.state = next;
             }
             let switched_off = fare.state.disabled.clone().filter(|_| !before);
-            (settle::worth_keeping(&fare.kept, &fare.state, now), switched_off)
+            (settle::worth_keeping(&fare.kept, &fare.state, now), switched_off, recovered)
         };
         if let Some(disabled) = switched_off {
             warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
             self.announce(operational::endpoint_disabled(&lane.key, &disabled)).await;
+        }
+        if let Some(since) = recovered {
+            info!(endpoint = %lane.key, failing_since = %since, "endpoint recovered");
+            self.announce(operational::endpoint_recovered(&lane.key, since, now)).await;
         }
         if keep && let Err(error) = self.keep_state(lane).await {
             // The state is right in memory, and is written again after the next attempt.
@@ -429,6 +441,29 @@ impl Shared {
         if let Err(error) = self.plugins.keep_pause(watch).await {
             // It is paused in memory. After a restart it is called again, and fails again.
             warn!(plugin = %watch.key, %error, "failed to keep the plugin's pause");
+        }
+    }
+
+    /// Tells of a delivery that has used up its attempts, where somebody asks for that, before it ends: a crash between
+    /// the two tells of it twice rather than never. The end of an operational event's own delivery is told by nobody.
+    async fn exhausted(self: &Arc<Self>, lane: &Lane, of: &Event, settlement: &Settlement) {
+        let (Next::Final { status: Status::Exhausted, .. }, Some(last)) =
+            (&settlement.next, &settlement.attempt)
+        else {
+            return;
+        };
+        if operational::is_operational(&of.event_type) {
+            return;
+        }
+        let event = operational::delivery_exhausted(&lane.key, of, last, Timestamp::now());
+        let live = self.live.load();
+        let is_wanted = |event: &Event| {
+            let tenant = live.tenant(event.tenant.as_str());
+            tenant.is_some_and(|tenant| !tenant.matching(&event.event_type).is_empty())
+        };
+        if event.as_ref().is_ok_and(is_wanted) {
+            drop(live);
+            self.announce(event).await;
         }
     }
 
@@ -463,7 +498,7 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
     let mut next = Some(first);
     while let Some(ready) = next {
         let live = shared.live.load_full();
-        let seq = ready.seq;
+        let (seq, event) = (ready.seq, Arc::clone(&ready.event));
         let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
         let handled = tokio::select! {
             biased;
@@ -484,6 +519,7 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         if let Some(watch) = &ending.paused {
             shared.paused(watch).await;
         }
+        shared.exhausted(&lane, &event, &ending.settlement).await;
         // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
         // result, the delivery's place is free, and it starts what could not be started here.
         let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement)).await;
