@@ -66,8 +66,10 @@ fn breaker(value: &Value<'_>, report: &mut Report) -> Option<BreakerPolicy> {
 fn pause(value: &Value<'_>, report: &mut Report) -> Option<Duration> {
     let pause = value.parsed(duration, "write a duration in quotes, such as \"10s\"", report)?;
     let longest = BreakerPolicy::LONGEST_PAUSE;
-    let checked = if pause.is_zero() || pause > longest {
-        let what = format!("{} is not between a moment and {}", show_duration(pause), show_duration(longest));
+    let checked = if pause.is_zero() {
+        Err(Fault::new("a breaker without a pause stops nothing", BREAKER))
+    } else if pause > longest {
+        let what = format!("{} is longer than {}", show_duration(pause), show_duration(longest));
         Err(Fault::new(what, "a pause is doubled after each probe that fails: begin with a short one"))
     } else {
         Ok(pause)
