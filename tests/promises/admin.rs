@@ -269,6 +269,25 @@ async fn a_page_in_a_browser_does_not_reach_the_listener_by_a_name_of_its_own() 
     }
 }
 
+#[tokio::test]
+async fn every_change_is_in_the_log_with_who_made_it() {
+    let tenants = one_endpoint("http://127.0.0.1:9/", "");
+    let config = Config { admin: format!("token = \"{TOKEN}\""), ..Config::new(tenants) };
+    let gateway = Gateway::start(config).await;
+    let path = "/v1/tenants/acme/endpoints/hook/disable";
+    for (token, status, caller) in
+        [(TOKEN, 200, "admin"), (KEY, 200, "tenant acme"), ("a-key-that-nobody-has", 401, "nobody")]
+    {
+        gateway.admin().with_token(token).post(path, "").await.expect(status);
+        let (caller, status) = (format!("\"caller\":\"{caller}\""), format!("\"status\":{status}"));
+        let words = ["hookweir::audit", &caller, "\"method\":\"POST\"", path, &status];
+        let line = gateway.logged(&words).await;
+        assert!(!line.contains(token), "{line}");
+    }
+    gateway.admin().with_token(TOKEN).get("/v1/tenants/acme/endpoints/hook").await.expect(200);
+    assert_eq!(gateway.log().matches("hookweir::audit").count(), 3, "reading changes nothing");
+}
+
 /// A browser that is on the gateway's machine reaches it by its address too, and sends what any page asks it to send.
 #[tokio::test]
 async fn a_page_of_another_origin_changes_nothing() {

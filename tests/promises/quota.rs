@@ -34,6 +34,10 @@ async fn a_full_quota_of_bytes_refuses_one_tenant_until_they_are_delivered() {
     assert_eq!(refused.json()["type"], "urn:hookweir:problem:quota");
     assert_eq!(refused.header("retry-after"), Some("10"));
     other.event("order.created", &data).await;
+    let tenants = gateway.admin().list("/v1/tenants").await;
+    let (used, quota) = (&tenants[0]["pending_bytes"], &tenants[0]["quota"]);
+    assert_eq!(*quota, json!({ "pending_bytes": 10 << 10, "events_per_second": null }), "{tenants:?}");
+    assert!(used.as_u64().is_some_and(|used| used >= 10 << 10), "{tenants:?}");
     // It holds over a restart, which reads what waits from the journal.
     let mut gateway = gateway;
     gateway.kill9().await;

@@ -59,6 +59,16 @@ pub(crate) struct TenantView {
     pub id: TenantId,
     pub endpoints: usize,
     pub plugins: usize,
+    /// Bytes of data of its pending deliveries, an event's counted for each of them.
+    pub pending_bytes: u64,
+    pub quota: QuotaView,
+}
+
+/// What a tenant may send; null: no bound of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QuotaView {
+    pub pending_bytes: Option<u64>,
+    pub events_per_second: Option<u32>,
 }
 
 /// An event in a list.

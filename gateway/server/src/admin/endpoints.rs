@@ -30,23 +30,28 @@ impl EndpointPath {
     }
 }
 
-pub(super) async fn tenants(State(admin): State<Admin>, scope: Scope) -> Response {
-    let live = admin.live.load();
+pub(super) async fn tenants(State(admin): State<Admin>, scope: Scope) -> Result<Response, Problem> {
+    let live = admin.live.load_full();
     let visible = |id: &TenantId| match &scope {
         Scope::Everything => true,
         Scope::Tenant(own) => own == id,
     };
-    let mut data: Vec<_> = live
-        .tenants()
-        .filter(|tenant| visible(&tenant.id))
-        .map(|tenant| api::TenantView {
+    let mut data = Vec::new();
+    for tenant in live.tenants().filter(|tenant| visible(&tenant.id)) {
+        let quota = live.config.tenants.get(&tenant.id).map(|settings| settings.quota).unwrap_or_default();
+        data.push(api::TenantView {
             id: tenant.id.clone(),
             endpoints: tenant.endpoints.len(),
             plugins: tenant.plugins.len(),
-        })
-        .collect();
+            pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
+            quota: api::QuotaView {
+                pending_bytes: quota.pending_size,
+                events_per_second: quota.events_per_second,
+            },
+        });
+    }
     data.sort_by(|a, b| a.id.cmp(&b.id));
-    ok(&api::List { data, next: None })
+    Ok(ok(&api::List { data, next: None }))
 }
 
 pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> Result<Response, Problem> {

@@ -4,6 +4,7 @@
 //! tenant, and anything else looks as if it were not there.
 
 mod access;
+mod audit;
 mod deliveries;
 mod endpoints;
 mod events;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hookweir_host::Host;
@@ -73,6 +75,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
+        .layer(from_fn_with_state(admin.clone(), audit::audit))
         .fallback(|| async { Problem::NotFound("resource") })
         .method_not_allowed_fallback(|| async { Problem::Method("another method") })
         .with_state(admin)

@@ -200,6 +200,24 @@ fn table(endpoints: &[EndpointView]) -> show::Rows {
     rows
 }
 
+/// How fast it may be tried, and what its breaker is at where that is not as usual.
+fn pace(endpoint: &EndpointView) -> String {
+    let mut pace = format!("{} at a time", endpoint.concurrency);
+    if let Some(per_second) = endpoint.per_second {
+        let _ = write!(pace, ", {per_second} a second");
+    }
+    match (endpoint.breaker.state.as_str(), endpoint.breaker.probe_in_ms) {
+        ("closed", _) => {}
+        (state, Some(millis)) => {
+            let _ = write!(pace, "; its breaker is {state}, a probe goes out in {} s", millis.div_ceil(1000));
+        }
+        (state, None) => {
+            let _ = write!(pace, "; its breaker is {state}");
+        }
+    }
+    pace
+}
+
 fn whole(endpoint: &EndpointView) -> String {
     let mut text = format!("{}\n", endpoint.id);
     let mut line = |name: &str, value: &str| {
@@ -208,6 +226,7 @@ fn whole(endpoint: &EndpointView) -> String {
     line("state", &state(endpoint));
     line("kind", &endpoint.kind);
     line("url", &endpoint.url);
+    line("pace", &pace(endpoint));
     line("event types", &endpoint.event_types.join(", "));
     if !endpoint.filters.is_empty() {
         line("filters", &endpoint.filters.join(", then "));
@@ -267,12 +286,30 @@ mod tests {
     }
 
     #[test]
+    fn the_pace_tells_of_a_breaker_that_is_not_closed() {
+        let breaker = |state: &str, probe_in_ms| BreakerView { state: state.to_owned(), probe_in_ms };
+        for (per_second, breaker, wanted) in [
+            (None, breaker("closed", None), "16 at a time"),
+            (Some(50), breaker("closed", None), "16 at a time, 50 a second"),
+            (None, breaker("half-open", None), "16 at a time; its breaker is half-open"),
+            (
+                Some(50),
+                breaker("open", Some(1200)),
+                "16 at a time, 50 a second; its breaker is open, a probe goes out in 2 s",
+            ),
+        ] {
+            assert_eq!(pace(&EndpointView { per_second, breaker, ..endpoint() }), wanted);
+        }
+    }
+
+    #[test]
     fn an_endpoint_is_shown_whole() {
         let wanted = "\
 billing
   state         enabled
   kind          http
   url           https://billing.example.com/\\u{1b}hooks
+  pace          16 at a time
   event types   invoice.*, order.paid
   filters       large-only, then eu-only
 deliveries
