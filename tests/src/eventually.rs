@@ -13,13 +13,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks `probe` until it answers, and gives back its answer. An error of the probe says what it saw instead; the last
 /// one is part of the panic's message.
-pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually_by(DEADLINE, what, probe).await
+}
+
+/// The same, where it takes long by its nature.
+pub async fn eventually_by<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match probe().await {
             Ok(value) => return value,
-            Err(seen) if start.elapsed() > DEADLINE => {
-                panic!("waited {DEADLINE:?} for {what}; last seen: {seen}")
+            Err(seen) if start.elapsed() > deadline => {
+                panic!("waited {deadline:?} for {what}; last seen: {seen}")
             }
             Err(_) => sleep(PAUSE).await,
         }

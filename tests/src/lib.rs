@@ -22,7 +22,7 @@ pub use admin::Admin;
 pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use consumer::Consumer;
 pub use dns::NameServer;
-pub use eventually::{DEADLINE, eventually, within};
+pub use eventually::{DEADLINE, eventually, eventually_by, within};
 pub use gateway::{Gateway, NotStarted};
 pub use http::Answer;
 pub use places::{binary, free_port, languages, plugin, repository, target};

@@ -123,9 +123,7 @@ impl Accept {
         // A sender that hangs up now must not part the event on disk from its lanes.
         ToTheEnd::new(keep(Arc::clone(&self.path), new)).await
     }
-}
 
-impl Accept {
     /// Whether the bytes that wait for a tenant leave room for another event.
     async fn room(&self, tenant: &TenantId, quota: &Quota, limit: u64) -> Result<(), Problem> {
         let waiting = self.journal.pending_bytes(tenant).await?;

@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 
 use self::attempt::{Handled, Sent};
 use self::lane::{Lane, Memory, Ready};
+pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
 use self::settler::Item;
 use crate::live::Live;
@@ -50,12 +51,10 @@ const OF_A_GONE_ENDPOINT: PacePolicy = PacePolicy { concurrency: 16, per_second:
 enum Flow {
     /// So many may be in flight.
     On(PacePolicy, usize),
-    /// Its breaker is open.
-    Wait(Duration),
+    /// Its breaker is open until then.
+    Wait(Instant),
     Off,
 }
-
-pub(crate) use self::pace::BreakerState;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Dispatcher {
@@ -285,7 +284,7 @@ impl Shared {
         let Some(policy) = self.policy(lane) else { return Flow::Off };
         match lane.pace().limit(&policy, Instant::now()) {
             Limit::InFlight(limit) => Flow::On(policy, limit),
-            Limit::Wait(time) => Flow::Wait(time),
+            Limit::Wait(until) => Flow::Wait(until),
         }
     }
 
@@ -296,9 +295,9 @@ impl Shared {
             return None;
         }
         let begun = lane.pace().begin(policy, Instant::now());
-        if let Err(wait) = begun {
+        if let Err(at) = begun {
             drop(queue);
-            self.look_after(lane, wait);
+            self.look_at(lane, at);
             return None;
         }
         queue.take(limit)
@@ -328,8 +327,8 @@ impl Shared {
         let Flow::On(policy, limit) = flow else {
             // Dropped outside the lock: the entries give their memory back.
             drop(lane.queue().park());
-            if let Flow::Wait(time) = flow {
-                self.look_after(lane, time);
+            if let Flow::Wait(until) = flow {
+                self.look_at(lane, until);
             }
             return;
         };
@@ -342,9 +341,8 @@ impl Shared {
         }
     }
 
-    /// Sees to it that the lane goes on after a time.
-    fn look_after(self: &Arc<Self>, lane: &Arc<Lane>, time: Duration) {
-        let at = Instant::now() + time;
+    /// Sees to it that the lane goes on then.
+    fn look_at(self: &Arc<Self>, lane: &Arc<Lane>, at: Instant) {
         if !lane.pace().arm(at) {
             return;
         }

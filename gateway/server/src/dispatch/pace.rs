@@ -68,8 +68,8 @@ impl BreakerState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     InFlight(usize),
-    /// None before this time has passed.
-    Wait(Duration),
+    /// None before then.
+    Wait(Instant),
 }
 
 impl Pace {
@@ -80,7 +80,7 @@ impl Pace {
         }
         if let Breaker::Open { until, pause } = self.breaker {
             if now < until {
-                return Limit::Wait(until.duration_since(now));
+                return Limit::Wait(until);
             }
             self.breaker = Breaker::Probing { pause };
         }
@@ -91,14 +91,14 @@ impl Pace {
         })
     }
 
-    /// Takes a place of the rate for an attempt that begins now; else says how long there is none.
-    pub(super) fn begin(&mut self, policy: &PacePolicy, now: Instant) -> Result<(), Duration> {
+    /// Takes a place of the rate for an attempt that begins now; else says when there is one.
+    pub(super) fn begin(&mut self, policy: &PacePolicy, now: Instant) -> Result<(), Instant> {
         let Some(per_second) = policy.per_second else { return Ok(()) };
         let interval = Duration::from_secs(1) / per_second.max(1);
         // A timer that wakes late makes up for it within this time, and no further: rates hold over any longer span.
         let next = self.next.map_or(now, |next| next.max(now.checked_sub(CATCH_UP).unwrap_or(now)));
         if next > now {
-            return Err(next.duration_since(now));
+            return Err(next);
         }
         self.next = Some(next + interval);
         Ok(())
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(pace.limit(&policy(), now), Limit::InFlight(4));
         assert!(pace.note(&policy(), false, now));
         assert!(!pace.note(&policy(), false, now), "those that were in flight say nothing new");
-        assert_eq!(pace.limit(&policy(), now + 4 * SECOND), Limit::Wait(6 * SECOND));
+        assert_eq!(pace.limit(&policy(), now + 4 * SECOND), Limit::Wait(now + 10 * SECOND));
         assert_eq!(pace.state(now + 4 * SECOND), BreakerState::Open(6 * SECOND));
     }
 
@@ -199,7 +199,7 @@ mod tests {
             pace.note(&policy(), false, now);
         }
         for pause in [10, 20, 40, 80, 160, 300, 300] {
-            assert_eq!(pace.limit(&policy(), now), Limit::Wait(pause * SECOND));
+            assert_eq!(pace.limit(&policy(), now), Limit::Wait(now + pause * SECOND));
             now += pause * SECOND;
             assert_eq!(pace.limit(&policy(), now), Limit::InFlight(1));
             assert_eq!(pace.state(now), BreakerState::HalfOpen);
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(pace.limit(&policy(), now), Limit::InFlight(1));
         pace.note(&policy(), true, now);
         assert!(pace.note(&policy(), false, now));
-        assert_eq!(pace.limit(&policy(), now), Limit::Wait(10 * SECOND));
+        assert_eq!(pace.limit(&policy(), now), Limit::Wait(now + 10 * SECOND));
     }
 
     #[test]
@@ -248,8 +248,8 @@ mod tests {
             while now < start + 3 * SECOND {
                 match pace.begin(&policy, now) {
                     Ok(()) => begun.push(now),
-                    Err(wait) => {
-                        let millis = u64::try_from(wait.as_millis()).unwrap() + 1;
+                    Err(at) => {
+                        let millis = u64::try_from(at.duration_since(now).as_millis()).unwrap() + 1;
                         now += Duration::from_millis(millis);
                     }
                 }
