@@ -21,14 +21,15 @@ impl Subscriptions {
         let mut all = Self::default();
         for (place, patterns) in subscribers.into_iter().enumerate() {
             for pattern in patterns {
-                let entry = (pattern.clone(), place);
-                match pattern.first() {
-                    None => all.by_star.push(entry),
-                    Some(_) if !pattern.has_star() => {
-                        all.exact.entry(pattern.as_str().to_owned()).or_default().push(place);
-                    }
-                    Some(first) => all.by_first.entry(first.to_owned()).or_default().push(entry),
+                if !pattern.has_star() {
+                    all.exact.entry(pattern.as_str().to_owned()).or_default().push(place);
+                    continue;
                 }
+                let found_by = match pattern.first() {
+                    None => &mut all.by_star,
+                    Some(first) => all.by_first.entry(first.to_owned()).or_default(),
+                };
+                found_by.push((pattern.clone(), place));
             }
         }
         all

@@ -12,7 +12,7 @@ use hookweir_model::{
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::{self, Config, Destination, PluginSource};
+use crate::config::{self, Config, Destination, PluginSource, Quota};
 use crate::operational;
 use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
 
@@ -44,6 +44,7 @@ pub(crate) struct Tenant {
     order: Vec<EndpointId>,
     /// ... and what each of them wants.
     subscriptions: Subscriptions,
+    pub quota: Quota,
     pub plugins: HashMap<PluginId, Slot>,
 }
 
@@ -259,6 +260,7 @@ impl Tenant {
             subscriptions: Subscriptions::new(
                 settings.endpoints.values().map(|endpoint| endpoint.event_types.as_slice()),
             ),
+            quota: settings.quota,
             plugins,
         }
     }

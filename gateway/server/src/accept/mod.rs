@@ -101,7 +101,7 @@ impl Accept {
         if head.method != Method::POST {
             return Err(Problem::Method("POST"));
         }
-        let quota = live.config.tenants.get(&tenant.id).map(|settings| settings.quota).unwrap_or_default();
+        let quota = tenant.quota;
         self.quotas
             .count(&tenant.id, &quota, Instant::now())
             .map_err(|over| self.over(&tenant.id, &quota, over))?;

@@ -38,15 +38,14 @@ pub(super) async fn tenants(State(admin): State<Admin>, scope: Scope) -> Result<
     };
     let mut data = Vec::new();
     for tenant in live.tenants().filter(|tenant| visible(&tenant.id)) {
-        let quota = live.config.tenants.get(&tenant.id).map(|settings| settings.quota).unwrap_or_default();
         data.push(api::TenantView {
             id: tenant.id.clone(),
             endpoints: tenant.endpoints.len(),
             plugins: tenant.plugins.len(),
             pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
             quota: api::QuotaView {
-                pending_bytes: quota.pending_size,
-                events_per_second: quota.events_per_second,
+                pending_bytes: tenant.quota.pending_size,
+                events_per_second: tenant.quota.events_per_second,
             },
         });
     }

@@ -11,6 +11,7 @@ mod lane;
 mod pace;
 mod queue;
 mod settler;
+mod timer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -343,20 +344,10 @@ impl Shared {
 
     /// Sees to it that the lane goes on then.
     fn look_at(self: &Arc<Self>, lane: &Arc<Lane>, at: Instant) {
-        if !lane.pace().arm(at) {
-            return;
+        if lane.pace().timer.arm(at) {
+            let wait = at.saturating_duration_since(Instant::now());
+            self.pump_after(lane, wait, move |lane| lane.pace().timer.fire(at));
         }
-        let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep_until(at.into()) => {}
-                () = shared.stopping.cancelled() => return,
-            }
-            let counts = lane.pace().fire(at);
-            if counts {
-                shared.pump(&lane);
-            }
-        });
     }
 
     /// Sees to it that the lane tries what is due then. For an endpoint that is gone that is at once: it is cancelled.
@@ -371,17 +362,25 @@ impl Shared {
 
     /// Sees to it that the lane reads the journal then.
     fn arm(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
-        if !lane.queue().arm(due) {
-            return;
+        if lane.queue().arm(due) {
+            self.pump_after(lane, due.since(Timestamp::now()), move |lane| lane.queue().fire(due));
         }
+    }
+
+    /// Pumps a lane after a time, if `counts` then still says so.
+    fn pump_after(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        wait: Duration,
+        counts: impl FnOnce(&Lane) -> bool + Send + 'static,
+    ) {
         let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
         tokio::spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(due.since(Timestamp::now())) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = shared.stopping.cancelled() => return,
             }
-            let counts = lane.queue().fire(due);
-            if counts {
+            if counts(&lane) {
                 shared.pump(&lane);
             }
         });

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use hookweir_model::{BreakerPolicy, PacePolicy};
 
+use super::timer::Timer;
+
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     breaker: Breaker,
     /// The earliest moment at which the next attempt may begin, by the rate.
     next: Option<Instant>,
     /// When the lane is looked at again.
-    timer: Option<Instant>,
+    pub(super) timer: Timer<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,24 +136,6 @@ impl Pace {
         if let Some(BreakerPolicy { pause, .. }) = policy.breaker {
             self.breaker = Breaker::Opening { limit: 1, pause };
         }
-    }
-
-    /// Whether a timer must be set for `at`, because none is set or it fires later.
-    pub(super) fn arm(&mut self, at: Instant) -> bool {
-        let sooner = self.timer.is_none_or(|timer| at < timer);
-        if sooner {
-            self.timer = Some(at);
-        }
-        sooner
-    }
-
-    /// Whether the timer for `at` is the one that counts; it is spent then.
-    pub(super) fn fire(&mut self, at: Instant) -> bool {
-        let counts = self.timer == Some(at);
-        if counts {
-            self.timer = None;
-        }
-        counts
     }
 
     pub(super) fn state(&self, now: Instant) -> BreakerState {

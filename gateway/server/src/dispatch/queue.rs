@@ -13,6 +13,8 @@ use std::collections::{HashSet, VecDeque};
 use hookweir_journal::Seq;
 use hookweir_model::Timestamp;
 
+use super::timer::Timer;
+
 /// How many deliveries a lane keeps waiting in memory.
 pub(super) const CAPACITY: usize = 4096;
 /// A lane that is behind reads when fewer than this many wait, ...
@@ -42,7 +44,7 @@ pub(super) struct Queue<T> {
     /// be told apart, since that delivery may be settled already.
     disk_seen: Option<Seq>,
     /// When the timer of this lane fires.
-    timer: Option<Timestamp>,
+    timer: Timer<Timestamp>,
 }
 
 /// What happened while a read was under way, and the read can't know.
@@ -64,7 +66,7 @@ impl<T> Default for Queue<T> {
             retries_due: false,
             read: None,
             disk_seen: None,
-            timer: None,
+            timer: Timer::default(),
         }
     }
 }
@@ -178,18 +180,13 @@ impl<T: Entry> Queue<T> {
 
     /// Whether a timer must be set for `due`, because none is set or it fires later.
     pub(super) fn arm(&mut self, due: Timestamp) -> bool {
-        let sooner = self.timer.is_none_or(|timer| due < timer);
-        if sooner {
-            self.timer = Some(due);
-        }
-        sooner
+        self.timer.arm(due)
     }
 
     /// Whether the timer for `due` is the one that counts; it is spent then.
     pub(super) fn fire(&mut self, due: Timestamp) -> bool {
-        let counts = self.timer == Some(due);
+        let counts = self.timer.fire(due);
         if counts {
-            self.timer = None;
             self.retry_due();
         }
         counts

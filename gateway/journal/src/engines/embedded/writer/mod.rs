@@ -266,9 +266,11 @@ impl Writer<'_> {
         let written = self.apply_all(group).and_then(|()| self.commit(group.len()));
         if written.is_ok() {
             // Before the answers: whoever has one finds it counted.
-            let tenant_of = |lane| self.shared.names(|names| names.key(lane).map(|key| key.tenant.clone()));
-            let changes = self.tally.pending_bytes().filter_map(|(lane, by)| Some((tenant_of(lane)?, by)));
-            self.shared.backlog.change(changes);
+            self.shared.names(|names| {
+                let tenant_of = |lane| names.key(lane).map(|key| key.tenant.clone());
+                let changes = self.tally.pending_bytes();
+                self.shared.backlog.change(changes.filter_map(|(lane, by)| Some((tenant_of(lane)?, by))));
+            });
         }
         if written.is_err() {
             self.last = last;
