@@ -21,6 +21,10 @@ use crate::error::HostError;
 /// A draft this old was left by a process that died: no compilation takes so long.
 const STALE_DRAFT: Duration = Duration::from_secs(3600);
 
+/// Which rewriting a component went through before it was compiled. It goes up when that changes what comes out.
+#[cfg(feature = "compiler")]
+const REWRITING: u32 = 1;
+
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
@@ -164,6 +168,7 @@ impl Drop for Draft {
 #[cfg(feature = "compiler")]
 fn compatibility(engine: &Engine) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
+    REWRITING.hash(&mut hasher);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     Some(hasher.finish())
 }

@@ -161,12 +161,16 @@ fn compile() -> io::Result<wasmtime::Result<()>> {
 fn compile() -> io::Result<wasmtime::Result<()>> {
     use std::io::Read as _;
 
+    use crate::bulk;
+
     let engine = crate::engine::for_compiling().map_err(|error| io::Error::other(format!("{error:#}")))?;
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm)?;
-    let code = match engine.precompile_component(&wasm) {
+    let compiled = bulk::interruptible(&wasm).and_then(|wasm| engine.precompile_component(&wasm));
+    let code = match compiled {
         Ok(code) => code,
-        Err(invalid) => return Ok(Err(invalid)),
+        // An offset in the compiler's sentence must be one of the component that its author knows.
+        Err(invalid) => return Ok(Err(engine.precompile_component(&wasm).err().unwrap_or(invalid))),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(&code)?;

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `inspect` | looks at an upload: is it a component, what does it import and export |
 //! | `compile` | compiles it in a child process with limits |
+//! | `bulk` | before that, makes its longest instructions interruptible |
 //! | `cache` | keeps the compiled form on disk |
 //! | `load` | maps it into memory: the one module with `unsafe` |
 //! | `plugin` | binds it to its imports and finds its exports |
@@ -21,6 +22,8 @@
 //! | `fault` | says in a sentence what went wrong |
 
 mod bindings;
+#[cfg(feature = "compiler")]
+mod bulk;
 mod cache;
 mod chain;
 mod compile;

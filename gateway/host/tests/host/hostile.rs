@@ -19,7 +19,7 @@ use hookweir_model::PluginRole::{Filter, Transformer};
 use crate::guest::{self, CONTENT_TYPE, KEEP, Made, filter, transformer};
 use crate::setup::{Setup, compiler, job, step};
 use cases::{CASES, ELSEWHERE, Guest};
-use harness::{Harness, assert_deadline, processor};
+use harness::{Harness, MEASURED, SLACK, assert_deadline, deadline, processor};
 
 /// One table of one process, so the cases run one after the other; what each came to is printed.
 #[tokio::test]
@@ -99,10 +99,10 @@ async fn a_log_over_its_limit_is_cut() {
     assert!(lines.ends_with('…') && lines.starts_with("warn: line\nwarn: line\n"), "{lines}");
 }
 
-/// Case 12, up to the largest memory that a configuration can allow. It ends all the same; how far over its deadline it
-/// runs is printed.
+/// Case 12, up to the largest memory that a configuration can allow: the loop's one instruction is longer than the
+/// deadline.
 #[tokio::test]
-async fn one_instruction_is_not_interrupted() {
+async fn one_instruction_is_interrupted() {
     let setup = Setup::alone_with(1, compiler()).await;
     for mebibytes in [16, 64] {
         let limits = Limits { memory: mebibytes << 20, ..Limits::default() };
@@ -117,10 +117,16 @@ async fn one_instruction_is_not_interrupted() {
         );
         let plugin = setup.load(filter("", &fill)).await;
         let step = Step { limits, ..step("guest", Filter, &plugin) };
-        let started = processor();
-        let ran = setup.host.run(job("evil", b"{}", vec![step])).await;
-        let used = processor().saturating_sub(started);
-        assert_deadline(&ran);
+        let mut times = [Duration::ZERO; MEASURED];
+        for time in &mut times {
+            let started = processor();
+            let ran = setup.host.run(job("evil", b"{}", vec![step.clone()])).await;
+            *time = processor().saturating_sub(started);
+            assert_deadline(&ran);
+        }
+        times.sort();
+        let used = times[MEASURED / 2];
+        assert!(used <= deadline() + SLACK, "{mebibytes} MiB: {used:?} of processor time");
         println!("| 12 | {mebibytes} MiB of memory are filled in a loop | deadline | {used:.1?} |");
     }
     setup.assert_still_serves().await;
