@@ -81,7 +81,7 @@ fn by_chunks(wasm: &[u8], chunk: i32) -> wasmtime::Result<Vec<u8>> {
                 levels.push(Level::Component(Component::new()));
             }
             Payload::Version { encoding: Encoding::Module, .. } => {
-                levels.push(Level::Module(Sections::default()))
+                levels.push(Level::Module(Sections::default()));
             }
             // Its header follows as a payload of its own.
             Payload::ModuleSection { unchecked_range, .. }

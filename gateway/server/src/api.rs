@@ -134,6 +134,31 @@ pub(crate) struct AttemptView {
     pub plugins: Vec<hookweir_model::PluginCall>,
 }
 
+/// Something that happened, as a watcher is told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub tenant: TenantId,
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// How many happenings a watcher did not get, since it was too slow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Missed {
+    pub count: u64,
+}
+
+/// What is told of an event to those who watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(crate) enum Happening {
+    /// It was accepted, and goes to these endpoints.
+    Accepted { event: EventView, endpoints: Vec<EndpointId> },
+    /// A delivery of it was handled once. There is no attempt where nothing was tried: a filter dropped it, or its
+    /// endpoint is gone.
+    Handled { delivery: DeliveryView, attempt: Option<Box<AttemptView>> },
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndpointView {
     pub id: EndpointId,

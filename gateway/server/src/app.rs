@@ -19,6 +19,7 @@ use crate::accept::{self, Accept};
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::dispatch::{self, Dispatcher};
+use crate::feed::Feed;
 use crate::live::Live;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -107,6 +108,7 @@ impl App {
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
         let queues = Queues::new(Arc::clone(&journal), stop.clone(), broken.clone());
+        let feed: Arc<Feed> = Arc::default();
         let parts = dispatch::Parts {
             journal: Arc::clone(&journal),
             live: Arc::clone(&live),
@@ -114,6 +116,7 @@ impl App {
             plugins: Arc::clone(&plugins),
             metrics: Arc::clone(&metrics),
             queues: Arc::clone(&queues),
+            feed: Arc::clone(&feed),
             broken: broken.clone(),
         };
         let dispatcher = Dispatcher::start(parts, &leases).await?;
@@ -141,6 +144,8 @@ impl App {
             queues,
             uploads: Arc::default(),
             metrics,
+            feed,
+            stop: stop.clone(),
         };
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),

@@ -13,6 +13,7 @@ mod case;
 mod cli;
 mod config;
 mod dispatch;
+mod feed;
 mod format;
 mod live;
 mod log;

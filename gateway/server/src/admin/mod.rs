@@ -9,6 +9,7 @@ mod deliveries;
 mod endpoints;
 mod events;
 mod health;
+mod live;
 mod plugins;
 mod query;
 mod upload;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::dispatch::Dispatcher;
+use crate::feed::Feed;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::plugins::Plugins;
@@ -45,6 +47,9 @@ pub(crate) struct Admin {
     pub queues: Arc<Queues>,
     pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
+    pub feed: Arc<Feed>,
+    /// Cancelled when the gateway stops: answers that have no end of their own end then.
+    pub stop: CancellationToken,
 }
 
 pub(crate) use self::upload::Uploads;
@@ -57,6 +62,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/events/{event}/deliveries/{endpoint}", get(deliveries::get))
         .route("/events/{event}/deliveries/{endpoint}/retry", post(deliveries::retry))
         .route("/deliveries", get(deliveries::list))
+        .route("/live", get(live::of_tenant))
         .route("/endpoints", get(endpoints::list))
         .route("/endpoints/{endpoint}", get(endpoints::get))
         .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
@@ -73,6 +79,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/v1/live", get(live::of_all))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
         .layer(from_fn_with_state(admin.clone(), audit::audit))

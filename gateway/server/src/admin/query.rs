@@ -59,16 +59,27 @@ pub(super) fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>
     text.map(parse).transpose()
 }
 
-fn check(written: Written) -> Result<ListQuery, Problem> {
-    let endpoint = written
-        .endpoint
-        .map(|text| EndpointId::new(&text).map_err(|error| malformed("endpoint", &error.to_string())));
-    let status = written.status.map(|text| {
+pub(super) fn endpoint(text: Option<String>) -> Result<Option<EndpointId>, Problem> {
+    let parse =
+        |text: String| EndpointId::new(&text).map_err(|error| malformed("endpoint", &error.to_string()));
+    text.map(parse).transpose()
+}
+
+pub(super) fn status(text: Option<String>) -> Result<Option<Status>, Problem> {
+    let parse = |text: String| {
         let known = Status::ALL.map(Status::as_str).join(", ");
         Status::parse(&text).ok_or_else(|| malformed("status", &format!("give one of {known}")))
-    });
-    let pattern =
+    };
+    text.map(parse).transpose()
+}
+
+pub(super) fn event_type(text: Option<String>) -> Result<Option<TypePattern>, Problem> {
+    let parse =
         |text: String| TypePattern::parse(&text).map_err(|error| malformed("event_type", &error.to_string()));
+    text.map(parse).transpose()
+}
+
+fn check(written: Written) -> Result<ListQuery, Problem> {
     let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(malformed("limit", &format!("give a number from 1 to {MAX_LIMIT}")));
@@ -77,9 +88,9 @@ fn check(written: Written) -> Result<ListQuery, Problem> {
         read_cursor(&text).ok_or_else(|| malformed("cursor", "give what a list answered as 'next'"))
     };
     Ok(ListQuery {
-        endpoint: endpoint.transpose()?,
-        status: status.transpose()?,
-        event_type: written.event_type.map(pattern).transpose()?,
+        endpoint: endpoint(written.endpoint)?,
+        status: status(written.status)?,
+        event_type: event_type(written.event_type)?,
         since: time("since", written.since)?,
         until: time("until", written.until)?,
         limit,

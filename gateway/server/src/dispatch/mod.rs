@@ -35,6 +35,7 @@ use self::lane::{Lane, Memory, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
 use self::settler::Item;
+use crate::feed::Feed;
 use crate::live::Live;
 use crate::memory;
 use crate::metrics::Metrics;
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub plugins: Arc<Plugins>,
     pub metrics: Arc<Metrics>,
     pub queues: Arc<Queues>,
+    pub feed: Arc<Feed>,
     /// Cancelled when the journal can't be relied on any more.
     pub broken: CancellationToken,
 }
@@ -83,6 +85,7 @@ struct Shared {
     plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
     queues: Arc<Queues>,
+    feed: Arc<Feed>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
     memory: Memory,
@@ -103,7 +106,7 @@ struct Shared {
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
     pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
-        let Parts { journal, live, host, plugins, metrics, queues, broken } = parts;
+        let Parts { journal, live, host, plugins, metrics, queues, feed, broken } = parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,
@@ -112,6 +115,7 @@ impl Dispatcher {
             plugins,
             metrics,
             queues,
+            feed,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
             memory: Memory::new(memory::waiting()),
@@ -305,6 +309,7 @@ impl Shared {
     }
 
     fn offer(self: &Arc<Self>, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
+        self.feed.accepted(event, endpoints);
         for endpoint in endpoints {
             let key = EndpointKey::new(event.tenant.clone(), endpoint.clone());
             let Some(lane) = self.lane(&key) else { continue };
@@ -495,7 +500,7 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
     let mut next = Some(first);
     while let Some(ready) = next {
         let live = shared.live.load_full();
-        let (seq, event) = (ready.seq, Arc::clone(&ready.event));
+        let (seq, event, attempts) = (ready.seq, Arc::clone(&ready.event), ready.attempts);
         let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
         let handled = tokio::select! {
             biased;
@@ -519,7 +524,8 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         shared.exhausted(&lane, &event, &ending.settlement).await;
         // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
         // result, the delivery's place is free, and it starts what could not be started here.
-        let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement)).await;
+        let told = shared.feed.of_handled(&event, &ending.settlement, attempts);
+        let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement, told)).await;
         next = match shared.flow(&lane) {
             Flow::On(policy, limit) => shared.take(&lane, &policy, limit),
             Flow::Off | Flow::Wait(_) => None,

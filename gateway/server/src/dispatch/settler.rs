@@ -12,6 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::Shared;
 use super::lane::Lane;
+use crate::feed::Happening;
 use crate::metrics::Stage;
 
 /// How many results may wait; beyond it workers wait too, which bounds memory when the journal stalls.
@@ -24,6 +25,8 @@ pub(super) enum Item {
     Settle {
         lane: Arc<Lane>,
         settlement: Box<Settlement>,
+        /// What watchers hear of it, if there were any.
+        told: Option<Box<Happening>>,
         since: Instant,
     },
     /// Answered when all that was sent before is in the journal.
@@ -31,8 +34,8 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>) -> Self {
-        Self::Settle { lane, settlement, since: Instant::now() }
+    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>, told: Option<Box<Happening>>) -> Self {
+        Self::Settle { lane, settlement, told, since: Instant::now() }
     }
 }
 
@@ -40,6 +43,7 @@ impl Item {
 struct Pending {
     lane: Arc<Lane>,
     seq: Seq,
+    told: Option<Box<Happening>>,
     since: Instant,
     then: Then,
 }
@@ -66,20 +70,20 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
         for result in group.drain(..) {
             match result {
                 Item::Flush(done) => flushes.push(done),
-                Item::Settle { lane, settlement, since } => {
+                Item::Settle { lane, settlement, told, since } => {
                     let then = match &settlement.next {
                         Next::Queued(_) => Then::Arrived,
                         Next::Final { status, .. } => Then::Count(*status),
                         Next::RetryAt { due, .. } => Then::Expect(*due),
                     };
-                    pending.push(Pending { lane, seq: settlement.seq, since, then });
+                    pending.push(Pending { lane, seq: settlement.seq, told, since, then });
                     settlements.push(*settlement);
                 }
             }
         }
         match settle(&shared, settlements).await {
             Ok(answers) => {
-                for (pending, settled) in pending.iter().zip(answers) {
+                for (pending, settled) in pending.iter_mut().zip(answers) {
                     finish(&shared, pending, settled);
                 }
                 // Each lane is pumped once a group: what was settled together makes room together.
@@ -108,10 +112,13 @@ async fn settle(shared: &Shared, settlements: Vec<Settlement>) -> Result<Vec<Set
     if settlements.is_empty() { Ok(Vec::new()) } else { shared.journal.settle(settlements).await }
 }
 
-fn finish(shared: &Arc<Shared>, pending: &Pending, settled: Settled) {
-    let Pending { lane, seq, since, then } = pending;
+fn finish(shared: &Arc<Shared>, pending: &mut Pending, settled: Settled) {
+    let Pending { lane, seq, told, since, then } = pending;
     shared.metrics.stage(Stage::Settle, since.elapsed());
     lane.queue().settled(*seq);
+    if let (Settled::Applied, Some(told)) = (settled, told.take()) {
+        shared.feed.tell(*told);
+    }
     match (settled, *then) {
         (Settled::Applied, Then::Count(status)) => {
             lane.counters.count(status);

@@ -1,0 +1,148 @@
+//! What happens right now, as server-sent events: one stream for as long as the caller reads.
+//!
+//! Each event's name is `accepted`, `handled` or `missed`; its data is JSON. `missed` says how many happenings a reader
+//! that was too slow did not get; they are in the lists.
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Query, State};
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::stream::{self, Stream};
+use hookweir_model::{EndpointId, Status, TenantId, TypePattern};
+use http::request::Parts;
+use serde::Deserialize;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::Admin;
+use super::access::{Scope, Tenant};
+use super::query;
+use crate::api;
+use crate::feed::Happening;
+use crate::problem::Problem;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    endpoint: Option<String>,
+    status: Option<String>,
+    event_type: Option<String>,
+}
+
+/// Which happenings are wanted. What an endpoint or a status is asked for leaves out what has none.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    endpoint: Option<EndpointId>,
+    status: Option<Status>,
+    event_type: Option<TypePattern>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Wanted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<Written>::from_request_parts(parts, state).await;
+        let written = query.map_err(|error| Problem::Malformed(error.body_text()))?.0;
+        Ok(Self {
+            endpoint: query::endpoint(written.endpoint)?,
+            status: query::status(written.status)?,
+            event_type: query::event_type(written.event_type)?,
+        })
+    }
+}
+
+impl Wanted {
+    fn takes(&self, what: &api::Happening) -> bool {
+        let (event_type, status) = match what {
+            api::Happening::Accepted { event, .. } => (&event.event_type, None),
+            api::Happening::Handled { delivery, .. } => (&delivery.event_type, Some(delivery.status)),
+        };
+        let goes_to = |wanted: &EndpointId| match what {
+            api::Happening::Accepted { endpoints, .. } => endpoints.contains(wanted),
+            api::Happening::Handled { delivery, .. } => delivery.endpoint == *wanted,
+        };
+        self.endpoint.as_ref().is_none_or(goes_to)
+            && self.status.is_none_or(|wanted| status == Some(wanted))
+            && self.event_type.as_ref().is_none_or(|pattern| pattern.matches(event_type))
+    }
+}
+
+/// One stream's place in the feed.
+struct Watch {
+    feed: Receiver<std::sync::Arc<Happening>>,
+    stop: CancellationToken,
+    tenant: Option<TenantId>,
+    wanted: Wanted,
+}
+
+pub(super) async fn of_all(
+    State(admin): State<Admin>,
+    scope: Scope,
+    wanted: Wanted,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let tenant = match scope {
+        Scope::Everything => None,
+        Scope::Tenant(own) => Some(own),
+    };
+    watch(&admin, tenant, wanted)
+}
+
+pub(super) async fn of_tenant(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    wanted: Wanted,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    watch(&admin, Some(tenant), wanted)
+}
+
+fn watch(
+    admin: &Admin,
+    tenant: Option<TenantId>,
+    wanted: Wanted,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+    let watch = Watch { feed: admin.feed.watch(), stop: admin.stop.clone(), tenant, wanted };
+    let events = stream::unfold(watch, |mut watch| async {
+        let event = watch.next().await?;
+        Some((Ok(event), watch))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+impl Watch {
+    /// The next event of the stream; none once the gateway stops.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                received = self.feed.recv() => received,
+            };
+            match received {
+                Ok(happening) if self.is_wanted(&happening) => {
+                    let told = api::Told { tenant: happening.tenant.clone(), what: happening.what.clone() };
+                    let name = match told.what {
+                        api::Happening::Accepted { .. } => "accepted",
+                        api::Happening::Handled { .. } => "handled",
+                    };
+                    return Some(event(name, &told));
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(count)) => return Some(event("missed", &api::Missed { count })),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn is_wanted(&self, happening: &Happening) -> bool {
+        self.tenant.as_ref().is_none_or(|tenant| happening.tenant == *tenant)
+            && self.wanted.takes(&happening.what)
+    }
+}
+
+fn event(name: &'static str, data: &impl serde::Serialize) -> Event {
+    // Our own types always serialize, and JSON text has no line break.
+    let text = serde_json::to_string(data).unwrap_or_default();
+    Event::default().event(name).data(text)
+}

@@ -1,0 +1,89 @@
+//! What happens right now, for whoever watches: `tail`, `--watch` and the dashboard.
+//!
+//! It is told once the journal has it and is kept nowhere: who starts to watch sees what comes from then on, and who
+//! is too slow hears how much was missed. While nobody watches it costs a look at a counter.
+
+use std::sync::Arc;
+
+use hookweir_journal::{Next, Settlement};
+use hookweir_model::{EndpointId, Event, Status, TenantId};
+use tokio::sync::broadcast;
+
+use crate::api;
+
+/// How many happenings a watcher may be behind.
+const BEHIND: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Feed {
+    sender: broadcast::Sender<Arc<Happening>>,
+}
+
+/// One thing that happened to an event of a tenant.
+#[derive(Debug)]
+pub(crate) struct Happening {
+    pub tenant: TenantId,
+    pub what: api::Happening,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { sender: broadcast::channel(BEHIND).0 }
+    }
+}
+
+impl Feed {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
+        self.sender.subscribe()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
+    pub(crate) fn tell(&self, happening: Happening) {
+        // An error means that the last watcher has just left.
+        let _ = self.sender.send(Arc::new(happening));
+    }
+
+    /// Tells that an event is in the journal, with a delivery for each of these endpoints.
+    pub(crate) fn accepted(&self, event: &Event, endpoints: &[EndpointId]) {
+        if self.is_watched() {
+            let what = api::Happening::Accepted { event: event.into(), endpoints: endpoints.to_vec() };
+            self.tell(Happening { tenant: event.tenant.clone(), what });
+        }
+    }
+
+    /// What is to be told of a delivery once its settlement is in the journal, if anybody watches.
+    pub(crate) fn of_handled(
+        &self,
+        event: &Event,
+        settlement: &Settlement,
+        attempts: u32,
+    ) -> Option<Box<Happening>> {
+        self.is_watched().then(|| Box::new(handled(event, settlement, attempts)))
+    }
+}
+
+fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Happening {
+    let (status, due, reason) = match &settlement.next {
+        Next::Final { status, reason } => (*status, None, reason.clone()),
+        Next::Queued(_) => (Status::Delivered, None, None),
+        Next::RetryAt { due, reason, .. } => (Status::Pending, Some(due.to_string()), reason.clone()),
+    };
+    let delivery = api::DeliveryView {
+        event: event.id.clone(),
+        endpoint: settlement.endpoint.endpoint.clone(),
+        event_type: event.event_type.clone(),
+        received: event.received.to_string(),
+        status,
+        attempts: settlement.attempt.as_ref().map_or(attempts, |attempt| attempt.number),
+        due,
+        reason,
+    };
+    let attempt = settlement.attempt.clone().map(api::AttemptView::from);
+    Happening {
+        tenant: event.tenant.clone(),
+        what: api::Happening::Handled { delivery, attempt: attempt.map(Box::new) },
+    }
+}
