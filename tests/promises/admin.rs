@@ -276,7 +276,7 @@ async fn every_change_is_in_the_log_with_who_made_it() {
     let gateway = Gateway::start(config).await;
     let path = "/v1/tenants/acme/endpoints/hook/disable";
     for (token, status, caller) in
-        [(TOKEN, 200, "admin"), (KEY, 200, "tenant acme"), ("a-key-that-nobody-has", 401, "nobody")]
+        [(TOKEN, 200, "operator"), (KEY, 200, "tenant acme"), ("a-key-that-nobody-has", 401, "nobody")]
     {
         gateway.admin().with_token(token).post(path, "").await.expect(status);
         let (caller, status) = (format!("\"caller\":\"{caller}\""), format!("\"status\":{status}"));

@@ -1,6 +1,7 @@
 //! What hookweir promises, a module each, tested from outside. One binary, so that it is linked once.
 
 mod accept;
+mod access;
 mod admin;
 mod bench;
 mod bytes;
@@ -12,11 +13,14 @@ mod egress;
 mod examples;
 mod fairness;
 mod ledger;
+mod live;
+mod openapi;
 mod pace;
 mod plugin_tools;
 mod plugins;
 mod queues;
 mod quota;
+mod reference;
 mod reload;
 mod retry_after;
 mod seed_rule;

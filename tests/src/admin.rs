@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use crate::eventually::{eventually, within};
-use crate::http::{Answer, Client};
+use crate::http::{Answer, Client, Stream};
 
 #[derive(Debug, Clone)]
 pub struct Admin {
@@ -43,6 +43,14 @@ impl Admin {
         let page = self.json(path).await;
         assert_eq!(page["next"], Value::Null, "{path} has a second page");
         page["data"].as_array().unwrap_or_else(|| panic!("no list in {page}")).clone()
+    }
+
+    /// Server-sent events from `path`.
+    pub async fn watch(&self, path: &str) -> Stream {
+        let bearer = self.bearer();
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let opened = within(path, self.client.open(path, &headers)).await;
+        opened.unwrap_or_else(|error| panic!("GET {path} failed: {error}"))
     }
 
     /// Posts a JSON text; an empty one sends no body.
@@ -81,8 +89,12 @@ impl Admin {
         endpoint["deliveries"][status].as_u64().unwrap_or(0)
     }
 
+    fn bearer(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("Bearer {token}"))
+    }
+
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, String> {
-        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let bearer = self.bearer();
         let mut headers = Vec::new();
         if let Some(bearer) = &bearer {
             headers.push(("authorization", bearer.as_str()));

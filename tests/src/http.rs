@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+
+use crate::eventually::within;
 
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
@@ -61,6 +64,15 @@ impl Client {
         Self { pool: Pool::builder(TokioExecutor::new()).build(connector), address }
     }
 
+    /// Begins to read an answer that has no end.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Result<Stream, String> {
+        let answer = self.send(Method::GET, path, headers, Bytes::new()).await?;
+        if answer.status() != 200 {
+            return Err(format!("the answer is {}", answer.status()));
+        }
+        Ok(Stream { body: answer.into_body(), read: String::new() })
+    }
+
     /// Makes one request and reads the whole answer. The error is a sentence with its causes.
     pub(crate) async fn call(
         &self,
@@ -69,6 +81,19 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, String> {
+        let answer = self.send(method, path, headers, body).await?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();
+        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Response<Incoming>, String> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
@@ -76,10 +101,37 @@ impl Client {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let answer = self.pool.request(request).await.map_err(|error| chain(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        self.pool.request(request).await.map_err(|error| chain(&error))
+    }
+}
+
+/// Server-sent events, as they come.
+#[derive(Debug)]
+pub struct Stream {
+    body: Incoming,
+    read: String,
+}
+
+impl Stream {
+    /// The next event: its name and its data, which is JSON. None at the end of the stream.
+    pub async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                let told = field("event: ").map(str::to_owned).zip(field("data: ").map(str::to_owned));
+                self.read = rest.to_owned();
+                if let Some((name, data)) = told {
+                    return Some((name, serde_json::from_str(&data).expect("JSON in an event")));
+                }
+                // A comment, which keeps the connection alive.
+                continue;
+            }
+            let frame =
+                within("a server-sent event", self.body.frame()).await?.expect("a frame of the stream");
+            if let Some(bytes) = frame.data_ref() {
+                self.read.push_str(std::str::from_utf8(bytes).expect("text in a stream"));
+            }
+        }
     }
 }
 

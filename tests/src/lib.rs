@@ -24,7 +24,7 @@ pub use consumer::Consumer;
 pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, eventually_by, within};
 pub use gateway::{Gateway, NotStarted};
-pub use http::Answer;
+pub use http::{Answer, Stream};
 pub use places::{binary, free_port, languages, plugin, repository, target};
 pub use receiver::{Receiver, Reply, Request};
 pub use relay::Relay;

@@ -183,15 +183,8 @@ async fn embedded(directory: &Path, tasks: usize, events: usize) -> Result<Run> 
 
 /// Reads pages of 50 and prints how long each took, the best of five.
 async fn lists(journal: &Embedded, tenant: &TenantId, lanes: &[EndpointKey]) -> Result<()> {
-    let events = EventFilter { tenant: tenant.clone(), event_type: None, since: None, until: None };
-    let of_status = |status| DeliveryFilter {
-        tenant: tenant.clone(),
-        endpoint: None,
-        status,
-        event_type: None,
-        since: None,
-        until: None,
-    };
+    let events = EventFilter::of(tenant.clone());
+    let of_status = |status| DeliveryFilter { status, ..DeliveryFilter::of(tenant.clone()) };
     let newest = journal.events(&events, None, 1).await?.items.pop().context("no event")?;
     let lane = lanes.first().context("no lane")?;
     let mut best = [Duration::MAX; 5];

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
+    EventType, Outcome, PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
 };
 use thiserror::Error;
 
@@ -141,20 +141,57 @@ pub struct Page<T> {
 #[derive(Debug, Clone)]
 pub struct EventFilter {
     pub tenant: TenantId,
+    /// A part of the id.
+    pub id_part: Option<String>,
     pub event_type: Option<TypePattern>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }
 
+impl EventFilter {
+    /// All events of a tenant.
+    pub const fn of(tenant: TenantId) -> Self {
+        Self { tenant, id_part: None, event_type: None, since: None, until: None }
+    }
+
+    /// Whether an event of the tenant is wanted.
+    pub fn wants(&self, id: &EventId, event_type: &EventType, received: Timestamp) -> bool {
+        self.id_part.as_ref().is_none_or(|part| id.as_str().contains(part.as_str()))
+            && self.event_type.as_ref().is_none_or(|pattern| pattern.matches(event_type))
+            && self.since.is_none_or(|since| received >= since)
+            && self.until.is_none_or(|until| received < until)
+    }
+}
+
 /// Which deliveries to list.
 #[derive(Debug, Clone)]
 pub struct DeliveryFilter {
-    pub tenant: TenantId,
+    /// Of which events.
+    pub events: EventFilter,
     pub endpoint: Option<EndpointId>,
     pub status: Option<Status>,
-    pub event_type: Option<TypePattern>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
+    /// How the last attempt ended.
+    pub outcome: Option<Outcome>,
+    /// The status of the HTTP answer to the last attempt.
+    pub code: Option<u16>,
+}
+
+impl DeliveryFilter {
+    /// All deliveries of a tenant.
+    pub const fn of(tenant: TenantId) -> Self {
+        Self { events: EventFilter::of(tenant), endpoint: None, status: None, outcome: None, code: None }
+    }
+
+    /// Whether the last attempt has to be looked at.
+    pub(crate) const fn asks_for_attempt(&self) -> bool {
+        self.outcome.is_some() || self.code.is_some()
+    }
+
+    /// Whether a delivery is wanted whose last attempt ended so; `None`: none was made.
+    pub(crate) fn wants_last(&self, last: Option<(Outcome, Option<u16>)>) -> bool {
+        self.outcome.is_none_or(|wanted| last.is_some_and(|(outcome, _)| outcome == wanted))
+            && self.code.is_none_or(|wanted| last.is_some_and(|(_, code)| code == Some(wanted)))
+    }
 }
 
 /// How many deliveries of an endpoint have which status, in the order of [`Status::ALL`].

@@ -7,6 +7,7 @@ use crate::{Digest, PluginId, Timestamp};
 /// How one try ended. The delivery's next state follows from it, the endpoint's policy and the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Outcome {
     /// The receiver said that it has the event.
     Delivered,
@@ -58,6 +59,7 @@ pub struct Attempt {
 
 /// What the receiver answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Answer {
     /// The status of an HTTP answer; a broker's acknowledgement has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +72,7 @@ pub struct Answer {
 
 /// One call of a plugin in an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PluginCall {
     pub plugin: PluginId,
     pub digest: Digest,
@@ -83,6 +86,7 @@ pub struct PluginCall {
 /// What a plugin was called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum PluginRole {
     Filter,
     Transformer,

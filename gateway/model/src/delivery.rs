@@ -17,6 +17,7 @@ pub struct DeliveryKey {
 /// What has become of a delivery. All but `Pending` are final, until an operator sends it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Status {
     Pending,
     Delivered,

@@ -9,6 +9,8 @@ use thiserror::Error;
 /// A dotted name such as `order.created`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, max_length = 255, pattern = "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"))]
 pub struct EventType(Arc<str>);
 
 /// An event type can't be used.
@@ -61,6 +63,24 @@ impl fmt::Display for EventType {
 pub struct TypePattern {
     text: String,
     segments: Vec<Segment>,
+}
+
+#[cfg(feature = "schema")]
+mod schema {
+    use utoipa::openapi::RefOr;
+    use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+
+    /// Its text.
+    impl utoipa::PartialSchema for super::TypePattern {
+        fn schema() -> RefOr<Schema> {
+            const PATTERN: &str = "^([*][*]|([A-Za-z0-9_-]+|[*])([.]([A-Za-z0-9_-]+|[*]))*([.][*][*])?)$";
+            let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+            let text = text.description(Some("A pattern of event types: `order.*`, `order.**`, `*`"));
+            text.pattern(Some(PATTERN)).max_length(Some(255)).into()
+        }
+    }
+
+    impl utoipa::ToSchema for super::TypePattern {}
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

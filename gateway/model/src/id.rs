@@ -31,6 +31,8 @@ macro_rules! name {
         /// Cheap to clone: the text is shared.
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+        #[cfg_attr(feature = "schema", schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,62}$"))]
         pub struct $type(Arc<str>);
 
         impl $type {
@@ -103,6 +105,8 @@ name! {
 /// Standard Webhooks signature joins id, timestamp and body with dots.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, pattern = "^[!-\\-/-~]{1,128}$"))]
 pub struct EventId(Arc<str>);
 
 /// A sender's event id can't be used.

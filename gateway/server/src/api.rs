@@ -11,6 +11,7 @@ use hookweir_model::{
     Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::dispatch::BreakerState;
 
@@ -24,7 +25,7 @@ pub(crate) use self::queue::{
 };
 
 /// The answer to an accepted event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Accepted {
     pub id: EventId,
     /// Whether the event was there already: nothing new is delivered then.
@@ -34,7 +35,7 @@ pub(crate) struct Accepted {
 }
 
 /// An error, as RFC 9457 has it: `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Problem {
     /// A stable name for the kind of problem.
     #[serde(rename = "type")]
@@ -47,14 +48,14 @@ pub(crate) struct Problem {
 }
 
 /// A page of a list, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct List<T> {
     pub data: Vec<T>,
     /// Give it as `cursor` to read on; null at the end.
     pub next: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct TenantView {
     pub id: TenantId,
     pub endpoints: usize,
@@ -65,14 +66,14 @@ pub(crate) struct TenantView {
 }
 
 /// What a tenant may send; null: no bound of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct QuotaView {
     pub pending_bytes: Option<u64>,
     pub events_per_second: Option<u32>,
 }
 
 /// An event in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EventView {
     pub id: EventId,
     #[serde(rename = "type")]
@@ -89,7 +90,7 @@ pub(crate) struct EventView {
 }
 
 /// One event, whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EventDetail {
     pub event: EventView,
     pub attributes: Vec<(String, String)>,
@@ -102,7 +103,7 @@ pub(crate) struct EventDetail {
 }
 
 /// A delivery in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DeliveryView {
     pub event: EventId,
     pub endpoint: EndpointId,
@@ -116,14 +117,14 @@ pub(crate) struct DeliveryView {
 }
 
 /// One delivery with all its attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DeliveryDetail {
     pub delivery: DeliveryView,
     pub attempts: Vec<AttemptView>,
 }
 
 /// An attempt, with its times as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AttemptView {
     pub number: u32,
     pub started: String,
@@ -135,7 +136,7 @@ pub(crate) struct AttemptView {
 }
 
 /// Something that happened, as a watcher is told it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Told {
     pub tenant: TenantId,
     #[serde(flatten)]
@@ -143,13 +144,13 @@ pub(crate) struct Told {
 }
 
 /// How many happenings a watcher did not get, since it was too slow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Missed {
     pub count: u64,
 }
 
 /// What is told of an event to those who watch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub(crate) enum Happening {
     /// It was accepted, and goes to these endpoints.
@@ -159,7 +160,7 @@ pub(crate) enum Happening {
     Handled { delivery: DeliveryView, attempt: Option<Box<AttemptView>> },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EndpointView {
     pub id: EndpointId,
     pub kind: String,
@@ -185,7 +186,7 @@ pub(crate) struct EndpointView {
 }
 
 /// Whether an endpoint that only failed is left alone for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct BreakerView {
     /// `closed`, `open` or `half-open`.
     pub state: String,
@@ -193,14 +194,14 @@ pub(crate) struct BreakerView {
     pub probe_in_ms: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DisabledView {
     pub reason: String,
     pub at: String,
 }
 
 /// What became of a sample that was sent to an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Probe {
     /// The sample's id; the journal does not know it.
     pub id: EventId,
@@ -215,7 +216,7 @@ pub(crate) struct Probe {
     pub attempt: Option<AttemptView>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProbeResult {
     /// An attempt was made, which tells how it ended.
@@ -228,7 +229,7 @@ pub(crate) enum ProbeResult {
     Waits,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ProbeContent {
     pub content_type: String,
     pub headers: Vec<(String, String)>,
@@ -237,9 +238,10 @@ pub(crate) struct ProbeContent {
 }
 
 /// Asks for a recovery: `since` is RFC 3339.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoverRequest {
+    #[schema(format = DateTime)]
     pub since: String,
     /// Only says how many deliveries it would be.
     #[serde(default)]
@@ -247,7 +249,7 @@ pub(crate) struct RecoverRequest {
 }
 
 /// How many deliveries a retry, recovery or replay sends again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Requeued {
     pub deliveries: u64,
 }

@@ -145,6 +145,7 @@ impl App {
             uploads: Arc::default(),
             metrics,
             feed,
+            guesses: Arc::default(),
             stop: stop.clone(),
         };
         let tasks = vec![

@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq as _;
 use crate::config::{self, Config, Destination, PluginSource, Quota};
 use crate::operational;
 use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
+use crate::role::Role;
 
 /// What accept, dispatch and admin look up. Built by [`Live::build`], never changed.
 #[derive(Debug, Clone)]
@@ -22,11 +23,11 @@ pub(crate) struct Live {
     pub config: Arc<Config>,
     pub outlets: Outlets,
     tenants: HashMap<TenantId, Arc<Tenant>>,
-    /// The digests of all API keys. A digest tells nothing of its key, so the map may be searched by it.
-    keys: Arc<HashMap<Digest, TenantId>>,
+    /// The digests of all keys. A digest tells nothing of its key, so the map may be searched by it.
+    keys: Arc<HashMap<Digest, Caller>>,
     /// The queues' access keys, by id.
     access: Arc<HashMap<String, Access>>,
-    admin_token: Option<Digest>,
+    needs_token: bool,
 }
 
 /// Which queue an access key opens.
@@ -108,9 +109,10 @@ impl PluginProblem {
 
 /// Who is asking, told by a bearer token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
-    Admin,
-    Tenant(TenantId),
+pub(crate) struct Caller {
+    /// Whose key it is; `None`: an operator's, who sees all tenants.
+    pub tenant: Option<TenantId>,
+    pub role: Role,
 }
 
 impl Live {
@@ -125,7 +127,8 @@ impl Live {
         let mut keys = HashMap::new();
         for (id, settings) in &config.tenants {
             for key in &settings.keys {
-                keys.insert(Digest::of(key.expose_secret().as_bytes()), id.clone());
+                let caller = Caller { tenant: Some(id.clone()), role: key.role };
+                keys.insert(Digest::of(key.secret.expose_secret().as_bytes()), caller);
             }
             let before = before.and_then(|before| before.tenant(id.as_str()));
             match Tenant::build(id, settings, loader, before.map(Arc::as_ref)).await {
@@ -142,14 +145,18 @@ impl Live {
         };
         match outlets {
             Ok(outlets) if problems.is_empty() => {
-                let admin_token =
-                    config.admin.token.as_ref().map(|token| Digest::of(token.expose_secret().as_bytes()));
+                // An operator's key goes before a tenant's of the same text.
+                let admin = &config.admin;
+                let token = admin.token.iter().map(|token| (token, Role::Admin));
+                for (secret, role) in token.chain(admin.keys.iter().map(|key| (&key.secret, key.role))) {
+                    keys.insert(Digest::of(secret.expose_secret().as_bytes()), Caller { tenant: None, role });
+                }
                 Ok(Self {
                     outlets,
                     tenants,
                     keys: Arc::new(keys),
                     access: Arc::new(access(&config)),
-                    admin_token,
+                    needs_token: config.admin.token.is_some(),
                     config: Arc::new(config),
                 })
             }
@@ -189,14 +196,10 @@ impl Live {
     }
 
     /// Whose bearer token this is. The comparison that decides takes the same time wherever the digests differ.
-    pub(crate) fn caller(&self, token: &str) -> Option<Caller> {
+    pub(crate) fn caller(&self, token: &str) -> Option<&Caller> {
         let digest = Digest::of(token.as_bytes());
-        let same = |other: &Digest| bool::from(other.as_bytes().ct_eq(digest.as_bytes()));
-        if self.admin_token.as_ref().is_some_and(same) {
-            return Some(Caller::Admin);
-        }
-        let (known, tenant) = self.keys.get_key_value(&digest)?;
-        same(known).then(|| Caller::Tenant(tenant.clone()))
+        let (known, caller) = self.keys.get_key_value(&digest)?;
+        bool::from(known.as_bytes().ct_eq(digest.as_bytes())).then_some(caller)
     }
 
     /// The access key of this id. An id is no secret; what is signed with its secret tells whether it may be used.
@@ -206,7 +209,7 @@ impl Live {
 
     /// Whether the admin listener asks for a token.
     pub(crate) fn needs_token(&self) -> bool {
-        self.admin_token.is_some()
+        self.needs_token
     }
 }
 

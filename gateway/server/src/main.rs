@@ -25,6 +25,7 @@ mod probe;
 mod problem;
 mod pull;
 mod retry;
+mod role;
 mod settle;
 mod shape;
 mod upkeep;

@@ -21,11 +21,12 @@ use crate::shape::{self, Shape};
 const DATA: &str = r#"{"sample": true}"#;
 
 /// What is sent. All of it may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sample {
     #[serde(rename = "type")]
     event_type: Option<EventType>,
+    #[schema(value_type = Option<serde_json::Value>)]
     data: Option<Box<RawValue>>,
 }
 

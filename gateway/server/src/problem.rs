@@ -17,12 +17,14 @@ pub(crate) enum Problem {
     Malformed(String),
     /// 401: there is no key, or it is not known.
     Unauthorized,
+    /// 403: the key's role does not reach so far; which would.
+    Forbidden(String),
     /// 404: it is not there, or it is another tenant's: the two can't be told apart from outside.
     NotFound(&'static str),
     /// 404 of one who may know what is there, with what to do.
     Missing(String),
-    /// 405, with the methods that are allowed.
-    Method(&'static str),
+    /// 405, with the methods that are allowed; `None`: the router names them.
+    Method(Option<&'static str>),
     /// 408: the body came too slowly.
     TooSlow,
     /// 409: the id or key is taken by another event, or the state of things does not allow it.
@@ -35,6 +37,8 @@ pub(crate) enum Problem {
     Unusable(String),
     /// 429: which quota of the tenant is used up, and the seconds after which to try again.
     Quota { detail: String, retry_after: u32 },
+    /// 429: too many unknown keys came from there; the seconds after which to try again.
+    Guesses { retry_after: u32 },
     /// 503, with the seconds after which to try again.
     Unavailable { detail: &'static str, retry_after: u32 },
     /// 500: a fault of the gateway; the log has the cause.
@@ -46,6 +50,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Unusable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -53,7 +58,7 @@ impl Problem {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Quota { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Quota { .. } | Self::Guesses { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -64,6 +69,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Unauthorized => "unauthorized",
+            Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) | Self::Missing(_) => "not-found",
             Self::Unusable(_) => "unusable-component",
             Self::Method(_) => "method-not-allowed",
@@ -72,6 +78,7 @@ impl Problem {
             Self::TooLarge(_) => "too-large",
             Self::MediaType(_) => "unsupported-media-type",
             Self::Quota { .. } => "quota",
+            Self::Guesses { .. } => "guesses",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal => "internal",
         }
@@ -81,6 +88,7 @@ impl Problem {
         match self {
             Self::Malformed(detail)
             | Self::Conflict(detail)
+            | Self::Forbidden(detail)
             | Self::Missing(detail)
             | Self::Unusable(detail)
             | Self::Quota { detail, .. } => detail.clone(),
@@ -88,10 +96,15 @@ impl Problem {
                 "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned()
             }
             Self::NotFound(what) => format!("there is no such {what}"),
-            Self::Method(allowed) => format!("this resource takes {allowed}"),
+            Self::Method(Some(allowed)) => format!("this resource takes {allowed}"),
+            Self::Method(None) => "this resource takes other methods: see the header Allow".to_owned(),
             Self::TooSlow => "the request's body did not arrive in time".to_owned(),
             Self::TooLarge(limit) => format!("the body is larger than the limit of {limit} bytes"),
             Self::MediaType(detail) | Self::Unavailable { detail, .. } => (*detail).to_owned(),
+            Self::Guesses { .. } => {
+                "too many unknown keys came from this address; wait, and send one that the gateway knows"
+                    .to_owned()
+            }
             Self::Internal => "the gateway failed to handle the request; its log has the cause".to_owned(),
         }
     }
@@ -108,10 +121,12 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Unavailable { retry_after, .. } | Self::Quota { retry_after, .. } => {
+            Self::Unavailable { retry_after, .. }
+            | Self::Quota { retry_after, .. }
+            | Self::Guesses { retry_after } => {
                 headers.insert(RETRY_AFTER, retry_after.into());
             }
-            Self::Method(allowed) => {
+            Self::Method(Some(allowed)) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
             Self::Unauthorized => {
@@ -169,6 +184,6 @@ mod tests {
         assert_eq!(busy.headers()["retry-after"], "7");
         assert_eq!(busy.headers()["content-type"], "application/problem+json");
         assert_eq!(Problem::Unauthorized.into_response().headers()["www-authenticate"], "Bearer");
-        assert_eq!(Problem::Method("POST").into_response().headers()["allow"], "POST");
+        assert_eq!(Problem::Method(Some("POST")).into_response().headers()["allow"], "POST");
     }
 }

@@ -79,6 +79,7 @@ macro_rules! contract {
             lists: [
                 events_are_listed_newest_first,
                 deliveries_are_listed_newest_first_and_by_endpoint,
+                attempts_and_parts_of_ids_select,
                 filters_select,
                 time_bounds_hold_when_the_clock_was_set_back,
                 pages_neither_repeat_nor_skip_while_events_arrive,

@@ -158,21 +158,27 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
         71..74 => Step::Event(tenant(pick(rng, &TENANTS)), name(rng)),
         74..77 => {
             let filter = EventFilter {
-                tenant: tenant(pick(rng, &TENANTS)),
                 event_type: maybe(rng, |rng| TypePattern::parse(pick(rng, &PATTERNS)).unwrap()),
                 since: maybe(rng, moment),
                 until: maybe(rng, moment),
+                id_part: maybe(rng, name),
+                ..EventFilter::of(tenant(pick(rng, &TENANTS)))
             };
             Step::Events(filter, rng.usize(1..9))
         }
         77..82 => {
             let filter = DeliveryFilter {
-                tenant: tenant(pick(rng, &TENANTS)),
+                events: EventFilter {
+                    event_type: maybe(rng, |rng| TypePattern::parse(pick(rng, &PATTERNS)).unwrap()),
+                    since: maybe(rng, moment),
+                    until: maybe(rng, moment),
+                    id_part: maybe(rng, name),
+                    ..EventFilter::of(tenant(pick(rng, &TENANTS)))
+                },
+                outcome: maybe(rng, |rng| Outcome::ALL[rng.usize(..5)]),
+                code: maybe(rng, |rng| [200, 503][rng.usize(..2)]),
                 endpoint: maybe(rng, |rng| endpoint(pick(rng, &ENDPOINTS))),
                 status: maybe(rng, |rng| Status::ALL[rng.usize(..7)]),
-                event_type: maybe(rng, |rng| TypePattern::parse(pick(rng, &PATTERNS)).unwrap()),
-                since: maybe(rng, moment),
-                until: maybe(rng, moment),
             };
             Step::Deliveries(filter, rng.usize(1..9))
         }

@@ -149,14 +149,7 @@ pub(crate) async fn delivery(journal: &Arc<dyn Journal>, key: &DeliveryKey) -> D
 
 /// All deliveries of tenant `acme`.
 pub(crate) fn everything() -> DeliveryFilter {
-    DeliveryFilter {
-        tenant: tenant("acme"),
-        endpoint: None,
-        status: None,
-        event_type: None,
-        since: None,
-        until: None,
-    }
+    DeliveryFilter::of(tenant("acme"))
 }
 
 /// Reads a list of deliveries to its end, in pages.

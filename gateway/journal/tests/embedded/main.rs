@@ -438,7 +438,7 @@ async fn a_damaged_event_is_reported_and_blocks_nobody() {
     assert!(!held.contains(&damaged));
     assert_eq!(journal.next_due(&lane(), &held).await.expect("read"), None);
     // Lists go on without it.
-    let filter = EventFilter { tenant: tenant(), event_type: None, since: None, until: None };
+    let filter = EventFilter::of(tenant());
     let events = journal.events(&filter, None, 9).await.expect("read");
     assert_eq!(events.items.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["3", "1"]);
     // Sent again, it is found again.
@@ -476,14 +476,7 @@ async fn damaged_heads_and_requests_are_reported() {
     until(|| async { journal.counts(&lane()).await.expect("read").of(Status::Failed) == 2 }).await;
     let delivery = journal.delivery(&key("request")).await.expect("read").expect("there");
     assert_eq!(delivery.reason.as_deref(), Some("the stored request is damaged: it was not sent"));
-    let filter = DeliveryFilter {
-        tenant: tenant(),
-        endpoint: None,
-        status: None,
-        event_type: None,
-        since: None,
-        until: None,
-    };
+    let filter = DeliveryFilter::of(tenant());
     assert_eq!(journal.deliveries(&filter, None, 9).await.expect("read").items.len(), 1);
 }
 

@@ -30,6 +30,7 @@ use crate::metrics::{Metrics, Stage};
 use crate::operational;
 use crate::problem::{Problem, json};
 use crate::pull::Queues;
+use crate::role::Action;
 
 pub(crate) use self::quota::Quotas;
 use self::quota::{Kind, Over};
@@ -99,7 +100,7 @@ impl Accept {
         let id = head.uri.path().strip_prefix("/v1/tenants/").and_then(|rest| rest.strip_suffix("/events"));
         let tenant = tenant(&live, id.ok_or(Problem::NotFound("resource"))?, &head.headers)?;
         if head.method != Method::POST {
-            return Err(Problem::Method("POST"));
+            return Err(Problem::Method(Some("POST")));
         }
         let quota = tenant.quota;
         self.quotas
@@ -172,14 +173,20 @@ fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Pro
         .and_then(|value| value.to_str().ok())
         .and_then(bearer)
         .ok_or(Problem::Unauthorized)?;
-    match live.caller(token) {
-        Some(Caller::Tenant(caller)) if caller.as_str() == id => {
-            live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
-        }
-        Some(Caller::Tenant(_)) => Err(Problem::NotFound("tenant")),
-        // The admin token is for the admin listener: it does not send events.
-        Some(Caller::Admin) | None => Err(Problem::Unauthorized),
+    // An operator's key is for the admin listener: it does not send events.
+    let Some(Caller { tenant: Some(own), role }) = live.caller(token) else {
+        return Err(Problem::Unauthorized);
+    };
+    if own.as_str() != id {
+        return Err(Problem::NotFound("tenant"));
     }
+    if !role.may(Action::Send) {
+        let role = role.as_str();
+        return Err(Problem::Forbidden(format!(
+            "this key's role is {role:?}: send with one of \"send\" or \"admin\""
+        )));
+    }
+    live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
 }
 
 /// Keeps the event and, once it is on disk, hands it to the lanes. The one place where an event becomes accepted.

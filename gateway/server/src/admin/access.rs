@@ -1,45 +1,111 @@
 //! Who may: told by the bearer token, for each request anew.
 
-use axum::extract::{FromRequestParts, Path};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Path};
 use hookweir_model::TenantId;
-use http::HeaderName;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
 use super::Admin;
 use crate::accept::bearer;
 use crate::live::Caller;
 use crate::problem::Problem;
+use crate::role::{Action, Role};
 
-/// What a caller may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scope {
-    Everything,
-    Tenant(TenantId),
-}
-
-impl FromRequestParts<Admin> for Scope {
+impl FromRequestParts<Admin> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
-        let live = admin.live.load();
-        match parts.headers.get(AUTHORIZATION) {
-            Some(value) => {
-                let token = value.to_str().ok().and_then(bearer).ok_or(Problem::Unauthorized)?;
-                match live.caller(token).ok_or(Problem::Unauthorized)? {
-                    Caller::Admin => Ok(Self::Everything),
-                    Caller::Tenant(tenant) => Ok(Self::Tenant(tenant)),
-                }
-            }
-            // Without a token the listener is on a loopback address, which the check of the configuration sees to. A
-            // page in the user's browser can reach that too, under a name of its own choice or by its address: such
-            // names are refused, and what a page of another origin sends.
-            None if !live.needs_token() && host_is_local(parts) && origin_is_own(parts) => {
-                Ok(Self::Everything)
-            }
-            None => Err(Problem::Unauthorized),
+        if let Some(Asked(told)) = parts.extensions.get() {
+            return told.clone();
         }
+        let told = caller(parts, admin);
+        parts.extensions.insert(Asked(told.clone()));
+        told
+    }
+}
+
+/// Who is asking, once that was found out: a wrong key is counted once for a request.
+#[derive(Debug, Clone)]
+struct Asked(Result<Caller, Problem>);
+
+fn caller(parts: &Parts, admin: &Admin) -> Result<Caller, Problem> {
+    let live = admin.live.load();
+    match parts.headers.get(AUTHORIZATION) {
+        Some(value) => {
+            let address = parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
+            known(admin, value, address, Instant::now())
+        }
+        // Without a token the listener is on a loopback address, which the check of the configuration sees to. A
+        // page in the user's browser can reach that too, under a name of its own choice or by its address: such
+        // names are refused, and what a page of another origin sends.
+        None if !live.needs_token() && host_is_local(parts) && origin_is_own(parts) => {
+            Ok(Caller { tenant: None, role: Role::Admin })
+        }
+        None => Err(Problem::Unauthorized),
+    }
+}
+
+/// Whose token this is, unless too many unknown ones came from the address before.
+fn known(
+    admin: &Admin,
+    value: &HeaderValue,
+    address: Option<IpAddr>,
+    now: Instant,
+) -> Result<Caller, Problem> {
+    if let Some(address) = address {
+        admin.guesses.may_try(address, now).map_err(|left| {
+            // At most a minute.
+            Problem::Guesses { retry_after: (left.as_secs_f64().ceil() as u32).max(1) }
+        })?;
+    }
+    let live = admin.live.load();
+    let caller = value.to_str().ok().and_then(bearer).and_then(|token| live.caller(token).cloned());
+    caller.ok_or_else(|| {
+        if let Some(address) = address {
+            admin.guesses.wrong(address, now);
+        }
+        Problem::Unauthorized
+    })
+}
+
+impl Caller {
+    /// Refuses what the role does not reach to.
+    pub(super) fn may(&self, action: Action) -> Result<(), Problem> {
+        if self.role.may(action) {
+            return Ok(());
+        }
+        let enough = match action {
+            Action::Send => "\"send\" or \"admin\"",
+            Action::Read => "\"read\", \"operate\" or \"admin\"",
+            Action::Operate => "\"operate\" or \"admin\"",
+            Action::Administer => "\"admin\"",
+        };
+        let role = self.role.as_str();
+        Err(Problem::Forbidden(format!("this key's role is {role:?}, and this takes {enough}")))
+    }
+
+    /// Whether it sees this tenant.
+    pub(super) fn sees(&self, tenant: &TenantId) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own == tenant)
+    }
+}
+
+/// A caller that may look at what it sees.
+#[derive(Debug)]
+pub(super) struct Reader(pub Caller);
+
+impl FromRequestParts<Admin> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, admin).await?;
+        caller.may(Action::Read)?;
+        Ok(Self(caller))
     }
 }
 
@@ -66,9 +132,14 @@ fn origin_is_own(parts: &Parts) -> bool {
         && text(HeaderName::from_static("sec-fetch-site")).is_none_or(same_site)
 }
 
-/// The tenant of the path, which the caller may see and which exists.
+/// The tenant of the path, which the caller sees and which exists. The caller may look at it, or, where the request's
+/// method changes something, operate it.
 #[derive(Debug)]
 pub(super) struct Tenant(pub TenantId);
+
+/// The same of a caller that may administer it.
+#[derive(Debug)]
+pub(super) struct OwnTenant(pub TenantId);
 
 #[derive(Deserialize)]
 struct TenantPath {
@@ -79,22 +150,33 @@ impl FromRequestParts<Admin> for Tenant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
-        let scope = Scope::from_request_parts(parts, admin).await?;
-        let missing = Problem::NotFound("tenant");
-        let Ok(Path(path)) = Path::<TenantPath>::from_request_parts(parts, admin).await else {
-            return Err(missing);
-        };
-        let tenant = TenantId::new(&path.tenant).map_err(|_| missing.clone())?;
-        let visible = match &scope {
-            Scope::Everything => true,
-            Scope::Tenant(own) => *own == tenant,
-        };
-        if visible && admin.live.load().tenant(tenant.as_str()).is_some() {
-            Ok(Self(tenant))
-        } else {
-            Err(missing)
-        }
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        let action = if changes { Action::Operate } else { Action::Read };
+        tenant(parts, admin, action).await.map(Self)
     }
+}
+
+impl FromRequestParts<Admin> for OwnTenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        tenant(parts, admin, Action::Administer).await.map(Self)
+    }
+}
+
+/// The tenant of the path. What the caller does not see is missing, whatever its role.
+async fn tenant(parts: &mut Parts, admin: &Admin, action: Action) -> Result<TenantId, Problem> {
+    let caller = Caller::from_request_parts(parts, admin).await?;
+    let missing = Problem::NotFound("tenant");
+    let Ok(Path(path)) = Path::<TenantPath>::from_request_parts(parts, admin).await else {
+        return Err(missing);
+    };
+    let tenant = TenantId::new(&path.tenant).map_err(|_| missing.clone())?;
+    if !caller.sees(&tenant) || admin.live.load().tenant(tenant.as_str()).is_none() {
+        return Err(missing);
+    }
+    caller.may(action)?;
+    Ok(tenant)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http::request::Parts;
 use tracing::info;
 
 use super::Admin;
-use super::access::Scope;
+use crate::live::Caller;
 
 /// Lets the request through and writes its line, also where it was refused.
 pub(super) async fn audit(State(admin): State<Admin>, request: Request, next: Next) -> Response {
@@ -17,20 +17,21 @@ pub(super) async fn audit(State(admin): State<Admin>, request: Request, next: Ne
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    let caller = caller(&mut parts, &admin).await;
+    let (caller, role) = caller(&mut parts, &admin).await;
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let response = next.run(Request::from_parts(parts, body)).await;
     let status = response.status().as_u16();
-    info!(target: "hookweir::audit", caller, %method, path, status, "steered");
+    info!(target: "hookweir::audit", caller, role, %method, path, status, "steered");
     response
 }
 
-/// By whose leave a request comes, in a word; a token that nobody has is not repeated.
-async fn caller(parts: &mut Parts, admin: &Admin) -> String {
-    match Scope::from_request_parts(parts, admin).await {
-        Ok(Scope::Everything) if parts.headers.contains_key(AUTHORIZATION) => "admin".to_owned(),
-        Ok(Scope::Everything) => "local".to_owned(),
-        Ok(Scope::Tenant(tenant)) => format!("tenant {tenant}"),
-        Err(_) => "nobody".to_owned(),
+/// By whose leave a request comes, in a word, and the key's role; a token that nobody has is not repeated.
+async fn caller(parts: &mut Parts, admin: &Admin) -> (String, Option<&'static str>) {
+    let has_key = parts.headers.contains_key(AUTHORIZATION);
+    match Caller::from_request_parts(parts, admin).await {
+        Ok(Caller { tenant: Some(tenant), role }) => (format!("tenant {tenant}"), Some(role.as_str())),
+        Ok(Caller { tenant: None, role }) if has_key => ("operator".to_owned(), Some(role.as_str())),
+        Ok(_) => ("local".to_owned(), None),
+        Err(_) => ("nobody".to_owned(), None),
     }
 }

@@ -7,6 +7,8 @@ use hookweir_model::{DeliveryKey, EndpointId, EndpointKey, EventId, TenantId};
 use serde::Deserialize;
 
 use super::access::Tenant;
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::query::{self, ListQuery};
 use super::{Admin, ok};
 use crate::api;
@@ -27,23 +29,16 @@ impl DeliveryPath {
     }
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_deliveries", path = "/v1/tenants/{tenant}/deliveries", params(("tenant" = hookweir_model::TenantId, Path), query::DeliveriesQuery), responses((status = 200, description = "Deliveries, newest first", body = api::List<api::DeliveryView>), Refusals)))]
 pub(super) async fn list(
     State(admin): State<Admin>,
-    Tenant(tenant): Tenant,
-    query: ListQuery,
+    query: ListQuery<DeliveryFilter>,
 ) -> Result<Response, Problem> {
-    let filter = DeliveryFilter {
-        tenant,
-        endpoint: query.endpoint,
-        status: query.status,
-        event_type: query.event_type,
-        since: query.since,
-        until: query.until,
-    };
-    let page = admin.journal.deliveries(&filter, query.cursor.as_ref(), query.limit).await?;
+    let page = admin.journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
     Ok(ok(&query::list(page, api::DeliveryView::from)))
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "get_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The delivery", body = api::DeliveryDetail), Refusals)))]
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -56,6 +51,7 @@ pub(super) async fn get(
     Ok(ok(&api::DeliveryDetail { delivery: delivery.into(), attempts }))
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "retry_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/retry", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]
 pub(super) async fn retry(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

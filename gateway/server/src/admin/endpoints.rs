@@ -9,7 +9,9 @@ use hookweir_journal::Selection;
 use hookweir_model::{EndpointKey, PluginId, Status, TenantId, Timestamp};
 use serde::Deserialize;
 
-use super::access::{Scope, Tenant};
+use super::access::{Reader, Tenant};
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::{Admin, ok};
 use crate::api;
 use crate::live::Endpoint;
@@ -30,14 +32,11 @@ impl EndpointPath {
     }
 }
 
-pub(super) async fn tenants(State(admin): State<Admin>, scope: Scope) -> Result<Response, Problem> {
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_tenants", path = "/v1/tenants", responses((status = 200, description = "The tenants that the caller sees", body = api::List<api::TenantView>), Refusals)))]
+pub(super) async fn tenants(State(admin): State<Admin>, Reader(caller): Reader) -> Result<Response, Problem> {
     let live = admin.live.load_full();
-    let visible = |id: &TenantId| match &scope {
-        Scope::Everything => true,
-        Scope::Tenant(own) => own == id,
-    };
     let mut data = Vec::new();
-    for tenant in live.tenants().filter(|tenant| visible(&tenant.id)) {
+    for tenant in live.tenants().filter(|tenant| caller.sees(&tenant.id)) {
         data.push(api::TenantView {
             id: tenant.id.clone(),
             endpoints: tenant.endpoints.len(),
@@ -53,6 +52,7 @@ pub(super) async fn tenants(State(admin): State<Admin>, scope: Scope) -> Result<
     Ok(ok(&api::List { data, next: None }))
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_endpoints", path = "/v1/tenants/{tenant}/endpoints", params(("tenant" = hookweir_model::TenantId, Path)), responses((status = 200, description = "The endpoints", body = api::List<api::EndpointView>), Refusals)))]
 pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> Result<Response, Problem> {
     let live = admin.live.load_full();
     let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
@@ -64,6 +64,7 @@ pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> 
     Ok(ok(&api::List { data, next: None }))
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "get_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The endpoint", body = api::EndpointView), Refusals)))]
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -73,6 +74,7 @@ pub(super) async fn get(
     Ok(ok(&view(&admin, &endpoint).await?))
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "enable_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/enable", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The endpoint as it is then", body = api::EndpointView), Refusals)))]
 pub(super) async fn enable(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -81,6 +83,7 @@ pub(super) async fn enable(
     switch(&admin, &tenant, &path, true).await
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "disable_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/disable", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The endpoint as it is then", body = api::EndpointView), Refusals)))]
 pub(super) async fn disable(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -108,6 +111,7 @@ async fn switch(
 }
 
 /// Sends all failed deliveries of an endpoint since a time again.
+#[cfg_attr(test, utoipa::path(post, operation_id = "recover_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/recover", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = api::RecoverRequest, responses((status = 200, description = "How many deliveries are sent, or would be", body = api::Requeued), Refusals)))]
 pub(super) async fn recover(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -131,6 +135,7 @@ pub(super) async fn recover(
 }
 
 /// Sends a sample, and answers what the receiver said to it.
+#[cfg_attr(test, utoipa::path(post, operation_id = "test_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/test", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = Option<probe::Sample>, responses((status = 200, description = "What became of the sample", body = api::Probe), Refusals)))]
 pub(super) async fn test(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -138,8 +143,9 @@ pub(super) async fn test(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let sample = if body.is_empty() { Ok(probe::Sample::default()) } else { serde_json::from_slice(&body) };
-    let sample = sample.map_err(|error| {
+    let sample =
+        if body.is_empty() { Ok(None) } else { serde_json::from_slice::<Option<probe::Sample>>(&body) };
+    let sample = sample.map(Option::unwrap_or_default).map_err(|error| {
         Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
     })?;
     let live = admin.live.load_full();

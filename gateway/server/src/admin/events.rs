@@ -7,6 +7,8 @@ use hookweir_model::{EndpointId, EndpointKey, EventId};
 use serde::Deserialize;
 
 use super::access::Tenant;
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::query::{self, ListQuery};
 use super::{Admin, ok};
 use crate::api;
@@ -23,21 +25,16 @@ impl EventPath {
     }
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_events", path = "/v1/tenants/{tenant}/events", params(("tenant" = hookweir_model::TenantId, Path), query::EventsQuery), responses((status = 200, description = "Events, newest first", body = api::List<api::EventView>), Refusals)))]
 pub(super) async fn list(
     State(admin): State<Admin>,
-    Tenant(tenant): Tenant,
-    query: ListQuery,
+    query: ListQuery<EventFilter>,
 ) -> Result<Response, Problem> {
-    if query.endpoint.is_some() || query.status.is_some() {
-        return Err(Problem::Malformed(
-            "endpoint and status are filters of deliveries, not of events".to_owned(),
-        ));
-    }
-    let filter = EventFilter { tenant, event_type: query.event_type, since: query.since, until: query.until };
-    let page = admin.journal.events(&filter, query.cursor.as_ref(), query.limit).await?;
+    let page = admin.journal.events(&query.filter, query.cursor.as_ref(), query.limit).await?;
     Ok(ok(&query::list(page, |event| api::EventView::from(&event))))
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "get_event", path = "/v1/tenants/{tenant}/events/{event}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path)), responses((status = 200, description = "The event", body = api::EventDetail), Refusals)))]
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -50,6 +47,7 @@ pub(super) async fn get(
 }
 
 /// Sends an event anew: to every endpoint it went to, and to those that would match it today.
+#[cfg_attr(test, utoipa::path(post, operation_id = "replay_event", path = "/v1/tenants/{tenant}/events/{event}/replay", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]
 pub(super) async fn replay(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

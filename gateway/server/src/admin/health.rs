@@ -7,17 +7,21 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
-use super::access::Scope;
+use super::access::Reader;
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::{Admin, ok};
 use crate::problem::{Problem, json};
 
 /// The process answers: that is all this says.
+#[cfg_attr(test, utoipa::path(get, operation_id = "healthz", path = "/healthz", security(()), responses((status = 200, description = "The process lives", content_type = "text/plain", body = String))))]
 pub(super) async fn process() -> &'static str {
     "ok\n"
 }
 
-#[derive(Debug, Serialize)]
-struct Readiness {
+/// Whether events are taken.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Readiness {
     ready: bool,
     engine: &'static str,
     /// Whether an acknowledged event survives a power cut.
@@ -30,6 +34,10 @@ struct Readiness {
 }
 
 /// 200 while events are taken, else 503. It tells nothing of a tenant, so it asks for no token.
+#[cfg_attr(test, utoipa::path(get, operation_id = "readyz", path = "/readyz", security(()), responses(
+    (status = 200, description = "Events are taken", body = Readiness),
+    (status = 503, description = "No events are taken", body = Readiness),
+)))]
 pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Problem> {
     let health = admin.journal.health().await?;
     let readiness = Readiness {
@@ -47,8 +55,9 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Proble
     }
 }
 
-pub(super) async fn metrics(State(admin): State<Admin>, scope: Scope) -> Result<Response, Problem> {
-    if scope != Scope::Everything {
+#[cfg_attr(test, utoipa::path(get, operation_id = "metrics", path = "/metrics", responses((status = 200, description = "Metrics for Prometheus", content_type = "application/openmetrics-text", body = String), Refusals)))]
+pub(super) async fn metrics(State(admin): State<Admin>, Reader(caller): Reader) -> Result<Response, Problem> {
+    if caller.tenant.is_some() {
         return Err(Problem::NotFound("resource"));
     }
     let health = admin.journal.health().await?;
@@ -59,4 +68,9 @@ pub(super) async fn metrics(State(admin): State<Admin>, scope: Scope) -> Result<
     );
     let text = admin.metrics.render(&health, Timestamp::now());
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// What the admin listener answers, in OpenAPI 3.1. It is made from the code and compared with it by a test.
+pub(super) async fn specification() -> Response {
+    ([(CONTENT_TYPE, "application/json")], include_str!("../../../../docs/openapi.json")).into_response()
 }

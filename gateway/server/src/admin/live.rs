@@ -17,17 +17,23 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::Admin;
-use super::access::{Scope, Tenant};
+use super::access::{Reader, Tenant};
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::query;
 use crate::api;
 use crate::feed::Happening;
 use crate::problem::Problem;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Written {
+    #[param(value_type = Option<EndpointId>)]
     endpoint: Option<String>,
+    #[param(value_type = Option<Status>)]
     status: Option<String>,
+    #[param(value_type = Option<TypePattern>)]
     event_type: Option<String>,
 }
 
@@ -77,18 +83,16 @@ struct Watch {
     wanted: Wanted,
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "watch_all", path = "/v1/live", params(Written), responses((status = 200, description = "Server-sent events, for as long as they are read", content_type = "text/event-stream", body = String), Refusals)))]
 pub(super) async fn of_all(
     State(admin): State<Admin>,
-    scope: Scope,
+    Reader(caller): Reader,
     wanted: Wanted,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let tenant = match scope {
-        Scope::Everything => None,
-        Scope::Tenant(own) => Some(own),
-    };
-    watch(&admin, tenant, wanted)
+    watch(&admin, caller.tenant, wanted)
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "watch", path = "/v1/tenants/{tenant}/live", params(("tenant" = hookweir_model::TenantId, Path), Written), responses((status = 200, description = "Server-sent events, for as long as they are read", content_type = "text/event-stream", body = String), Refusals)))]
 pub(super) async fn of_tenant(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

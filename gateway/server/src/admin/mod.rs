@@ -8,12 +8,16 @@ mod audit;
 mod deliveries;
 mod endpoints;
 mod events;
+mod guesses;
 mod health;
 mod live;
+#[cfg(test)]
+mod openapi;
 mod plugins;
 mod query;
 mod upload;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -48,10 +52,12 @@ pub(crate) struct Admin {
     pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
     pub feed: Arc<Feed>,
+    pub guesses: Arc<Guesses>,
     /// Cancelled when the gateway stops: answers that have no end of their own end then.
     pub stop: CancellationToken,
 }
 
+pub(crate) use self::guesses::Guesses;
 pub(crate) use self::upload::Uploads;
 
 pub(crate) fn router(admin: Admin) -> Router {
@@ -79,18 +85,20 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(health::specification))
         .route("/v1/live", get(live::of_all))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
         .layer(from_fn_with_state(admin.clone(), audit::audit))
         .fallback(|| async { Problem::NotFound("resource") })
-        .method_not_allowed_fallback(|| async { Problem::Method("another method") })
+        .method_not_allowed_fallback(|| async { Problem::Method(None) })
         .with_state(admin)
 }
 
 /// Serves until `stop`, then finishes the requests that are under way.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    let served = axum::serve(listener, router(admin)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         error!(%error, "the admin listener failed");
     }

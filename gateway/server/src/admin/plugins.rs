@@ -7,7 +7,9 @@ use hookweir_journal::EventFilter;
 use hookweir_model::{PluginId, PluginKey, PluginRole, TenantId, TypePattern};
 use serde::Deserialize;
 
-use super::access::Tenant;
+use super::access::{OwnTenant, Tenant};
+#[cfg(test)]
+use super::openapi::Refusals;
 use super::{Admin, ok, query, upload};
 use crate::api;
 use crate::config::PluginSource;
@@ -37,12 +39,19 @@ impl PluginPath {
 }
 
 /// The window of a dry run.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Window {
+    /// Received then or later, in RFC 3339.
+    #[param(format = DateTime)]
     since: Option<String>,
+    /// Received before, in RFC 3339.
+    #[param(format = DateTime)]
     until: Option<String>,
+    #[param(value_type = Option<TypePattern>)]
     event_type: Option<String>,
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
@@ -57,6 +66,7 @@ impl Window {
             return Err(query::malformed("limit", &wanted));
         }
         let filter = EventFilter {
+            id_part: None,
             tenant,
             event_type: self.event_type.map(pattern).transpose()?,
             since: query::time("since", self.since)?,
@@ -66,6 +76,7 @@ impl Window {
     }
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_plugins", path = "/v1/tenants/{tenant}/plugins", params(("tenant" = hookweir_model::TenantId, Path)), responses((status = 200, description = "The plugins", body = api::List<api::PluginView>), Refusals)))]
 pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> Result<Response, Problem> {
     let live = admin.live.load_full();
     let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
@@ -78,6 +89,7 @@ pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> 
     Ok(ok(&api::List { data, next: None }))
 }
 
+#[cfg_attr(test, utoipa::path(get, operation_id = "get_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), responses((status = 200, description = "The plugin", body = api::PluginView), Refusals)))]
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -87,9 +99,10 @@ pub(super) async fn get(
 }
 
 /// Takes a component as the plugin's next one.
+#[cfg_attr(test, utoipa::path(put, operation_id = "put_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), request_body(content = String, content_type = "application/octet-stream"), responses((status = 200, description = "The plugin as it is then", body = api::PluginView), Refusals)))]
 pub(super) async fn put(
     State(admin): State<Admin>,
-    Tenant(tenant): Tenant,
+    OwnTenant(tenant): OwnTenant,
     Path(path): Path<PluginPath>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -110,9 +123,10 @@ pub(super) async fn put(
     shown(&admin, &key)
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "rollback_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/rollback", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), responses((status = 200, description = "The plugin as it is then", body = api::PluginView), Refusals)))]
 pub(super) async fn rollback(
     State(admin): State<Admin>,
-    Tenant(tenant): Tenant,
+    OwnTenant(tenant): OwnTenant,
     Path(path): Path<PluginPath>,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?;
@@ -128,6 +142,7 @@ pub(super) async fn rollback(
     shown(&admin, &key)
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "pause_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/pause", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), responses((status = 200, description = "The plugin as it is then", body = api::PluginView), Refusals)))]
 pub(super) async fn pause(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -139,6 +154,7 @@ pub(super) async fn pause(
     shown(&admin, &key)
 }
 
+#[cfg_attr(test, utoipa::path(post, operation_id = "resume_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/resume", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), responses((status = 200, description = "The plugin as it is then", body = api::PluginView), Refusals)))]
 pub(super) async fn resume(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
@@ -151,6 +167,7 @@ pub(super) async fn resume(
 }
 
 /// Runs stored events through the present component and the given one; sends and keeps nothing.
+#[cfg_attr(test, utoipa::path(post, operation_id = "test_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/test", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path), Window), request_body(content = String, content_type = "application/octet-stream"), responses((status = 200, description = "What would change", body = api::DryRun), Refusals)))]
 pub(super) async fn test(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

@@ -1,48 +1,148 @@
 //! Filters and cursors of lists.
 
 use axum::extract::{FromRequestParts, Query};
-use hookweir_journal::{Cursor, Page, Seq};
-use hookweir_model::{EndpointId, Status, Timestamp, TypePattern};
+use hookweir_journal::{Cursor, DeliveryFilter, EventFilter, Page, Seq};
+use hookweir_model::{EndpointId, Outcome, Status, TenantId, Timestamp, TypePattern};
 use http::request::Parts;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
+use super::Admin;
+use super::access::Tenant;
 use crate::api;
 use crate::problem::Problem;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
 
-/// The query of a list. Which of the fields a list takes is its own matter.
-#[derive(Debug, Default, Deserialize)]
+/// Which events to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    endpoint: Option<String>,
-    status: Option<String>,
+#[into_params(parameter_in = Query)]
+pub(super) struct EventsQuery {
+    /// A part of the id.
+    id: Option<String>,
+    #[param(value_type = Option<TypePattern>)]
     event_type: Option<String>,
+    /// Received then or later, in RFC 3339.
+    #[param(format = DateTime)]
     since: Option<String>,
+    /// Received before, in RFC 3339.
+    #[param(format = DateTime)]
     until: Option<String>,
+    /// How many at most; 50 if not given.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
+    /// What the page before answered as `next`.
+    #[param(pattern = "^[0-9]{1,19}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
     cursor: Option<String>,
 }
 
-/// A query whose every field has been checked.
+/// Which deliveries to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeliveriesQuery {
+    #[param(value_type = Option<EndpointId>)]
+    endpoint: Option<String>,
+    #[param(value_type = Option<Status>)]
+    status: Option<String>,
+    /// How the last attempt ended.
+    #[param(value_type = Option<Outcome>)]
+    outcome: Option<String>,
+    /// The status of the HTTP answer to the last attempt.
+    code: Option<u16>,
+    /// A part of the event's id.
+    id: Option<String>,
+    #[param(value_type = Option<TypePattern>)]
+    event_type: Option<String>,
+    /// Received then or later, in RFC 3339.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Received before, in RFC 3339.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// How many at most; 50 if not given.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// What the page before answered as `next`.
+    #[param(pattern = "^[0-9]{1,19}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
+    cursor: Option<String>,
+}
+
+/// A page of a list to read, of a query whose every field has been checked.
 #[derive(Debug)]
-pub(super) struct ListQuery {
-    pub endpoint: Option<EndpointId>,
-    pub status: Option<Status>,
-    pub event_type: Option<TypePattern>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
+pub(super) struct ListQuery<F> {
+    pub filter: F,
     pub limit: usize,
     pub cursor: Option<Cursor>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+/// The query of a request, taken apart by `serde`.
+async fn written<T: DeserializeOwned, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, Problem> {
+    let query = Query::<T>::from_request_parts(parts, state).await;
+    Ok(query.map_err(|error| Problem::Malformed(error.body_text()))?.0)
+}
+
+impl EventsQuery {
+    fn check(self, tenant: TenantId) -> Result<ListQuery<EventFilter>, Problem> {
+        Ok(ListQuery {
+            filter: EventFilter {
+                tenant,
+                id_part: self.id,
+                event_type: event_type(self.event_type)?,
+                since: time("since", self.since)?,
+                until: time("until", self.until)?,
+            },
+            limit: limit(self.limit)?,
+            cursor: cursor(self.cursor)?,
+        })
+    }
+}
+
+impl DeliveriesQuery {
+    fn check(self, tenant: TenantId) -> Result<ListQuery<DeliveryFilter>, Problem> {
+        let Self {
+            endpoint: of,
+            status: is,
+            outcome: ended,
+            code,
+            id,
+            event_type,
+            since,
+            until,
+            limit,
+            cursor,
+        } = self;
+        let events = EventsQuery { id, event_type, since, until, limit, cursor }.check(tenant)?;
+        let filter = DeliveryFilter {
+            events: events.filter,
+            endpoint: endpoint(of)?,
+            status: status(is)?,
+            outcome: outcome(ended)?,
+            code,
+        };
+        Ok(ListQuery { filter, limit: events.limit, cursor: events.cursor })
+    }
+}
+
+/// The list that a request asks for, of the tenant of its path.
+impl FromRequestParts<Admin> for ListQuery<EventFilter> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<Written>::from_request_parts(parts, state).await;
-        check(query.map_err(|error| Problem::Malformed(error.body_text()))?.0)
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        let Tenant(tenant) = Tenant::from_request_parts(parts, admin).await?;
+        written::<EventsQuery, _>(parts, admin).await?.check(tenant)
+    }
+}
+
+impl FromRequestParts<Admin> for ListQuery<DeliveryFilter> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        let Tenant(tenant) = Tenant::from_request_parts(parts, admin).await?;
+        written::<DeliveriesQuery, _>(parts, admin).await?.check(tenant)
     }
 }
 
@@ -79,23 +179,25 @@ pub(super) fn event_type(text: Option<String>) -> Result<Option<TypePattern>, Pr
     text.map(parse).transpose()
 }
 
-fn check(written: Written) -> Result<ListQuery, Problem> {
-    let limit = written.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(malformed("limit", &format!("give a number from 1 to {MAX_LIMIT}")));
-    }
-    let cursor = |text: String| {
+fn outcome(text: Option<String>) -> Result<Option<Outcome>, Problem> {
+    let parse = |text: String| {
+        let known = Outcome::ALL.map(Outcome::as_str).join(", ");
+        Outcome::parse(&text).ok_or_else(|| malformed("outcome", &format!("give one of {known}")))
+    };
+    text.map(parse).transpose()
+}
+
+fn limit(written: Option<usize>) -> Result<usize, Problem> {
+    let limit = written.unwrap_or(DEFAULT_LIMIT);
+    let is_fit = (1..=MAX_LIMIT).contains(&limit);
+    is_fit.then_some(limit).ok_or_else(|| malformed("limit", &format!("give a number from 1 to {MAX_LIMIT}")))
+}
+
+fn cursor(text: Option<String>) -> Result<Option<Cursor>, Problem> {
+    let parse = |text: String| {
         read_cursor(&text).ok_or_else(|| malformed("cursor", "give what a list answered as 'next'"))
     };
-    Ok(ListQuery {
-        endpoint: endpoint(written.endpoint)?,
-        status: status(written.status)?,
-        event_type: event_type(written.event_type)?,
-        since: time("since", written.since)?,
-        until: time("until", written.until)?,
-        limit,
-        cursor: written.cursor.map(cursor).transpose()?,
-    })
+    text.map(parse).transpose()
 }
 
 fn read_cursor(text: &str) -> Option<Cursor> {
@@ -134,13 +236,14 @@ mod tests {
 
     #[test]
     fn bad_queries_name_the_field() {
-        let with = |change: fn(&mut Written)| {
-            let mut written = Written::default();
+        let with = |change: fn(&mut DeliveriesQuery)| {
+            let mut written = DeliveriesQuery::default();
             change(&mut written);
-            check(written)
+            written.check(TenantId::new("acme").unwrap())
         };
         for (change, field) in [
-            ((|w| w.status = Some("done".into())) as fn(&mut Written), "status: "),
+            ((|w| w.status = Some("done".into())) as fn(&mut DeliveriesQuery), "status: "),
+            (|w| w.outcome = Some("503".into()), "outcome: "),
             (|w| w.endpoint = Some("A".into()), "endpoint: "),
             (|w| w.event_type = Some("a.**.b".into()), "event_type: "),
             (|w| w.since = Some("noon".into()), "since: "),

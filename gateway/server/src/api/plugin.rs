@@ -2,9 +2,10 @@
 
 use hookweir_model::{Digest, EndpointId, EventId, EventType, PluginId, PluginRole};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A plugin of the configuration and the component that it has now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PluginView {
     pub id: PluginId,
     pub source: PluginSource,
@@ -27,7 +28,7 @@ pub(crate) struct PluginView {
     pub reuse: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PluginSource {
     /// The configuration names a file.
@@ -45,7 +46,7 @@ impl PluginSource {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PausedView {
     /// RFC 3339.
     pub since: String,
@@ -55,7 +56,7 @@ pub(crate) struct PausedView {
 }
 
 /// The bounds of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LimitsView {
     pub deadline_us: u64,
     pub memory: usize,
@@ -64,7 +65,7 @@ pub(crate) struct LimitsView {
 }
 
 /// What a dry run found. Nothing was sent and nothing was kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DryRun {
     /// The component in force; null where there is none.
     pub before: Option<Digest>,
@@ -80,7 +81,7 @@ pub(crate) struct DryRun {
 }
 
 /// One event put through one endpoint's plugins, as they are and with the new component.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DryRunEvent {
     pub event: EventId,
     #[serde(rename = "type")]
@@ -92,7 +93,7 @@ pub(crate) struct DryRunEvent {
     pub after: DryRunResult,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub(crate) enum DryRunResult {
     /// It would be sent. The content is the last transformer's, or the event's own.
@@ -105,7 +106,7 @@ pub(crate) enum DryRunResult {
     Wait { reason: String },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct DryRunContent {
     pub content_type: String,
     pub headers: Vec<(String, String)>,

@@ -24,6 +24,7 @@ use super::secret::{self, check_bearer, secret};
 use super::source::{FileId, Source, plain_reason};
 use super::tenant::Tenants;
 use super::written::{Table, Value};
+use crate::role::Role;
 
 /// Looks into a plugin's component, compiles it if need be, runs its sample, and says what it exports.
 pub(crate) type Inspect<'a> = &'a dyn Fn(&Plugin, &Bytes) -> Result<Exports, Unusable>;
@@ -168,9 +169,9 @@ fn admin(
     outside: &Surroundings<'_>,
     report: &mut Report,
 ) -> Admin {
-    let mut admin = Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9080)), token: None };
+    let mut admin = Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9080)), token: None, keys: Vec::new() };
     let Some(table) = table else { return admin };
-    table.allow(&["listen", "token"], report);
+    table.allow(&["listen", "token", "keys"], report);
     listen(&table, &mut admin.listen, report);
     if admin.listen == accept
         && admin.listen.port() != 0
@@ -193,6 +194,15 @@ fn admin(
             table.need("token", &help, report);
         }
         None => {}
+    }
+    if let Some(value) = table.get("keys") {
+        let keys = secret::keys(&value, &Role::OF_OPERATOR, outside, report);
+        admin.keys = keys.into_iter().map(|(_, key)| key).collect();
+        // With keys alone, nobody could do what takes the admin's leave, and a page could do all of it without any.
+        if admin.token.is_none() && table.get("token").is_none() {
+            let help = format!("add `token`, whose holder may do all: {}", secret::EXAMPLE);
+            value.refuse_key(Fault::new("there are keys, and no token", help), report);
+        }
     }
     admin
 }

@@ -11,6 +11,8 @@ use hookweir_host::Limits;
 use hookweir_model::{Digest, EndpointId, Event, PacePolicy, PluginId, RetryPolicy, TenantId, TypePattern};
 use secrecy::SecretString;
 
+use crate::role::Role;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub accept: Accept,
@@ -31,6 +33,15 @@ pub(crate) struct Admin {
     pub listen: SocketAddr,
     /// Always set where `listen` is not a loopback address.
     pub token: Option<SecretString>,
+    /// Further tokens, by their role.
+    pub keys: Vec<ApiKey>,
+}
+
+/// A bearer key.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiKey {
+    pub secret: SecretString,
+    pub role: Role,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +53,7 @@ pub(crate) struct Journal {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tenant {
-    pub keys: Vec<SecretString>,
+    pub keys: Vec<ApiKey>,
     pub quota: Quota,
     pub plugins: BTreeMap<PluginId, Plugin>,
     pub endpoints: BTreeMap<EndpointId, Endpoint>,

@@ -3,13 +3,18 @@
 //!
 //! No error here holds any of a secret, and a secret that stands in the file is masked in the lines that are shown.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::check::Surroundings;
+use super::checked::ApiKey;
 use super::env::Unreadable;
 use super::problem::{Fault, Report};
 use super::source::plain_reason;
 use super::written::Value;
+use crate::role::Role;
+
+/// Shorter keys can be guessed by one who may try as often as the gateway answers.
+const SHORTEST_KEY: usize = 16;
 
 /// How a secret is given, for the help of every fault here.
 pub(super) const EXAMPLE: &str = "write { env = \"NAME\" } or { file = \"path\" }";
@@ -17,6 +22,43 @@ pub(super) const EXAMPLE: &str = "write { env = \"NAME\" } or { file = \"path\" 
 /// Reads a secret from where the value says that it is.
 pub(super) fn secret(
     value: &Value<'_>,
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Option<SecretString> {
+    read(value, &["env", "file"], outside, report)
+}
+
+/// Reads a list of bearer keys, each with its role, which is one of `roles`. Each comes with the value that it was read
+/// from.
+pub(super) fn keys<'a>(
+    value: &Value<'a>,
+    roles: &[(&str, Role)],
+    outside: &Surroundings<'_>,
+    report: &mut Report,
+) -> Vec<(Value<'a>, ApiKey)> {
+    let Some(items) = value.as_list() else {
+        if value.as_table().is_none() {
+            report.hide(value.place());
+        }
+        let help = format!("put it in a list: {EXAMPLE} in [ ]");
+        return value.wrong_type("a list of keys", &help, report).unwrap_or_default();
+    };
+    let mut keys = Vec::new();
+    for item in items {
+        let role = item.as_table().and_then(|table| table.get("role"));
+        let role = role.map_or(Some(Role::default()), |value| value.one_of(roles, report));
+        let Some(secret) = read(&item, &["env", "file", "role"], outside, report) else { continue };
+        let checked = item.take(check_bearer(secret.expose_secret(), SHORTEST_KEY), report);
+        if let (Some(()), Some(role)) = (checked, role) {
+            keys.push((item, ApiKey { secret, role }));
+        }
+    }
+    keys
+}
+
+fn read(
+    value: &Value<'_>,
+    known: &[&str],
     outside: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<SecretString> {
@@ -32,7 +74,7 @@ pub(super) fn secret(
         }
         return filled(text, value, report);
     };
-    table.allow(&["env", "file"], report);
+    table.allow(known, report);
     match (table.get("env"), table.get("file")) {
         (Some(name), None) => variable(&name, outside, report),
         (None, Some(path)) => file(&path, outside, report),
@@ -42,7 +84,7 @@ pub(super) fn secret(
         }
         (None, None) => {
             // Where it names another key, that was reported above.
-            if table.is_empty() {
+            if table.entries().all(|(key, _)| known.contains(&key.text)) {
                 value.refuse(Fault::new("this names no place for the secret", EXAMPLE), report);
             }
             None

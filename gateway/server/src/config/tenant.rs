@@ -3,22 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hookweir_model::{Digest, EndpointId, TenantId};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::check::{Surroundings, bad_name, not_yet};
-use super::checked::{Destination, Pull, Quota, Tenant};
+use super::checked::{ApiKey, Destination, Pull, Quota, Tenant};
 use super::endpoint::endpoint;
 use super::kind::access_ids;
 use super::plugin::{self, plugin};
 use super::problem::{Fault, Place, Report};
 use super::quantity::size;
-use super::secret::{self, check_bearer};
+use super::secret;
 use super::written::{Table, Value};
+use crate::role::Role;
 
 const KEYS: [&str; 6] = ["keys", "quota", "sources", "limits", "plugins", "endpoints"];
-
-/// Shorter keys can be guessed by one who may try as often as the gateway answers.
-const SHORTEST_KEY: usize = 16;
 
 /// Less would refuse a tenant's first event.
 const LEAST_PENDING: u64 = 1024;
@@ -143,28 +141,12 @@ impl Tenants {
     }
 
     /// Reads a tenant's API keys. A key names its tenant, so no two may have the same.
-    fn keys(
-        &mut self,
-        table: &Table<'_>,
-        outside: &Surroundings<'_>,
-        report: &mut Report,
-    ) -> Vec<SecretString> {
+    fn keys(&mut self, table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Vec<ApiKey> {
         let help = "add `keys = [{ env = \"NAME\" }]`, by which its senders are known; [] if nobody may send";
         let Some(value) = table.need("keys", help, report) else { return Vec::new() };
-        let Some(items) = value.as_list() else {
-            if value.as_table().is_none() {
-                report.hide(value.place());
-            }
-            let help = format!("put it in a list: {} in [ ]", secret::EXAMPLE);
-            return value.wrong_type("a list of keys", &help, report).unwrap_or_default();
-        };
         let mut keys = Vec::new();
-        for item in items {
-            let Some(key) = secret::secret(&item, outside, report) else { continue };
-            if item.take(check_bearer(key.expose_secret(), SHORTEST_KEY), report).is_none() {
-                continue;
-            }
-            let digest = Digest::of(key.expose_secret().as_bytes());
+        for (item, key) in secret::keys(&value, &Role::OF_TENANT, outside, report) {
+            let digest = Digest::of(key.secret.expose_secret().as_bytes());
             if let Some(first) = self.keys.get(&digest) {
                 let fault = Fault::new(
                     "this key is in use already",

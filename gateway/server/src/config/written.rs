@@ -72,10 +72,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         let (written, value) = self.entries.get_key_value(key)?;
         Some(self.value(written, value))

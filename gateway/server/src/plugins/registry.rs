@@ -277,7 +277,7 @@ impl Plugins {
     }
 
     async fn some_event(&self, key: &PluginKey, tenant: &config::Tenant) -> Result<Event, Error> {
-        let filter = EventFilter { tenant: key.tenant.clone(), event_type: None, since: None, until: None };
+        let filter = EventFilter::of(key.tenant.clone());
         let stored = History::new(&*self.journal, filter, tenant, &key.plugin, LOOK).next().await?;
         match stored {
             Some(event) => Ok(event),

@@ -332,10 +332,7 @@ impl Journal for Embedded {
         };
         let query = EventQuery {
             tenant,
-            name: filter.tenant.clone(),
-            event_type: filter.event_type.clone(),
-            since: filter.since,
-            until: filter.until,
+            filter: filter.clone(),
             below: after.map(|cursor| seq_to_sql(cursor.seq)),
             limit: limit.max(1),
         };
@@ -364,22 +361,18 @@ impl Journal for Embedded {
     ) -> Result<Page<Delivery>, Error> {
         let place = self.shared.names(|names| {
             let lanes = match &filter.endpoint {
-                None => names.lanes_of(&filter.tenant),
-                Some(endpoint) => vec![(endpoint.clone(), names.lane(&filter.tenant, endpoint)?)],
+                None => names.lanes_of(&filter.events.tenant),
+                Some(endpoint) => vec![(endpoint.clone(), names.lane(&filter.events.tenant, endpoint)?)],
             };
-            Some((names.tenant(&filter.tenant)?, lanes))
+            Some((names.tenant(&filter.events.tenant)?, lanes))
         });
         let Some((number, lanes)) = place else {
             return Ok(Page { items: Vec::new(), next: None });
         };
         let query = DeliveryQuery {
-            tenant: filter.tenant.clone(),
+            filter: filter.clone(),
             number,
             lanes,
-            status: filter.status,
-            event_type: filter.event_type.clone(),
-            since: filter.since,
-            until: filter.until,
             after: after.map(|cursor| (seq_to_sql(cursor.seq), cursor.endpoint.clone())),
             limit: limit.max(1),
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookweir_model::{
-    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId,
-    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
+    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId, Outcome,
+    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp,
 };
 
 use super::queue;
@@ -57,6 +57,12 @@ impl Row {
         }
     }
 
+    /// How the last attempt ended, with the status of the answer.
+    fn last(&self) -> Option<(Outcome, Option<u16>)> {
+        let last = self.log.last()?;
+        Some((last.outcome, last.answer.as_ref().and_then(|answer| answer.status)))
+    }
+
     fn is_pending(&self) -> bool {
         self.status == Status::Pending
     }
@@ -94,17 +100,9 @@ impl Kept {
             && self.deliveries.get(&endpoint.endpoint).is_some_and(is_lost)
     }
 
-    fn matches(
-        &self,
-        tenant: &TenantId,
-        event_type: Option<&TypePattern>,
-        since: Option<Timestamp>,
-        until: Option<Timestamp>,
-    ) -> bool {
-        self.event.tenant == *tenant
-            && event_type.is_none_or(|pattern| pattern.matches(&self.event.event_type))
-            && since.is_none_or(|since| self.event.received >= since)
-            && until.is_none_or(|until| self.event.received < until)
+    fn matches(&self, filter: &EventFilter) -> bool {
+        let event = &self.event;
+        event.tenant == filter.tenant && filter.wants(&event.id, &event.event_type, event.received)
     }
 }
 
@@ -255,9 +253,7 @@ impl State {
             .iter()
             .rev()
             .filter(|(seq, _)| after.is_none_or(|cursor| **seq < cursor.seq))
-            .filter(|(_, kept)| {
-                kept.matches(&filter.tenant, filter.event_type.as_ref(), filter.since, filter.until)
-            })
+            .filter(|(_, kept)| kept.matches(filter))
             .map(|(seq, kept)| (Cursor { seq: *seq, endpoint: None }, kept.event.clone()))
             .take(limit.saturating_add(1))
             .collect();
@@ -288,12 +284,13 @@ impl State {
         };
         let mut items = Vec::new();
         for (seq, kept) in self.events.iter().rev() {
-            if !kept.matches(&filter.tenant, filter.event_type.as_ref(), filter.since, filter.until) {
+            if !kept.matches(&filter.events) {
                 continue;
             }
             for (endpoint, row) in &kept.deliveries {
                 if filter.endpoint.as_ref().is_none_or(|wanted| wanted == endpoint)
                     && filter.status.is_none_or(|wanted| wanted == row.status)
+                    && filter.wants_last(row.last())
                     && is_after(*seq, endpoint)
                     && items.len() <= limit
                 {

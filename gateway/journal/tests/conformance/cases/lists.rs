@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Page, Selection, Settlement};
-use hookweir_model::{Event, EventType, Outcome, Status, TypePattern};
+use hookweir_model::{Answer, Attempt, Event, EventType, Outcome, Status, TypePattern};
 
 use crate::sample::{
-    all, at, attempt, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event, settle,
-    tenant,
+    all, at, attempt, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event, retry_at,
+    settle, tenant,
 };
 use crate::subject::Subject;
 
 fn events_of(name: &str) -> EventFilter {
-    EventFilter { tenant: tenant(name), event_type: None, since: None, until: None }
+    EventFilter::of(tenant(name))
 }
 
 /// Reads a list of events to its end, in pages.
@@ -80,6 +80,10 @@ pub(crate) async fn filters_select(subject: Subject) {
         }
     }
     let pattern = |text| Some(TypePattern::parse(text).unwrap());
+    let events = |event_type, since, until| DeliveryFilter {
+        events: EventFilter { event_type, since, until, ..events_of("acme") },
+        ..everything()
+    };
     let filters = [
         (DeliveryFilter { endpoint: Some(endpoint("b")), ..everything() }, vec!["3>b", "2>b", "1>b", "0>b"]),
         (DeliveryFilter { endpoint: Some(endpoint("nobody")), ..everything() }, vec![]),
@@ -88,20 +92,12 @@ pub(crate) async fn filters_select(subject: Subject) {
         (DeliveryFilter { status: Some(Status::Delivered), ..everything() }, vec!["3>b", "1>b"]),
         (DeliveryFilter { status: Some(Status::Expired), ..everything() }, vec![]),
         (
-            DeliveryFilter { event_type: pattern("order.*"), endpoint: Some(endpoint("a")), ..everything() },
+            DeliveryFilter { endpoint: Some(endpoint("a")), ..events(pattern("order.*"), None, None) },
             vec!["1>a", "0>a"],
         ),
+        (events(None, Some(at(60_000)), Some(at(120_000))), vec!["1>a", "1>b"]),
         (
-            DeliveryFilter { since: Some(at(60_000)), until: Some(at(120_000)), ..everything() },
-            vec!["1>a", "1>b"],
-        ),
-        (
-            DeliveryFilter {
-                status: Some(Status::Failed),
-                event_type: pattern("**"),
-                since: Some(at(60_001)),
-                ..everything()
-            },
+            DeliveryFilter { status: Some(Status::Failed), ..events(pattern("**"), Some(at(60_001)), None) },
             vec!["3>a"],
         ),
     ];
@@ -123,6 +119,51 @@ pub(crate) async fn filters_select(subject: Subject) {
     }
 }
 
+pub(crate) async fn attempts_and_parts_of_ids_select(subject: Subject) {
+    let journal = &subject.journal;
+    let answered = |number, outcome, status| Attempt {
+        answer: Some(Answer { status: Some(status), body: String::new() }),
+        ..attempt(number, outcome)
+    };
+    let mut seqs = Vec::new();
+    for name in ["evt_one", "evt_two", "pay_one", "evt_none"] {
+        seqs.push(put(journal, name, &["a"]).await);
+    }
+    let lane = lane("a");
+    let tried = async |seq, attempt: Attempt, next| {
+        let settlement = Settlement {
+            endpoint: lane.clone(),
+            seq,
+            epoch: own(journal, &lane).await,
+            attempt: Some(attempt),
+            next,
+        };
+        journal.settle(vec![settlement]).await.unwrap();
+    };
+    // One is delivered at once, one fails twice, and one fails first and is then delivered.
+    tried(seqs[0], answered(1, Outcome::Delivered, 200), ended(Status::Delivered)).await;
+    tried(seqs[1], answered(1, Outcome::Retry, 500), retry_at(1)).await;
+    tried(seqs[1], answered(2, Outcome::Retry, 503), ended(Status::Exhausted)).await;
+    tried(seqs[2], answered(1, Outcome::Retry, 503), retry_at(1)).await;
+    tried(seqs[2], answered(2, Outcome::Delivered, 204), ended(Status::Delivered)).await;
+    let filter = |outcome, code| DeliveryFilter { outcome, code, ..everything() };
+    let part = |part: &str| EventFilter { id_part: Some(part.to_owned()), ..events_of("acme") };
+    for (filter, wanted) in [
+        (filter(Some(Outcome::Delivered), None), &["pay_one>a", "evt_one>a"][..]),
+        (filter(Some(Outcome::Retry), None), &["evt_two>a"]),
+        (filter(Some(Outcome::Rejected), None), &[]),
+        (filter(None, Some(503)), &["evt_two>a"]),
+        (filter(None, Some(200)), &["evt_one>a"]),
+        (filter(Some(Outcome::Retry), Some(204)), &[]),
+        (DeliveryFilter { events: part("one"), ..everything() }, &["evt_none>a", "pay_one>a", "evt_one>a"]),
+        (DeliveryFilter { events: part("evt_"), ..filter(Some(Outcome::Delivered), None) }, &["evt_one>a"]),
+    ] {
+        assert_eq!(names(&subject, &filter, 2).await, wanted, "{filter:?}");
+    }
+    assert_eq!(all_events(&subject, &part("evt_"), 2).await, ["evt_none", "evt_two", "evt_one"]);
+    assert_eq!(all_events(&subject, &part("EVT"), 2).await, [""; 0]);
+}
+
 pub(crate) async fn time_bounds_hold_when_the_clock_was_set_back(subject: Subject) {
     const HOUR: i64 = 3_600_000;
     for (name, hour) in [("1", 10), ("2", 12), ("3", 9), ("4", 10), ("5", -4), ("6", 12)] {
@@ -141,7 +182,7 @@ pub(crate) async fn time_bounds_hold_when_the_clock_was_set_back(subject: Subjec
         let (since, until) = (since.map(|hour| at(hour * HOUR)), until.map(|hour| at(hour * HOUR)));
         let events = EventFilter { since, until, ..events_of("acme") };
         assert_eq!(all_events(&subject, &events, 2).await, wanted, "{events:?}");
-        let deliveries = DeliveryFilter { since, until, ..everything() };
+        let deliveries = DeliveryFilter { events: events.clone(), ..everything() };
         let wanted: Vec<String> = wanted.iter().map(|name| format!("{name}>a")).collect();
         assert_eq!(names(&subject, &deliveries, 2).await, wanted, "{deliveries:?}");
     }
@@ -189,7 +230,7 @@ pub(crate) async fn a_tenant_sees_its_own_alone(subject: Subject) {
     assert_eq!(all_events(&subject, &events_of("acme"), 10).await, ["ours"]);
     assert_eq!(all_events(&subject, &events_of("other"), 10).await, ["theirs"]);
     assert_eq!(names(&subject, &everything(), 10).await, ["ours>a"]);
-    let filter = DeliveryFilter { tenant: tenant("other"), ..everything() };
+    let filter = DeliveryFilter::of(tenant("other"));
     assert_eq!(names(&subject, &filter, 10).await, ["theirs>a"]);
     assert_eq!(subject.journal.event(&tenant("acme"), &id("theirs")).await.unwrap(), None);
     assert_eq!(subject.journal.delivery(&key("theirs", "a")).await.unwrap(), None);

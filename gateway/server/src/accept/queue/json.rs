@@ -72,7 +72,7 @@ impl Accept {
             return Err(Problem::NotFound("queue"));
         };
         if head.method != Method::POST {
-            return Err(Problem::Method("POST"));
+            return Err(Problem::Method(Some("POST")));
         }
         let body = read(&head.headers, body, BODY).await?;
         let key = &endpoint.key;

@@ -162,7 +162,7 @@ fn what_is_written_is_what_comes_out() {
     let config = config.unwrap();
     assert_eq!(config.admin.token.as_ref().unwrap().expose_secret(), "token-of-the-operator");
     assert_eq!(config.journal.path, folder.path().join("elsewhere/data"));
-    assert_eq!(tenant(&config).keys[0].expose_secret(), "a-key-of-acme-alone");
+    assert_eq!(tenant(&config).keys[0].secret.expose_secret(), "a-key-of-acme-alone");
     let plugin = tenant(&config).plugins.get("p").unwrap();
     assert_eq!(plugin.config.as_ref(), r#"{"minimum":100}"#);
     let limits = Limits { deadline: Duration::from_millis(5), memory: 8 << 20, ..Limits::default() };

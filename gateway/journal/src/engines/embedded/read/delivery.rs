@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use hookweir_model::{
-    Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, PluginCall, Status, TenantId, Timestamp,
-    TypePattern,
+    Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, Outcome, PluginCall, Status, TenantId,
+    Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
@@ -17,30 +17,24 @@ use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::{LOST, outcome_from_code};
-use crate::{Counts, Cursor, Page, Seq};
+use crate::{Counts, Cursor, DeliveryFilter, Page, Seq};
 
 /// Deliveries to list, in numbers.
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct DeliveryQuery {
-    pub(in crate::engines::embedded) tenant: TenantId,
+    pub(in crate::engines::embedded) filter: DeliveryFilter,
     /// The tenant's.
     pub(in crate::engines::embedded) number: i64,
     /// Whose deliveries are wanted, by endpoint: all of the tenant's, or one.
     pub(in crate::engines::embedded) lanes: Vec<(EndpointId, i64)>,
-    pub(in crate::engines::embedded) status: Option<Status>,
-    pub(in crate::engines::embedded) event_type: Option<TypePattern>,
-    pub(in crate::engines::embedded) since: Option<Timestamp>,
-    pub(in crate::engines::embedded) until: Option<Timestamp>,
     pub(in crate::engines::embedded) after: Option<(i64, Option<EndpointId>)>,
     pub(in crate::engines::embedded) limit: usize,
 }
 
 impl DeliveryQuery {
     fn wants(&self, status: Status, event: &Summary) -> bool {
-        self.status.is_none_or(|wanted| wanted == status)
-            && self.event_type.as_ref().is_none_or(|pattern| pattern.matches(&event.event_type))
-            && self.since.is_none_or(|since| event.received >= since)
-            && self.until.is_none_or(|until| event.received < until)
+        self.filter.status.is_none_or(|wanted| wanted == status)
+            && self.filter.events.wants(&event.id, &event.event_type, event.received)
     }
 }
 
@@ -157,6 +151,24 @@ pub(in crate::engines::embedded) fn attempts(
     Ok(attempts)
 }
 
+/// How the last attempt of a delivery ended, with the status of the answer.
+fn last_attempt(
+    connection: &Connection,
+    lane: i64,
+    seq: i64,
+) -> Result<Option<(Outcome, Option<u16>)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1, 0, answer FROM delivery WHERE lane = ?1 AND seq = ?2 AND started IS NOT NULL UNION ALL \
+         SELECT n, outcome, answer FROM attempt WHERE lane = ?1 AND seq = ?2 ORDER BY 1 DESC LIMIT 1",
+    )?;
+    let last = statement.query_row((lane, seq), |row| Ok((row.get(1)?, row.get(2)?))).optional()?;
+    let known = |(code, answer)| {
+        let outcome = outcome_from_code(code).ok_or_else(|| Fault::damaged("an attempt's outcome"))?;
+        Ok((outcome, answer))
+    };
+    last.map(known).transpose()
+}
+
 fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
     let outcome = outcome_from_code(row.get(3)?).ok_or_else(|| Fault::damaged("an attempt's outcome"))?;
     let status: Option<u16> = row.get(5)?;
@@ -217,10 +229,10 @@ pub(in crate::engines::embedded) fn list(
     connection: &Connection,
     query: &DeliveryQuery,
 ) -> Result<Page<Delivery>, Fault> {
-    let (from, to) = bounds(connection, query.since, query.until, None)?;
+    let (from, to) = bounds(connection, query.filter.events.since, query.filter.events.until, None)?;
     let mut listing =
         Listing { connection, query, page: Page { items: Vec::new(), next: None }, looked_at: 0, last: None };
-    match (query.status, query.lanes.as_slice()) {
+    match (query.filter.status, query.lanes.as_slice()) {
         (_, []) => {}
         // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all.
         (None | Some(Status::Delivered), [(endpoint, lane)]) => {
@@ -254,7 +266,7 @@ struct Listing<'q> {
 
 impl Listing<'_> {
     /// Takes the next delivery; says whether the page has room for more.
-    fn offer(&mut self, endpoint: &EndpointId, stored: Stored) -> Result<ControlFlow<()>, Fault> {
+    fn offer(&mut self, endpoint: &EndpointId, lane: i64, stored: Stored) -> Result<ControlFlow<()>, Fault> {
         if self.page.items.len() == self.query.limit || self.looked_at == LOOKED_AT {
             self.page.next = self.last.take();
             return Ok(ControlFlow::Break(()));
@@ -263,10 +275,16 @@ impl Listing<'_> {
         self.last = Some(Cursor { seq: Seq(stored.seq.unsigned_abs()), endpoint: Some(endpoint.clone()) });
         if let Some(event) = summary(self.connection, stored.seq)?
             && self.query.wants(stored.status, &event)
+            && self.wants_last(lane, stored.seq)?
         {
-            self.page.items.push(stored.shown(&self.query.tenant, endpoint, &event));
+            self.page.items.push(stored.shown(&self.query.filter.events.tenant, endpoint, &event));
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn wants_last(&self, lane: i64, seq: i64) -> Result<bool, Fault> {
+        let filter = &self.query.filter;
+        Ok(!filter.asks_for_attempt() || filter.wants_last(last_attempt(self.connection, lane, seq)?))
     }
 
     /// All deliveries of one lane.
@@ -280,7 +298,7 @@ impl Listing<'_> {
         while let Some((low, high)) = blocks.next()? {
             let mut rows = statement.query((lane, low, high))?;
             while let Some(row) = rows.next()? {
-                if self.offer(endpoint, Stored::read(row)?)?.is_break() {
+                if self.offer(endpoint, lane, Stored::read(row)?)?.is_break() {
                     return Ok(());
                 }
             }
@@ -311,7 +329,7 @@ impl Listing<'_> {
                 endpoints.sort_unstable();
                 for (endpoint, lane) in endpoints {
                     if let Some(stored) = stored(connection, lane, seq)?
-                        && self.offer(endpoint, stored)?.is_break()
+                        && self.offer(endpoint, lane, stored)?.is_break()
                     {
                         return Ok(());
                     }
@@ -330,7 +348,7 @@ impl Listing<'_> {
         });
         let mut newest = Newest::of(lanes, from)?;
         while let Some((lane, stored)) = newest.next()? {
-            if self.offer(lane.endpoint, stored)?.is_break() {
+            if self.offer(lane.endpoint, lane.id, stored)?.is_break() {
                 return Ok(());
             }
         }

@@ -1,16 +1,16 @@
 //! Events, one and in lists, and blobs.
 
 use bytes::Bytes;
-use hookweir_model::{Digest, Event, EventId, TenantId, Timestamp, TypePattern};
+use hookweir_model::{Digest, Event, EventId, TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::LOOKED_AT;
 use super::blocks::Blocks;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
-use crate::engines::embedded::record::{self, head_columns};
+use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::minute;
-use crate::{Cursor, Page, Seq};
+use crate::{Cursor, EventFilter, Page, Seq};
 
 /// A page of events ends early when their data takes this much.
 const PAGE_BYTES: usize = 8 << 20;
@@ -19,10 +19,7 @@ const PAGE_BYTES: usize = 8 << 20;
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct EventQuery {
     pub(in crate::engines::embedded) tenant: i64,
-    pub(in crate::engines::embedded) name: TenantId,
-    pub(in crate::engines::embedded) event_type: Option<TypePattern>,
-    pub(in crate::engines::embedded) since: Option<Timestamp>,
-    pub(in crate::engines::embedded) until: Option<Timestamp>,
+    pub(in crate::engines::embedded) filter: EventFilter,
     pub(in crate::engines::embedded) below: Option<i64>,
     pub(in crate::engines::embedded) limit: usize,
 }
@@ -58,7 +55,7 @@ pub(in crate::engines::embedded) fn list(
     connection: &Connection,
     query: &EventQuery,
 ) -> Result<Page<Event>, Fault> {
-    let (from, to) = bounds(connection, query.since, query.until, query.below)?;
+    let (from, to) = bounds(connection, query.filter.since, query.filter.until, query.below)?;
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         head_columns!(),
@@ -78,27 +75,23 @@ pub(in crate::engines::embedded) fn list(
             let seq: i64 = row.get(record::AFTER_HEAD + 1)?;
             last = Some(seq);
             let summary = record::summary(row);
-            if summary.as_ref().is_some_and(|summary| !query.wants(&summary.event_type, summary.received)) {
+            let wants =
+                |summary: &Summary| query.filter.wants(&summary.id, &summary.event_type, summary.received);
+            if summary.as_ref().is_some_and(|summary| !wants(summary)) {
                 continue;
             }
-            match record::event(&query.name, row) {
+            match record::event(&query.filter.tenant, row) {
                 Some(event) => {
                     bytes += event.data.len();
                     page.items.push(event);
                 }
-                None => tracing::error!(seq, tenant = %query.name, "a damaged event is left out of a list"),
+                None => {
+                    tracing::error!(seq, tenant = %query.filter.tenant, "a damaged event is left out of a list");
+                }
             }
         }
     }
     Ok(page)
-}
-
-impl EventQuery {
-    fn wants(&self, event_type: &hookweir_model::EventType, received: Timestamp) -> bool {
-        self.event_type.as_ref().is_none_or(|pattern| pattern.matches(event_type))
-            && self.since.is_none_or(|since| received >= since)
-            && self.until.is_none_or(|until| received < until)
-    }
 }
 
 /// The first and last number that can hold an event of these times. Events outside the times may lie between them,
