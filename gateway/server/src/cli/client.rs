@@ -17,6 +17,8 @@ use crate::api::Problem;
 
 /// Long enough for a recovery of many deliveries, short enough for a script to notice a gateway that hangs.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// A year.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer holds at most a page of a list or one event with its data.
 const MOST: usize = 64 << 20;
@@ -194,6 +196,30 @@ impl Client {
         self.send(request.body(body)).await
     }
 
+    /// Begins to read server-sent events.
+    pub(crate) async fn watch(&self, path: &[&str], query: &[(&str, String)]) -> Result<Events<'_>, Error> {
+        // The stream has no end; how long nothing may come is seen to where it is read.
+        let mut request = self.http.request(Method::GET, self.route(path, query)).timeout(NEVER);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = request.send().await.map_err(|error| self.unanswered(error))?;
+        let (status, kind) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
+        if !status.is_success() {
+            let body = answer.bytes().await.map_err(|error| self.unanswered(error))?;
+            return Err(self.judge(status, &body).err().unwrap_or_else(|| self.foreign(status)));
+        }
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if !is_stream {
+            return Err(self.foreign(status));
+        }
+        Ok(Events { client: self, answer, read: Vec::new() })
+    }
+
+    fn foreign(&self, status: StatusCode) -> Error {
+        Error::Foreign { listener: self.listener.name(), url: self.place(), status }
+    }
+
     fn route(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = joined(&self.base, path);
         if !query.is_empty() {
@@ -244,7 +270,7 @@ impl Client {
 
     /// Tells an answer from a refusal, and both from what some other server says.
     fn judge(&self, status: StatusCode, body: &[u8]) -> Result<Answer, Error> {
-        let foreign = || Error::Foreign { listener: self.listener.name(), url: self.place(), status };
+        let foreign = || self.foreign(status);
         if status.is_success() {
             let text = std::str::from_utf8(body).map_err(|_| foreign())?;
             // Nothing to say is an answer too.
@@ -258,6 +284,42 @@ impl Client {
             detail.push_str(&format!(" (give {})", self.listener.credential()));
         }
         Err(Error::Refused { status, detail })
+    }
+}
+
+/// Server-sent events, as they come.
+#[derive(Debug)]
+pub(crate) struct Events<'c> {
+    client: &'c Client,
+    answer: reqwest::Response,
+    /// What came and was not handed on.
+    read: Vec<u8>,
+}
+
+impl Events<'_> {
+    /// The name and data of the next event; none when the gateway has ended the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, String)>, Error> {
+        loop {
+            if let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.read.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                // What has no name is a comment, by which the gateway shows that it is there.
+                if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
+                    return Ok(Some((name.to_owned(), data.to_owned())));
+                }
+                continue;
+            }
+            if self.read.len() > MOST {
+                return Err(Error::TooLong { url: self.client.place() });
+            }
+            let chunk = tokio::time::timeout(TIMEOUT, self.answer.chunk()).await;
+            let chunk = chunk.map_err(|_| Error::Timeout { url: self.client.place() })?;
+            match chunk.map_err(|error| self.client.unanswered(error))? {
+                Some(bytes) => self.read.extend_from_slice(&bytes),
+                None => return Ok(None),
+            }
+        }
     }
 }
 

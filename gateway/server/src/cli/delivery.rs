@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hookweir_model::{EndpointId, EventId, Status, Timestamp};
+use hookweir_model::{EndpointId, EventId, Outcome, Status, Timestamp};
 use reqwest::header::HeaderMap;
 
 use super::client::{AdminArgs, Client};
+use super::watch::WatchArgs;
 use super::when::When;
 use super::{Exit, Paging, TenantArg, attempt, show};
 use crate::api::{AttemptView, DeliveryDetail, DeliveryView, List};
@@ -23,7 +24,7 @@ Examples:
     #[command(after_help = "\
 Example:
   hookweir delivery get --tenant acme evt_0190163d8694739b8e1a1f0c8ab2c1f7 billing")]
-    Get(One),
+    Get(GetArgs),
     /// Try one delivery again now, whatever has become of it
     Retry(One),
 }
@@ -38,6 +39,15 @@ pub(crate) struct ListArgs {
     /// Only deliveries of this status
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
     status: Option<String>,
+    /// Only deliveries whose last attempt ended so
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Outcome::ALL.map(Outcome::as_str)))]
+    outcome: Option<String>,
+    /// Only deliveries whose last attempt was answered with this HTTP status
+    #[arg(long, value_name = "STATUS")]
+    code: Option<u16>,
+    /// Only deliveries of events with this in their id
+    #[arg(long, value_name = "PART")]
+    id: Option<String>,
     /// Only deliveries of event types that match this pattern, such as 'order.*'
     #[arg(long, value_name = "PATTERN")]
     event_type: Option<String>,
@@ -49,6 +59,8 @@ pub(crate) struct ListArgs {
     until: Option<When>,
     #[command(flatten)]
     paging: Paging,
+    #[command(flatten)]
+    watch: WatchArgs,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -65,6 +77,14 @@ pub(crate) struct One {
     admin: AdminArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(args).await,
@@ -78,17 +98,22 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let mut query = args.paging.query();
     query.extend(args.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
     query.extend(args.status.map(|status| ("status", status)));
+    query.extend(args.outcome.map(|outcome| ("outcome", outcome)));
+    query.extend(args.code.map(|code| ("code", code.to_string())));
+    query.extend(args.id.map(|part| ("id", part)));
     query.extend(args.event_type.map(|pattern| ("event_type", pattern)));
     query.extend(args.since.map(|since| ("since", since.rfc3339())));
     query.extend(args.until.map(|until| ("until", until.rfc3339())));
-    let answer = client.get(&["v1", "tenants", args.tenant.as_str(), "deliveries"], &query).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
+    let path = ["v1", "tenants", args.tenant.as_str(), "deliveries"];
+    let look = async || {
+        let answer = client.get(&path, &query).await?;
+        if args.admin.json {
+            return Ok(show::json_line(answer.json()).into());
+        }
         let list: List<DeliveryView> = answer.read()?;
-        show::page(&table(&list.data), list.next.as_deref(), "deliveries")?;
-    }
-    Ok(Exit::Done)
+        Ok(show::page(&table(&list.data), list.next.as_deref(), "deliveries"))
+    };
+    args.watch.show(look).await
 }
 
 pub(super) fn table(deliveries: &[DeliveryView]) -> show::Rows {
@@ -125,14 +150,14 @@ fn path(args: &One) -> [&str; 7] {
     ["v1", "tenants", tenant, "events", event, "deliveries", endpoint]
 }
 
-async fn get(args: One) -> anyhow::Result<Exit> {
-    let answer = Client::admin(&args.admin)?.get(&path(&args), &[]).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
-        show::print(&timeline(&answer.read()?))?;
-    }
-    Ok(Exit::Done)
+async fn get(GetArgs { one, watch }: GetArgs) -> anyhow::Result<Exit> {
+    let client = Client::admin(&one.admin)?;
+    let look = async || {
+        let answer = client.get(&path(&one), &[]).await?;
+        let text = if one.admin.json { show::json_line(answer.json()) } else { timeline(&answer.read()?) };
+        Ok(text.into())
+    };
+    watch.show(look).await
 }
 
 async fn retry(args: One) -> anyhow::Result<Exit> {
@@ -203,7 +228,7 @@ fn gap(earlier: &str, later: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use hookweir_model::{Answer, Digest, EventType, Outcome, PluginCall, PluginId, PluginRole};
+    use hookweir_model::{Answer, Digest, EventType, PluginCall, PluginId, PluginRole};
 
     use super::*;
 

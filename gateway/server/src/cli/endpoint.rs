@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::client::{AdminArgs, Client};
+use super::watch::WatchArgs;
 use super::{Exit, TenantArg, attempt, input, show};
 use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult};
 
@@ -16,7 +17,7 @@ pub(crate) enum Command {
     /// List a tenant's endpoints with what waits for them
     List(ListArgs),
     /// Show one endpoint
-    Get(One),
+    Get(GetArgs),
     /// Switch an endpoint on again; what waited for it is delivered
     Enable(One),
     /// Switch an endpoint off; its deliveries wait until it is on again
@@ -36,6 +37,8 @@ Examples:
 pub(crate) struct ListArgs {
     #[command(flatten)]
     tenant: TenantArg,
+    #[command(flatten)]
+    watch: WatchArgs,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -62,6 +65,14 @@ pub(crate) struct TestArgs {
     one: One,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    one: One,
+    #[command(flatten)]
+    watch: WatchArgs,
+}
+
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list(args).await,
@@ -74,25 +85,27 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
-    let answer = client.get(&["v1", "tenants", args.tenant.as_str(), "endpoints"], &[]).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
+    let path = ["v1", "tenants", args.tenant.as_str(), "endpoints"];
+    let look = async || {
+        let answer = client.get(&path, &[]).await?;
+        if args.admin.json {
+            return Ok(show::json_line(answer.json()).into());
+        }
         let list: List<EndpointView> = answer.read()?;
-        show::page(&table(&list.data), list.next.as_deref(), "endpoints")?;
-    }
-    Ok(Exit::Done)
+        Ok(show::page(&table(&list.data), list.next.as_deref(), "endpoints"))
+    };
+    args.watch.show(look).await
 }
 
-async fn get(args: One) -> anyhow::Result<Exit> {
-    let path = ["v1", "tenants", args.tenant.as_str(), "endpoints", args.endpoint.as_str()];
-    let answer = Client::admin(&args.admin)?.get(&path, &[]).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
-        show::print(&whole(&answer.read()?))?;
-    }
-    Ok(Exit::Done)
+async fn get(GetArgs { one, watch }: GetArgs) -> anyhow::Result<Exit> {
+    let client = Client::admin(&one.admin)?;
+    let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str()];
+    let look = async || {
+        let answer = client.get(&path, &[]).await?;
+        let text = if one.admin.json { show::json_line(answer.json()) } else { whole(&answer.read()?) };
+        Ok(text.into())
+    };
+    watch.show(look).await
 }
 
 async fn switch(args: One, verb: &str, done: &str) -> anyhow::Result<Exit> {

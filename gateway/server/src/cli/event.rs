@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::client::{AcceptArgs, AdminArgs, Client};
+use super::watch::WatchArgs;
 use super::when::When;
 use super::{Exit, Paging, TenantArg, input, show};
 use crate::api::{Accepted, EventDetail, EventView, List};
@@ -82,6 +83,9 @@ pub(crate) struct ListArgs {
     /// Only events of types that match this pattern, such as 'order.*'
     #[arg(long = "type", value_name = "PATTERN")]
     event_type: Option<String>,
+    /// Only events with this in their id
+    #[arg(long, value_name = "PART")]
+    id: Option<String>,
     /// Only events taken in at this time or later: 2026-01-31T12:00:00Z, or how long ago as 2h
     #[arg(long, value_name = "TIME", value_parser = When::parse)]
     since: Option<When>,
@@ -90,6 +94,8 @@ pub(crate) struct ListArgs {
     until: Option<When>,
     #[command(flatten)]
     paging: Paging,
+    #[command(flatten)]
+    watch: WatchArgs,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -172,16 +178,19 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
     let mut query = args.paging.query();
     query.extend(args.event_type.map(|pattern| ("event_type", pattern)));
+    query.extend(args.id.map(|part| ("id", part)));
     query.extend(args.since.map(|since| ("since", since.rfc3339())));
     query.extend(args.until.map(|until| ("until", until.rfc3339())));
-    let answer = client.get(&["v1", "tenants", args.tenant.as_str(), "events"], &query).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
+    let path = ["v1", "tenants", args.tenant.as_str(), "events"];
+    let look = async || {
+        let answer = client.get(&path, &query).await?;
+        if args.admin.json {
+            return Ok(show::json_line(answer.json()).into());
+        }
         let list: List<EventView> = answer.read()?;
-        show::page(&table(&list.data), list.next.as_deref(), "events")?;
-    }
-    Ok(Exit::Done)
+        Ok(show::page(&table(&list.data), list.next.as_deref(), "events"))
+    };
+    args.watch.show(look).await
 }
 
 fn table(events: &[EventView]) -> show::Rows {

@@ -16,6 +16,8 @@ mod event;
 mod exit;
 mod input;
 mod listen;
+#[cfg(feature = "manual")]
+mod manual;
 mod plugin;
 mod queue;
 mod recover;
@@ -24,7 +26,9 @@ mod secret;
 mod serve;
 mod show;
 mod sign;
+mod tail;
 mod verify;
+mod watch;
 mod when;
 
 use std::io::Write as _;
@@ -68,6 +72,8 @@ enum Command {
     /// See what became of events at their endpoints, and try again
     #[command(subcommand)]
     Delivery(delivery::Command),
+    /// Follow what happens: events that are taken in, and what becomes of each delivery
+    Tail(tail::Args),
     /// See how endpoints fare, and switch them off and on
     #[command(subcommand)]
     Endpoint(endpoint::Command),
@@ -90,6 +96,12 @@ enum Command {
     /// Measure a gateway beside a bare relay
     #[cfg(feature = "bench")]
     Bench(bench::Args),
+    /// Print what a shell needs to complete commands and options
+    #[cfg(feature = "manual")]
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages
+    #[cfg(feature = "manual")]
+    Man(manual::ManArgs),
     /// Compile one plugin; the gateway calls this in a process of its own
     #[command(hide = true)]
     CompilePlugin,
@@ -158,6 +170,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Event(command) => client(event::run(command)),
         Command::Delivery(command) => client(delivery::run(command)),
+        Command::Tail(args) => client(tail::run(args)),
         Command::Endpoint(command) => client(endpoint::run(command)),
         Command::Queue(command) => client(queue::run(command)),
         Command::Plugin(command) => plugin::run(command),
@@ -168,6 +181,10 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Listen(args) => client(listen::run(args)),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(args).map(|()| Exit::Done),
+        #[cfg(feature = "manual")]
+        Command::Completions(args) => manual::completions(&args),
+        #[cfg(feature = "manual")]
+        Command::Man(args) => manual::man(&args),
         Command::CompilePlugin => return Ok(hookweir_host::compile_child()),
     };
     exit.map(ExitCode::from)

@@ -10,6 +10,8 @@ use std::io::{self, Write as _};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::value::RawValue;
 
+use super::watch::Shown;
+
 /// Writes text to standard output in one piece. Unlike `print!` it survives a reader that has gone away.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -233,13 +235,9 @@ fn lines(table: &Table) -> String {
     })
 }
 
-/// Prints a page of a list. What is said about it goes to standard error, out of the way of pipes.
-pub(crate) fn page(rows: &Rows, next: Option<&str>, things: &str) -> io::Result<()> {
-    print(&rows.render(Look::of_stdout()))?;
-    match advice(rows.rows.is_empty(), next, things) {
-        Some(advice) => writeln!(io::stderr(), "{advice}"),
-        None => Ok(()),
-    }
+/// A page of a list, with what is to be said about it.
+pub(crate) fn page(rows: &Rows, next: Option<&str>, things: &str) -> Shown {
+    Shown { text: rows.render(Look::of_stdout()), advice: advice(rows.rows.is_empty(), next, things) }
 }
 
 fn advice(is_empty: bool, next: Option<&str>, things: &str) -> Option<String> {

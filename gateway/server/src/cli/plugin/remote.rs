@@ -8,12 +8,15 @@ use reqwest::header::HeaderMap;
 use super::push::in_force;
 use crate::api::{List, PluginView};
 use crate::cli::client::{AdminArgs, Answer, Client};
+use crate::cli::watch::WatchArgs;
 use crate::cli::{Exit, TenantArg, show};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     tenant: TenantArg,
+    #[command(flatten)]
+    watch: WatchArgs,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -30,14 +33,16 @@ pub(crate) struct One {
 
 pub(super) async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
-    let answer = client.get(&["v1", "tenants", args.tenant.as_str(), "plugins"], &[]).await?;
-    if args.admin.json {
-        show::print(&show::json_line(answer.json()))?;
-    } else {
+    let path = ["v1", "tenants", args.tenant.as_str(), "plugins"];
+    let look = async || {
+        let answer = client.get(&path, &[]).await?;
+        if args.admin.json {
+            return Ok(show::json_line(answer.json()).into());
+        }
         let list: List<PluginView> = answer.read()?;
-        show::page(&table(&list.data), list.next.as_deref(), "plugins")?;
-    }
-    Ok(Exit::Done)
+        Ok(show::page(&table(&list.data), list.next.as_deref(), "plugins"))
+    };
+    args.watch.show(look).await
 }
 
 pub(super) async fn get(args: One) -> anyhow::Result<Exit> {
