@@ -14,6 +14,7 @@ mod examples;
 mod fairness;
 mod ledger;
 mod live;
+mod observability;
 mod openapi;
 mod pace;
 mod plugin_tools;

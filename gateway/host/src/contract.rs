@@ -145,6 +145,18 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::Unavailable,
+        Self::Trap,
+        Self::Stack,
+        Self::Deadline,
+        Self::Memory,
+        Self::Output,
+        Self::InvalidOutput,
+        Self::Host,
+    ];
+
     /// Whether the plugin broke, rather than answered that it can't handle this event. A fault of the host says
     /// nothing about the plugin.
     pub const fn is_plugins_own(self) -> bool {

@@ -221,6 +221,16 @@ pub struct Health {
     pub oldest_pending: Option<Timestamp>,
 }
 
+/// What waits for one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneBacklog {
+    pub endpoint: EndpointKey,
+    /// Its pending deliveries: at least one.
+    pub pending: u64,
+    /// When the event of the oldest of them was received.
+    pub oldest: Option<Timestamp>,
+}
+
 /// What one call of [`Journal::expire`] removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Expired {
@@ -376,6 +386,10 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error>;
 
     async fn health(&self) -> Result<Health, Error>;
+
+    /// What waits for each endpoint that has pending deliveries, by endpoint. Its cost grows with the number of
+    /// endpoints, not with the number of deliveries.
+    async fn backlogs(&self) -> Result<Vec<LaneBacklog>, Error>;
 
     /// Finishes the writes that wait and closes. Calls after it fail.
     async fn close(&self);

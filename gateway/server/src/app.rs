@@ -91,7 +91,7 @@ impl App {
         let journal = Arc::new(open_journal(&config).await?);
         let metrics = Arc::new(Metrics::new({
             let journal = Arc::clone(&journal);
-            move || journal.stats().sync_seconds
+            move || journal.stats()
         }));
         let journal: Arc<dyn Journal> = journal;
         let host = Arc::new(host(&config.journal.path)?);

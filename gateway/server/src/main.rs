@@ -26,6 +26,7 @@ mod problem;
 mod pull;
 mod retry;
 mod role;
+mod scrape;
 mod settle;
 mod shape;
 mod upkeep;

@@ -45,7 +45,7 @@ pub(crate) async fn shape(
         metrics.plugin(&event.tenant, &call.plugin, call.micros);
     }
     if let Verdict::Fault(fault) = &verdict {
-        metrics.plugin_failed(&event.tenant, &fault.plugin, fault.kind.as_str());
+        metrics.plugin_failed(&event.tenant, &fault.plugin, fault.kind);
     }
     let (heard, paused) = hear(endpoint, &calls, &verdict);
     let result = if heard == Some(Heard::Late) { Shape::Waits } else { result(endpoint, event, verdict) };

@@ -91,6 +91,7 @@ macro_rules! contract {
             upkeep: [
                 counts_say_what_lists_say,
                 health_tells_what_is_pending,
+                backlogs_tell_what_waits_for_each_endpoint,
                 pending_bytes_follow_the_deliveries,
                 expiry_takes_the_oldest_within_its_budget,
                 expiry_leaves_what_is_pending,

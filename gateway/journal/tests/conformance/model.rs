@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use hookweir_journal::{
-    Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, NewEvent, Next, Selection, Seq,
-    Settled, Settlement,
+    Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, NewEvent, Next,
+    Selection, Seq, Settled, Settlement,
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, Disabled, EndpointKey, EndpointState, Epoch, Event, EventType,
@@ -77,7 +77,7 @@ enum Answer {
     Blob(Option<Bytes>),
     Plugins(Result<(), String>, Vec<(PluginKey, PluginState)>),
     Expired(u64, bool),
-    Pending(u64, Option<Timestamp>),
+    Pending(u64, Option<Timestamp>, Vec<LaneBacklog>),
     Queue(queues::Said),
 }
 
@@ -362,7 +362,7 @@ async fn run(side: &mut Side, step: Step) -> Answer {
         }
         Step::Pending => {
             let health = journal.health().await.unwrap();
-            Answer::Pending(health.pending, health.oldest_pending)
+            Answer::Pending(health.pending, health.oldest_pending, journal.backlogs().await.unwrap())
         }
         Step::Queue(step) => queues::run(&journal, &mut side.receipts, step).await,
     }

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use hookweir_model::Timestamp;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -12,6 +11,7 @@ use super::access::Reader;
 use super::openapi::Refusals;
 use super::{Admin, ok};
 use crate::problem::{Problem, json};
+use crate::scrape;
 
 /// The process answers: that is all this says.
 #[cfg_attr(test, utoipa::path(get, operation_id = "healthz", path = "/healthz", security(()), responses((status = 200, description = "The process lives", content_type = "text/plain", body = String))))]
@@ -60,13 +60,8 @@ pub(super) async fn metrics(State(admin): State<Admin>, Reader(caller): Reader) 
     if caller.tenant.is_some() {
         return Err(Problem::NotFound("resource"));
     }
-    let health = admin.journal.health().await?;
     let live = admin.live.load_full();
-    admin.metrics.plugins_paused(
-        live.tenants()
-            .flat_map(|tenant| tenant.plugins.iter().map(|(id, slot)| (&tenant.id, id, slot.is_paused()))),
-    );
-    let text = admin.metrics.render(&health, Timestamp::now());
+    let text = scrape::text(&admin.metrics, &*admin.journal, &live, &admin.dispatcher).await?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 

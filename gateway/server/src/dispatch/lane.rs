@@ -81,13 +81,9 @@ impl Ready {
 }
 
 impl Lane {
-    pub(super) fn new(
-        key: EndpointKey,
-        epoch: Epoch,
-        state: EndpointState,
-        counters: EndpointCounters,
-    ) -> Self {
+    pub(super) fn new(key: EndpointKey, epoch: Epoch, state: EndpointState) -> Self {
         let fare = Mutex::new(Fare { state: state.clone(), kept: state });
+        let counters = EndpointCounters::default();
         Self { key, epoch, counters, queue: Mutex::default(), pace: Mutex::default(), fare }
     }
 

@@ -38,7 +38,7 @@ use self::settler::Item;
 use crate::feed::Feed;
 use crate::live::Live;
 use crate::memory;
-use crate::metrics::Metrics;
+use crate::metrics::{EndpointCounters, Metrics};
 use crate::plugins::{Plugins, Watch};
 use crate::pull::Queues;
 use crate::{operational, settle};
@@ -201,6 +201,11 @@ impl Dispatcher {
         self.shared.lane(key).map_or(BreakerState::Closed, |lane| lane.pace().state(Instant::now()))
     }
 
+    /// What its attempts and deliveries came to, counted since the gateway was started.
+    pub(crate) fn counters(&self, key: &EndpointKey) -> EndpointCounters {
+        self.shared.lane(key).map(|lane| lane.counters.clone()).unwrap_or_default()
+    }
+
     /// Switches an endpoint on or off; its deliveries wait meanwhile. Durable when it returns.
     pub(crate) async fn set_enabled(
         &self,
@@ -260,7 +265,7 @@ impl Shared {
     fn add_lane(&self, key: &EndpointKey, state: EndpointState) -> Option<Arc<Lane>> {
         let epoch = *self.epochs.get(&Shard::of(key))?;
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Lane::new(key.clone(), epoch, state, self.metrics.endpoint(key)));
+        let new = || Arc::new(Lane::new(key.clone(), epoch, state));
         Some(Arc::clone(lanes.entry(key.clone()).or_insert_with(new)))
     }
 
@@ -402,6 +407,7 @@ impl Shared {
 
     /// Learns from a request how the endpoint fares.
     async fn note(self: &Arc<Self>, lane: &Lane, sent: Sent) {
+        lane.counters.attempted(sent.outcome);
         let now = Timestamp::now();
         let policy = self.live.load().endpoint(&lane.key).map(|endpoint| endpoint.settings.pace);
         let delivered = sent.outcome == Outcome::Delivered;

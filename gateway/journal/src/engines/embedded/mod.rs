@@ -59,7 +59,7 @@ use self::writer::{
 };
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
 };
 
 /// A journal in a directory on this machine.
@@ -496,6 +496,19 @@ impl Journal for Embedded {
             pending,
             oldest_pending,
         })
+    }
+
+    async fn backlogs(&self) -> Result<Vec<LaneBacklog>, Error> {
+        let lanes: Vec<i64> = self.shared.names(|names| names.all().collect());
+        let waiting = read(&self.shared, move |connection| read::backlogs(connection, &lanes)).await?;
+        let mut backlogs: Vec<_> = self.shared.names(|names| {
+            let backlog = |(lane, pending, oldest)| {
+                Some(LaneBacklog { endpoint: names.key(lane)?.clone(), pending, oldest })
+            };
+            waiting.into_iter().filter_map(backlog).collect()
+        });
+        backlogs.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        Ok(backlogs)
     }
 
     async fn close(&self) {

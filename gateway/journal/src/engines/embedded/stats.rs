@@ -4,8 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Upper bounds of the histogram, in seconds: from a fast drive's sync to one that hangs.
-const BOUNDS: [f64; 15] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, f64::MAX];
+const BOUNDS: [f64; 15] = [
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    5.0,
+    f64::INFINITY,
+];
 
 /// A reading of the engine's counters since it was opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +40,7 @@ pub struct Stats {
 pub struct Histogram {
     pub sum: f64,
     pub count: u64,
-    /// Upper bound and number of values in the bucket alone, by bound; the last bound is [`f64::MAX`].
+    /// Upper bound and number of values in the bucket alone, by bound; the last bound is [`f64::INFINITY`].
     pub buckets: Vec<(f64, u64)>,
 }
 

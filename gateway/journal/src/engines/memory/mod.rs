@@ -22,7 +22,7 @@ use self::leases::Leases;
 use self::state::State;
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
 };
 
 /// Tells the time by which leases end.
@@ -219,6 +219,10 @@ impl Journal for Memory {
             pending,
             oldest_pending,
         })
+    }
+
+    async fn backlogs(&self) -> Result<Vec<LaneBacklog>, Error> {
+        Ok(self.open()?.state.backlogs())
     }
 
     async fn close(&self) {

@@ -11,8 +11,8 @@ use hookweir_model::{
 
 use super::queue;
 use crate::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneHead, NewEvent,
-    Next, Page, Selection, Seq, Settled, Settlement,
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneBacklog,
+    LaneHead, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 
 #[derive(Default)]
@@ -420,5 +420,19 @@ impl State {
         let pending = |kept: &Kept| kept.deliveries.values().filter(|row| row.is_pending()).count();
         let oldest = self.events.values().find(|kept| pending(kept) > 0);
         (self.events.values().map(|kept| pending(kept) as u64).sum(), oldest.map(|kept| kept.event.received))
+    }
+
+    pub(super) fn backlogs(&self) -> Vec<LaneBacklog> {
+        let mut backlogs = BTreeMap::new();
+        for kept in self.events.values() {
+            for (endpoint, _) in kept.deliveries.iter().filter(|(_, row)| row.is_pending()) {
+                let (pending, _) = backlogs
+                    .entry(EndpointKey::new(kept.event.tenant.clone(), endpoint.clone()))
+                    .or_insert((0, kept.event.received));
+                *pending += 1;
+            }
+        }
+        let backlog = |(endpoint, (pending, oldest))| LaneBacklog { endpoint, pending, oldest: Some(oldest) };
+        backlogs.into_iter().map(backlog).collect()
     }
 }

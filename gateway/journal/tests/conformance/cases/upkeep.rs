@@ -1,7 +1,7 @@
 //! Counts, health, expiry, endpoint states, blobs, and the end.
 
 use bytes::Bytes;
-use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, Next, Selection};
+use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, LaneBacklog, Next, Selection};
 use hookweir_model::{
     Digest, Disabled, EndpointState, Paused, PluginId, PluginKey, PluginState, Status, Upload,
 };
@@ -99,6 +99,27 @@ pub(crate) async fn health_tells_what_is_pending(subject: Subject) {
     settle(journal, &lane("b"), stored[0], 2, ended(Status::Exhausted)).await;
     let health = journal.health().await.unwrap();
     assert_eq!((health.pending, health.oldest_pending), (4, Some(at(6000))));
+}
+
+pub(crate) async fn backlogs_tell_what_waits_for_each_endpoint(subject: Subject) {
+    let journal = &subject.journal;
+    assert_eq!(journal.backlogs().await.unwrap(), []);
+    let mut stored = Vec::new();
+    for (name, millis) in [("1", 5000), ("2", 6000)] {
+        let mut event = event(name);
+        event.received = at(millis);
+        stored.push(put_event(journal, event, &["b", "a", "c"]).await);
+    }
+    for name in ["a", "b", "c"] {
+        own(journal, &lane(name)).await;
+    }
+    settle(journal, &lane("a"), stored[0], 1, ended(Status::Delivered)).await;
+    settle(journal, &lane("b"), stored[0], 1, retry_at(9000)).await;
+    settle(journal, &lane("c"), stored[0], 1, ended(Status::Filtered)).await;
+    settle(journal, &lane("c"), stored[1], 1, ended(Status::Failed)).await;
+    let backlog =
+        |name, pending, oldest| LaneBacklog { endpoint: lane(name), pending, oldest: Some(at(oldest)) };
+    assert_eq!(journal.backlogs().await.unwrap(), [backlog("a", 1, 6000), backlog("b", 2, 5000)]);
 }
 
 pub(crate) async fn expiry_takes_the_oldest_within_its_budget(subject: Subject) {

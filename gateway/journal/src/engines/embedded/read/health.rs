@@ -1,4 +1,4 @@
-//! What is pending overall, and the endpoints' kept states.
+//! What is pending, overall and by endpoint, and the endpoints' kept states.
 
 use hookweir_model::{EndpointState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -10,25 +10,50 @@ pub(in crate::engines::embedded) fn pending(
     connection: &Connection,
     lanes: &[i64],
 ) -> Result<(u64, Option<Timestamp>), Fault> {
+    let waiting = waiting(connection, lanes)?;
+    let oldest = waiting.iter().filter_map(|lane| lane.oldest).min();
+    Ok((waiting.iter().map(|lane| lane.pending).sum(), received(connection, oldest)?))
+}
+
+/// Of each of these lanes that has pending deliveries: how many, and when the event of the oldest was received.
+pub(in crate::engines::embedded) fn backlogs(
+    connection: &Connection,
+    lanes: &[i64],
+) -> Result<Vec<(i64, u64, Option<Timestamp>)>, Fault> {
+    let waiting = waiting(connection, lanes)?.into_iter();
+    waiting.map(|lane| Ok((lane.lane, lane.pending, received(connection, lane.oldest)?))).collect()
+}
+
+/// A lane with pending deliveries, at least one.
+struct Waiting {
+    lane: i64,
+    pending: u64,
+    oldest: Option<i64>,
+}
+
+fn waiting(connection: &Connection, lanes: &[i64]) -> Result<Vec<Waiting>, Fault> {
     let mut count = connection.prepare_cached("SELECT pending FROM counts WHERE lane = ?1")?;
-    let mut received = connection.prepare_cached("SELECT received FROM event WHERE seq = ?1")?;
     let mut oldest_of_lane = connection.prepare_cached(
         "SELECT min(seq) FROM (SELECT min(seq) AS seq FROM fresh WHERE lane = ?1 UNION ALL \
          SELECT min(seq) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0)",
     )?;
-    let (mut pending, mut oldest) = (0, None);
-    for lane in lanes {
-        let n: Option<i64> = count.query_row((lane,), |row| row.get(0)).optional()?;
-        let n = n.unwrap_or(0).unsigned_abs();
-        if n > 0 {
-            pending += n;
-            let seq: Option<i64> = oldest_of_lane.query_row((lane,), |row| row.get(0))?;
-            oldest = oldest.into_iter().chain(seq).min();
+    let mut waiting = Vec::new();
+    for &lane in lanes {
+        let pending: Option<i64> = count.query_row((lane,), |row| row.get(0)).optional()?;
+        let pending = pending.unwrap_or(0).unsigned_abs();
+        if pending > 0 {
+            let oldest = oldest_of_lane.query_row((lane,), |row| row.get(0))?;
+            waiting.push(Waiting { lane, pending, oldest });
         }
     }
-    let Some(seq) = oldest else { return Ok((pending, None)) };
+    Ok(waiting)
+}
+
+fn received(connection: &Connection, seq: Option<i64>) -> Result<Option<Timestamp>, Fault> {
+    let Some(seq) = seq else { return Ok(None) };
+    let mut received = connection.prepare_cached("SELECT received FROM event WHERE seq = ?1")?;
     let at: Option<i64> = received.query_row((seq,), |row| row.get(0)).optional()?;
-    Ok((pending, at.map(Timestamp::from_millis)))
+    Ok(at.map(Timestamp::from_millis))
 }
 
 pub(in crate::engines::embedded) fn endpoint_states(

@@ -29,7 +29,7 @@ pub(super) use self::delivery::{
 pub(super) use self::due::AT_ONCE;
 pub(super) use self::due::{due, head};
 pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
-pub(super) use self::health::{endpoint_states, pending};
+pub(super) use self::health::{backlogs, endpoint_states, pending};
 pub(super) use self::message::{by_numbers as messages, look, queue_stats, queues};
 pub(super) use self::plugin::states as plugin_states;
 

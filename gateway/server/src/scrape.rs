@@ -1,0 +1,57 @@
+//! Reads what `/metrics` shows of this moment: from the journal, the configuration in force and the lanes.
+
+use std::collections::HashMap;
+
+use hookweir_journal::{Error, Journal};
+use hookweir_model::{PluginKey, Timestamp};
+
+use crate::dispatch::Dispatcher;
+use crate::live::Live;
+use crate::metrics::{EndpointMoment, Metrics, Moment, PluginMoment};
+
+/// The text at `/metrics`.
+pub(crate) async fn text(
+    metrics: &Metrics,
+    journal: &dyn Journal,
+    live: &Live,
+    dispatcher: &Dispatcher,
+) -> Result<String, Error> {
+    Ok(metrics.render(&moment(journal, live, dispatcher).await?))
+}
+
+async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> Result<Moment, Error> {
+    let health = journal.health().await?;
+    let mut backlogs: HashMap<_, _> = journal
+        .backlogs()
+        .await?
+        .into_iter()
+        .map(|lane| (lane.endpoint, (lane.pending, lane.oldest)))
+        .collect();
+    let (mut pending_bytes, mut endpoints, mut plugins) = (Vec::new(), Vec::new(), Vec::new());
+    for tenant in live.tenants() {
+        pending_bytes.push((tenant.id.clone(), journal.pending_bytes(&tenant.id).await?));
+        for endpoint in tenant.endpoints.values() {
+            let state = dispatcher.state(&endpoint.key);
+            let (pending, oldest_pending) = backlogs.remove(&endpoint.key).unwrap_or_default();
+            endpoints.push(EndpointMoment {
+                key: endpoint.key.clone(),
+                counters: dispatcher.counters(&endpoint.key),
+                enabled: endpoint.settings.enabled && state.disabled.is_none(),
+                breaker: dispatcher.breaker(&endpoint.key),
+                failing_since: state.failing_since,
+                pending,
+                oldest_pending,
+            });
+        }
+        plugins.extend(tenant.plugins.iter().map(|(plugin, slot)| PluginMoment {
+            key: PluginKey::new(tenant.id.clone(), plugin.clone()),
+            is_paused: slot.is_paused(),
+        }));
+    }
+    // The order of a hash table is another one after each start; this one is not.
+    pending_bytes.sort_by(|(a, _), (b, _)| a.cmp(b));
+    endpoints.sort_by(|a, b| a.key.cmp(&b.key));
+    plugins.sort_by(|a, b| a.key.cmp(&b.key));
+    let journal_limit = live.config.journal.max_size;
+    Ok(Moment { now: Timestamp::now(), health, journal_limit, pending_bytes, endpoints, plugins })
+}
