@@ -11,9 +11,15 @@ async fn example_of(name: &str, arguments: &[&str]) -> Output {
     let folder = repository().join("examples").join(name);
     let mut command = Command::new(folder.join("run"));
     command.args(arguments).current_dir(&folder).env("HOOKWEIR_BIN", binary()).env("HOOKWEIR_PEERS", peers());
-    for port in
-        ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT", "BROKER_PORT", "BROKER_PORT_2", "BROKER_PORT_3"]
-    {
+    for port in [
+        "ACCEPT_PORT",
+        "ADMIN_PORT",
+        "RECEIVER_PORT",
+        "BROKER_PORT",
+        "BROKER_PORT_2",
+        "BROKER_PORT_3",
+        "PROMETHEUS_PORT",
+    ] {
         command.env(port, free_port().to_string());
     }
     let output = run(&mut command, b"").await.expect(0);
@@ -42,6 +48,19 @@ async fn ims() {
         assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
     }
     assert!(!output.stdout.contains("WRONG"), "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn observability() {
+    let output = example("observability").await;
+    for words in [
+        "alerts.test.yml\n  SUCCESS",
+        "outcome=\"delivered\"",
+        "status=\"filtered\"",
+        "alertname=\"HookweirEndpointErrors\"",
+    ] {
+        assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
+    }
 }
 
 #[tokio::test]

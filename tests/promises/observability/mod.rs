@@ -2,6 +2,7 @@
 
 mod log;
 mod metrics;
+mod monitoring;
 
 use hookweir_tests::repository;
 
