@@ -1,6 +1,6 @@
 //! Who may: told by the bearer token, for each request anew.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Path};
@@ -35,11 +35,12 @@ struct Asked(Result<Caller, Problem>);
 
 fn caller(parts: &Parts, admin: &Admin) -> Result<Caller, Problem> {
     let live = admin.live.load();
+    #[cfg(feature = "dashboard")]
+    if let Some(caller) = super::dashboard::session(parts, &live)? {
+        return Ok(caller);
+    }
     match parts.headers.get(AUTHORIZATION) {
-        Some(value) => {
-            let address = parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
-            known(admin, value, address, Instant::now())
-        }
+        Some(value) => known(parts, admin, value),
         // Without a token the listener is on a loopback address, which the check of the configuration sees to. A
         // page in the user's browser can reach that too, under a name of its own choice or by its address: such
         // names are refused, and what a page of another origin sends.
@@ -51,12 +52,9 @@ fn caller(parts: &Parts, admin: &Admin) -> Result<Caller, Problem> {
 }
 
 /// Whose token this is, unless too many unknown ones came from the address before.
-fn known(
-    admin: &Admin,
-    value: &HeaderValue,
-    address: Option<IpAddr>,
-    now: Instant,
-) -> Result<Caller, Problem> {
+pub(super) fn known(parts: &Parts, admin: &Admin, value: &HeaderValue) -> Result<Caller, Problem> {
+    let address = parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
+    let now = Instant::now();
     if let Some(address) = address {
         admin.guesses.may_try(address, now).map_err(|left| {
             // At most a minute.
@@ -120,7 +118,7 @@ fn host_is_local(parts: &Parts) -> bool {
 
 /// Whether a request comes from no page at all, or from one of this listener. Browsers name the page's origin with
 /// whatever may change something; a page can't leave it out.
-fn origin_is_own(parts: &Parts) -> bool {
+pub(super) fn origin_is_own(parts: &Parts) -> bool {
     let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(HOST).unwrap_or_default();
     let same_origin = |origin: &str| {

@@ -4,7 +4,6 @@ use axum::extract::{FromRequestParts as _, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tracing::info;
 
@@ -27,10 +26,10 @@ pub(super) async fn audit(State(admin): State<Admin>, request: Request, next: Ne
 
 /// By whose leave a request comes, in a word, and the key's role; a token that nobody has is not repeated.
 async fn caller(parts: &mut Parts, admin: &Admin) -> (String, Option<&'static str>) {
-    let has_key = parts.headers.contains_key(AUTHORIZATION);
+    let needs_token = admin.live.load().needs_token();
     match Caller::from_request_parts(parts, admin).await {
         Ok(Caller { tenant: Some(tenant), role }) => (format!("tenant {tenant}"), Some(role.as_str())),
-        Ok(Caller { tenant: None, role }) if has_key => ("operator".to_owned(), Some(role.as_str())),
+        Ok(Caller { tenant: None, role }) if needs_token => ("operator".to_owned(), Some(role.as_str())),
         Ok(_) => ("local".to_owned(), None),
         Err(_) => ("nobody".to_owned(), None),
     }

@@ -21,7 +21,7 @@ pub(super) struct DeliveryPath {
 }
 
 impl DeliveryPath {
-    fn key(&self, tenant: TenantId) -> Result<DeliveryKey, Problem> {
+    pub(super) fn key(&self, tenant: TenantId) -> Result<DeliveryKey, Problem> {
         let missing = Problem::NotFound("delivery");
         let event = EventId::new(&self.event).map_err(|_| missing.clone())?;
         let endpoint = EndpointId::new(&self.endpoint).map_err(|_| missing)?;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::access::{Reader, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
-use super::{Admin, ok};
+use super::{Admin, ok, query};
 use crate::api;
 use crate::live::Endpoint;
 use crate::probe;
@@ -24,7 +24,7 @@ pub(super) struct EndpointPath {
 }
 
 impl EndpointPath {
-    fn find(&self, admin: &Admin, tenant: &TenantId) -> Result<Arc<Endpoint>, Problem> {
+    pub(super) fn find(&self, admin: &Admin, tenant: &TenantId) -> Result<Arc<Endpoint>, Problem> {
         let live = admin.live.load();
         let found =
             live.tenant(tenant.as_str()).and_then(|tenant| tenant.endpoints.get(self.endpoint.as_str()));
@@ -119,7 +119,7 @@ pub(super) async fn recover(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let request: api::RecoverRequest = serde_json::from_slice(&body)
+    let request: api::RecoverRequest = query::object(&body)
         .map_err(|error| Problem::Malformed(format!("send {{\"since\": TIME}}: {error}")))?;
     let since = Timestamp::parse(&request.since).ok_or_else(|| {
         Problem::Malformed("since: give a time in RFC 3339, as 2026-01-31T12:00:00Z".to_owned())
@@ -143,16 +143,18 @@ pub(super) async fn test(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let sample =
-        if body.is_empty() { Ok(None) } else { serde_json::from_slice::<Option<probe::Sample>>(&body) };
-    let sample = sample.map(Option::unwrap_or_default).map_err(|error| {
+    let sample = match body.trim_ascii() {
+        b"" | b"null" => Ok(probe::Sample::default()),
+        body => query::object(body),
+    };
+    let sample = sample.map_err(|error| {
         Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
     })?;
     let live = admin.live.load_full();
     Ok(ok(&probe::probe(&live, &admin.host, &admin.queues, &endpoint, sample).await?))
 }
 
-async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {
+pub(super) async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {
     let key: &EndpointKey = &endpoint.key;
     let state = admin.dispatcher.state(key);
     let counts = admin.journal.counts(key).await?;

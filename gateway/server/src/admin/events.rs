@@ -20,7 +20,7 @@ pub(super) struct EventPath {
 }
 
 impl EventPath {
-    fn id(&self) -> Result<EventId, Problem> {
+    pub(super) fn id(&self) -> Result<EventId, Problem> {
         EventId::new(&self.event).map_err(|_| Problem::NotFound("event"))
     }
 }

@@ -5,6 +5,8 @@
 
 mod access;
 mod audit;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod deliveries;
 mod endpoints;
 mod events;
@@ -81,7 +83,10 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/plugins/{plugin}/pause", post(plugins::pause))
         .route("/plugins/{plugin}/resume", post(plugins::resume))
         .route("/plugins/{plugin}/test", post(plugins::test));
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "dashboard")]
+    let router = router.merge(dashboard::routes(&admin));
+    router
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -50,7 +50,7 @@ pub(super) enum Refusals {
     info(title = "hookweir", description = "The admin listener: what operators and tenants read and steer with."),
     modifiers(&Token),
     security(("token" = [])),
-    components(schemas(api::Problem, api::Told, api::Missed)),
+    components(schemas(api::Problem, api::Told, api::Missed, hookweir_model::TypePattern)),
     paths(
         health::process,
         health::ready,

@@ -28,7 +28,7 @@ pub(super) struct PluginPath {
 
 impl PluginPath {
     /// A plugin of the configuration. Whoever may see the tenant may be told how to add it.
-    fn find(&self, admin: &Admin, tenant: &TenantId) -> Result<PluginKey, Problem> {
+    pub(super) fn find(&self, admin: &Admin, tenant: &TenantId) -> Result<PluginKey, Problem> {
         let id = PluginId::new(&self.plugin).map_err(|_| Problem::NotFound("plugin"))?;
         let key = PluginKey::new(tenant.clone(), id);
         match admin.live.load().slot(&key) {
@@ -213,7 +213,7 @@ fn shown(admin: &Admin, key: &PluginKey) -> Result<Response, Problem> {
     Ok(ok(&view(admin, &live, key, slot)))
 }
 
-fn view(admin: &Admin, live: &Live, key: &PluginKey, slot: &Slot) -> api::PluginView {
+pub(super) fn view(admin: &Admin, live: &Live, key: &PluginKey, slot: &Slot) -> api::PluginView {
     let settings = &slot.settings;
     let component = slot.component.as_ref().ok();
     let state = admin.plugins.state(key);

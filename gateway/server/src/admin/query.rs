@@ -52,6 +52,7 @@ pub(super) struct DeliveriesQuery {
     #[param(value_type = Option<Outcome>)]
     outcome: Option<String>,
     /// The status of the HTTP answer to the last attempt.
+    #[param(minimum = 100, maximum = 599)]
     code: Option<u16>,
     /// A part of the event's id.
     id: Option<String>,
@@ -121,7 +122,7 @@ impl DeliveriesQuery {
             endpoint: endpoint(of)?,
             status: status(is)?,
             outcome: outcome(ended)?,
-            code,
+            code: code.map(http_status).transpose()?,
         };
         Ok(ListQuery { filter, limit: events.limit, cursor: events.cursor })
     }
@@ -187,6 +188,20 @@ fn outcome(text: Option<String>) -> Result<Option<Outcome>, Problem> {
     text.map(parse).transpose()
 }
 
+fn http_status(code: u16) -> Result<u16, Problem> {
+    let is_status = (100..=599).contains(&code);
+    is_status
+        .then_some(code)
+        .ok_or_else(|| malformed("code", "give the status of an HTTP answer, from 100 to 599"))
+}
+
+/// A JSON object. Where one is wanted, `serde` would take a list of its members too.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let read = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body);
+    let is_object = read.map_err(|error| error.to_string());
+    is_object.and_then(|_| serde_json::from_slice(body).map_err(|error| error.to_string()))
+}
+
 fn limit(written: Option<usize>) -> Result<usize, Problem> {
     let limit = written.unwrap_or(DEFAULT_LIMIT);
     let is_fit = (1..=MAX_LIMIT).contains(&limit);
@@ -250,6 +265,7 @@ mod tests {
             (|w| w.until = Some("noon".into()), "until: "),
             (|w| w.limit = Some(0), "limit: "),
             (|w| w.limit = Some(501), "limit: "),
+            (|w| w.code = Some(99), "code: "),
             (|w| w.cursor = Some("x".into()), "cursor: "),
         ] {
             match with(change) {

@@ -1,0 +1,228 @@
+//! How everything fares, and what failed last: for all tenants, or for one.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use hookweir_journal::DeliveryFilter;
+use hookweir_model::{Delivery, EndpointId, PluginKey, Status, TenantId, Timestamp};
+use minijinja::context;
+use serde::Serialize;
+
+use super::page::{Viewer, page};
+use crate::admin::access::Tenant;
+use crate::admin::{Admin, endpoints, plugins};
+use crate::api;
+use crate::live::{self, Live};
+use crate::problem::Problem;
+
+/// Failed deliveries that are shown.
+const FAILED: usize = 8;
+/// Of what a receiver answered, so much is shown beside the reason.
+const SAID: usize = 200;
+/// Tenants, of those with failures, whose failed deliveries are looked for.
+const TENANTS_LOOKED_AT: usize = 20;
+
+/// An endpoint with what its state comes to, in a word.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(flatten)]
+    pub endpoint: api::EndpointView,
+    pub condition: &'static str,
+    pub pending: u64,
+    pub delivered: u64,
+    /// Exhausted and failed ones.
+    pub failed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    id: TenantId,
+    plugins: usize,
+    pending_bytes: u64,
+    quota: api::QuotaView,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    pending: u64,
+    delivered: u64,
+    filtered: u64,
+    failed: u64,
+    /// Endpoints by condition, where it is not the good one.
+    failing: usize,
+    off: usize,
+    endpoints: usize,
+}
+
+/// A delivery that somebody may have to look after.
+#[derive(Debug, Serialize)]
+struct Trouble {
+    tenant: TenantId,
+    #[serde(flatten)]
+    delivery: api::DeliveryView,
+    /// What the receiver answered to the last attempt.
+    said: Option<String>,
+}
+
+impl Row {
+    pub(super) async fn read(admin: &Admin, endpoint: &live::Endpoint) -> Result<Self, Problem> {
+        let endpoint = endpoints::view(admin, endpoint).await?;
+        let count = |status: Status| endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0);
+        Ok(Self {
+            condition: condition(&endpoint),
+            pending: count(Status::Pending),
+            delivered: count(Status::Delivered),
+            failed: count(Status::Exhausted) + count(Status::Failed),
+            endpoint,
+        })
+    }
+}
+
+/// The one word that says most.
+fn condition(endpoint: &api::EndpointView) -> &'static str {
+    if !endpoint.enabled {
+        "disabled"
+    } else if endpoint.waits.is_some() {
+        "waiting"
+    } else if endpoint.breaker.state == "open" {
+        "paused"
+    } else if endpoint.failing_since.is_some() {
+        "failing"
+    } else if endpoint.breaker.state == "half-open" {
+        "recovering"
+    } else {
+        "healthy"
+    }
+}
+
+/// All tenants that the viewer may see; the page of the only one where that is its own.
+pub(super) async fn all(State(admin): State<Admin>, viewer: Viewer) -> Result<Response, Problem> {
+    if let Some(own) = &viewer.caller.tenant {
+        return Ok(Redirect::to(&format!("/t/{own}")).into_response());
+    }
+    let live = admin.live.load_full();
+    let mut tenants: Vec<_> = live.tenants().cloned().collect();
+    tenants.sort_by(|a, b| a.id.cmp(&b.id));
+    let (groups, totals, failed) = gather(&admin, &tenants).await?;
+    let health = admin.journal.health().await?;
+    let frame = viewer.frame(None, "overview");
+    let oldest = health.oldest_pending.map(|oldest| oldest.to_string());
+    page(
+        "overview.html",
+        context! { frame, groups, totals, failed, oldest, writable => health.writable.is_ok(), all => true, now => Timestamp::now().to_string() },
+    )
+}
+
+pub(super) async fn tenant(
+    State(admin): State<Admin>,
+    viewer: Viewer,
+    Tenant(tenant): Tenant,
+) -> Result<Response, Problem> {
+    let live = admin.live.load_full();
+    let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
+    let (groups, totals, failed) = gather(&admin, std::slice::from_ref(configured)).await?;
+    let plugins = plugins_of(&admin, &live, configured);
+    let frame = viewer.frame(Some(&tenant), "overview");
+    page(
+        "tenant.html",
+        context! { frame, group => &groups[0], groups, totals, failed, plugins, all => false },
+    )
+}
+
+fn plugins_of(admin: &Admin, live: &Live, tenant: &live::Tenant) -> Vec<api::PluginView> {
+    let key = |id| PluginKey::new(tenant.id.clone(), id);
+    let view =
+        |(id, slot): (&hookweir_model::PluginId, _)| plugins::view(admin, live, &key(id.clone()), slot);
+    let mut plugins: Vec<_> = tenant.plugins.iter().map(view).collect();
+    plugins.sort_by(|a, b| a.id.cmp(&b.id));
+    plugins
+}
+
+async fn gather(
+    admin: &Admin,
+    tenants: &[Arc<live::Tenant>],
+) -> Result<(Vec<Group>, Totals, Vec<Trouble>), Problem> {
+    let mut groups = Vec::with_capacity(tenants.len());
+    let mut totals = Totals::default();
+    let mut failed = Vec::new();
+    let mut looked_at = 0;
+    for tenant in tenants {
+        let mut rows = Vec::with_capacity(tenant.endpoints.len());
+        for endpoint in tenant.endpoints.values() {
+            rows.push(Row::read(admin, endpoint).await?);
+        }
+        rows.sort_by(|a, b| a.endpoint.id.cmp(&b.endpoint.id));
+        totals.add(&rows);
+        let has_trouble = rows.iter().any(|row| row.failed > 0 || row.endpoint.failing_since.is_some());
+        if has_trouble && looked_at < TENANTS_LOOKED_AT {
+            looked_at += 1;
+            failed.extend(trouble(admin, &tenant.id, &rows).await?);
+        }
+        groups.push(Group {
+            id: tenant.id.clone(),
+            plugins: tenant.plugins.len(),
+            pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
+            quota: api::QuotaView {
+                pending_bytes: tenant.quota.pending_size,
+                events_per_second: tenant.quota.events_per_second,
+            },
+            rows,
+        });
+    }
+    // Those that were given up first: the others are tried again without anybody's help.
+    failed.sort_by_key(|delivery| (delivery.status == Status::Pending, Reverse(delivery.received)));
+    failed.truncate(FAILED);
+    let mut shown = Vec::with_capacity(failed.len());
+    for delivery in failed {
+        let last = admin.journal.attempts(&delivery.key).await?.pop();
+        let said = last.and_then(|attempt| attempt.answer).map(|answer| answer.body);
+        let said = said.map(|body| body[..body.floor_char_boundary(SAID)].to_owned());
+        shown.push(Trouble {
+            tenant: delivery.key.tenant.clone(),
+            said: said.filter(|said| !said.is_empty()),
+            delivery: delivery.into(),
+        });
+    }
+    Ok((groups, totals, shown))
+}
+
+impl Totals {
+    fn add(&mut self, rows: &[Row]) {
+        for row in rows {
+            self.pending += row.pending;
+            self.delivered += row.delivered;
+            self.failed += row.failed;
+            self.filtered += row.endpoint.deliveries.get(Status::Filtered.as_str()).copied().unwrap_or(0);
+            self.endpoints += 1;
+            match row.condition {
+                "disabled" => self.off += 1,
+                "healthy" | "recovering" => {}
+                _ => self.failing += 1,
+            }
+        }
+    }
+}
+
+/// The newest deliveries of a tenant that were given up, and those of its failing endpoints that are tried again.
+async fn trouble(admin: &Admin, tenant: &TenantId, rows: &[Row]) -> Result<Vec<Delivery>, Problem> {
+    let read = async |endpoint: Option<&EndpointId>, status| {
+        let filter = DeliveryFilter {
+            endpoint: endpoint.cloned(),
+            status: Some(status),
+            ..DeliveryFilter::of(tenant.clone())
+        };
+        admin.journal.deliveries(&filter, None, FAILED).await
+    };
+    let mut found = Vec::new();
+    for status in [Status::Exhausted, Status::Failed] {
+        found.extend(read(None, status).await?.items);
+    }
+    for row in rows.iter().filter(|row| row.endpoint.failing_since.is_some() && row.pending > 0) {
+        let pending = read(Some(&row.endpoint.id), Status::Pending).await?.items;
+        found.extend(pending.into_iter().filter(|delivery| delivery.attempts > 0));
+    }
+    Ok(found)
+}
