@@ -8,6 +8,7 @@ mod bytes;
 mod cli;
 mod config;
 mod crash;
+mod dashboard;
 mod demo;
 mod egress;
 mod examples;

@@ -5,6 +5,7 @@
 
 mod admin;
 pub mod broker;
+mod browser;
 mod config;
 mod consumer;
 mod dns;
@@ -20,6 +21,7 @@ mod script;
 mod sender;
 
 pub use admin::Admin;
+pub use browser::{Browser, Heard, Theme, axe};
 pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use consumer::Consumer;
 pub use dns::NameServer;

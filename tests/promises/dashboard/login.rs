@@ -1,0 +1,127 @@
+//! Who may see it.
+
+use hookweir_tests::{Browser, Config, Gateway, KEY, Receiver, Reply, endpoint, raw, tenant};
+use serde_json::json;
+
+const TOKEN: &str = "admin-token;of,the\"test=0123456789";
+const OTHER_KEY: &str = "key-of-the-other-tenant-0123456789";
+
+async fn gateway(receiver: &Receiver) -> Gateway {
+    let tenants = tenant("acme", KEY)
+        + &endpoint("acme", "hook", &receiver.url("/hook"), "")
+        + &tenant("globex", OTHER_KEY)
+        + &endpoint("globex", "stock", &receiver.url("/stock"), "");
+    let token = TOKEN.replace('"', "\\\"");
+    Gateway::start(Config { admin: format!("token = \"{token}\""), ..Config::new(tenants) }).await
+}
+
+#[tokio::test]
+async fn the_token_sees_all_and_a_key_its_own_tenant() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let (gateway, browser) = (gateway(&receiver).await, Browser::start().await);
+    let url = |path: &str| format!("http://{}{path}", gateway.admin_address());
+    let enter = async |token: &str| {
+        browser.write("#login [name=token]", token).await;
+        browser.click("#login button").await;
+    };
+
+    browser.open(&url("/")).await;
+    browser.shows("h1", "Log in").await;
+    enter("a-token-that-nobody-has").await;
+    browser.shows("#wrong", "knows no such").await;
+    browser.script("document.querySelector('[name=token]').value = ''", json!([])).await;
+    enter(TOKEN).await;
+    browser.shows("h1", "Overview").await;
+    let all = browser.text("main").await;
+    assert!(all.contains("acme") && all.contains("globex"), "{all}");
+    assert_eq!(browser.script("return document.cookie", json!([])).await, "", "no script reads the cookie");
+    browser.shows("#live", "live").await;
+    browser.open(&url("/t/globex/endpoints/stock")).await;
+    browser.click("#switch").await;
+    browser.shows("h1", "disabled").await;
+
+    browser.click("[action='/logout'] button").await;
+    browser.shows("h1", "Log in").await;
+    browser.open(&url("/t/globex")).await;
+    browser.shows("h1", "Log in").await;
+    enter(KEY).await;
+    // The page that was asked for is another's: to this key it is not there.
+    browser.shows("h1", "Not Found").await;
+    browser.open(&url("/")).await;
+    browser.shows("h1", "acme").await;
+    let own = browser.script("return document.documentElement.outerHTML", json!([])).await.to_string();
+    assert!(!own.contains("globex"), "{own}");
+    for secret in [TOKEN, KEY, OTHER_KEY] {
+        assert!(!own.contains(secret) && !gateway.log().contains(secret), "{secret} is shown or logged");
+    }
+    browser.open(&url("/t/acme/endpoints/hook")).await;
+    browser.click("#switch").await;
+    browser.shows("h1", "disabled").await;
+    for (caller, path) in
+        [("admin", "/v1/tenants/globex/endpoints/stock"), ("tenant acme", "/v1/tenants/acme/endpoints/hook")]
+    {
+        let caller = format!("\"caller\":\"{caller}\"");
+        gateway.logged(&["hookweir::audit", &caller, &format!("{path}/disable"), "\"status\":200"]).await;
+    }
+}
+
+/// A form of the login page works without any script, and its cookie is one that other sites' pages can't use.
+#[tokio::test]
+async fn a_session_changes_something_only_for_the_listeners_own_pages() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let gateway = gateway(&receiver).await;
+    let host = gateway.admin_address();
+    let own = format!("http://{host}");
+    let send = async |method: &str, path: &str, headers: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len(),
+        );
+        raw::exchange(host, request.as_bytes()).await
+    };
+    let form = format!("token={KEY}");
+    for headers in [
+        "",
+        "Origin: https://evil.example.com\r\n",
+        "Origin: null\r\n",
+        "Origin: null\r\nSec-Fetch-Site: cross-site\r\n",
+    ] {
+        assert_eq!(send("POST", "/login", headers, &form).await.status(), 401, "{headers:?}");
+    }
+    assert_eq!(send("POST", "/login", &format!("Origin: {own}\r\n"), "token=nobodys").await.status(), 401);
+    let entered = send("POST", "/login", "Origin: null\r\nSec-Fetch-Site: same-origin\r\n", &form).await;
+    assert_eq!(entered.status(), 303, "{entered:?}");
+    let text = &entered.text;
+    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(text.contains(attribute), "{text}");
+    }
+    let cookie =
+        text.split_once("hookweir-session=").and_then(|(_, rest)| rest.split(';').next()).expect("a cookie");
+    let cookie = format!("Cookie: theme=dark; hookweir-session={cookie}\r\n");
+
+    let disable = "/v1/tenants/acme/endpoints/hook/disable";
+    for (headers, wanted) in [
+        (String::new(), 401),
+        (cookie.clone(), 401),
+        (format!("{cookie}Origin: https://evil.example.com\r\n"), 401),
+        (format!("{cookie}Origin: null\r\nSec-Fetch-Site: same-origin\r\n"), 401),
+        (format!("{cookie}Origin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-site\r\n"), 401),
+        (format!("Origin: {own}\r\n"), 401),
+        (format!("{cookie}Origin: {own}\r\nSec-Fetch-Site: same-origin\r\n"), 200),
+    ] {
+        assert_eq!(send("POST", disable, &headers, "").await.status(), wanted, "{headers:?}");
+    }
+    for (path, wanted) in [
+        ("/v1/tenants/acme/events", 200),
+        ("/t/acme", 200),
+        ("/v1/tenants/globex/events", 404),
+        ("/t/globex", 404),
+        ("/metrics", 404),
+    ] {
+        assert_eq!(send("GET", path, &cookie, "").await.status(), wanted, "{path}");
+    }
+    let elsewhere = send("GET", "/t/acme", &format!("{cookie}Sec-Fetch-Site: same-site\r\n"), "").await;
+    assert_eq!(elsewhere.status(), 401);
+    assert!(elsewhere.text.contains("You come from another site"), "{elsewhere:?}");
+}
