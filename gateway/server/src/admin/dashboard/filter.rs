@@ -104,10 +104,7 @@ mod tests {
     #[test]
     fn the_next_page_keeps_the_filters() {
         let query = Some("status=failed&cursor=7&event_type=a.*");
-        assert_eq!(
-            Asked::next(query, "5~hook"),
-            "?status=failed&event_type=a%2E%2A&cursor=5~hook".replace("%2E", ".")
-        );
+        assert_eq!(Asked::next(query, "5~hook"), "?status=failed&event_type=a.%2A&cursor=5~hook");
         let asked = Asked::read(query);
         assert_eq!(
             (asked.status.as_str(), asked.event_type.as_str(), asked.later, asked.any),
