@@ -167,7 +167,7 @@ pub(super) async fn resume(
 }
 
 /// Runs stored events through the present component and the given one; sends and keeps nothing.
-#[cfg_attr(test, utoipa::path(post, operation_id = "test_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/test", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path), Window), request_body(content = String, content_type = "application/octet-stream"), responses((status = 200, description = "What would change", body = api::DryRun), Refusals)))]
+#[cfg_attr(test, utoipa::path(post, operation_id = "test_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}/test", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path), Window), request_body(content = Option<String>, content_type = "application/octet-stream"), responses((status = 200, description = "What would change", body = api::DryRun), Refusals)))]
 pub(super) async fn test(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

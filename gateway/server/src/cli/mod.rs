@@ -43,6 +43,7 @@ pub(crate) use exit::Exit;
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "hookweir",
+    bin_name = "hookweir",
     version,
     about = "A webhook gateway that its tenants can program",
     after_help = "\
