@@ -9,7 +9,7 @@ const TOKEN: &str = "admin-token-of-the-test-0123456789";
 /// How many requests are made at least.
 const CALLS: usize = 5000;
 /// For each operation and phase.
-const EXAMPLES: &str = "150";
+const EXAMPLES: &str = "300";
 
 #[tokio::test]
 async fn thousands_of_requests_from_the_specification_are_answered_as_it_says() {
