@@ -100,13 +100,15 @@ async fn tail_and_watch_show_an_event_as_it_comes() {
     let page = line(&mut watched).await;
     assert!(page.contains(&first), "{page}");
     let (_tailing, mut tailed) = follow(&gateway, &["tail", "--tenant", "acme"]);
+    let admin = gateway.admin();
     // It is known to follow once it shows one of the events that are sent until then.
     let mut sent = Vec::new();
     let shown = loop {
-        sent.push(gateway.sender().event("order.paid", "1").await);
+        let event = gateway.sender().event("order.paid", "1").await;
+        sent.push(event.clone());
         tokio::select! {
             shown = line(&mut tailed) => break shown,
-            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+            _ = admin.delivery("acme", &event, "hook", "delivered") => {}
         }
     };
     assert!(sent.iter().any(|event| shown.contains(event)), "{shown}");

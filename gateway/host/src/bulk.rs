@@ -164,21 +164,20 @@ impl<'a> Sections<'a> {
         }
         let mut module = Module::new();
         for (id, range) in &self.all {
-            let (id, kept) = (*id, &wasm[range.clone()]);
-            if bulks.is_empty() {
-                module.section(&RawSection { id, data: kept });
-            } else if id == SectionId::Type as u8 {
+            let id = *id;
+            let is = |section: SectionId| !bulks.is_empty() && id == section as u8;
+            if is(SectionId::Type) {
                 module.section(&RawSection { id, data: &self.types.with(wasm, range.end, 1, &TYPE)? });
-            } else if id == SectionId::Function as u8 {
+            } else if is(SectionId::Function) {
                 let mut types = Vec::new();
                 let own = self.own_type()?;
                 bulks.iter().for_each(|_| own.encode(&mut types));
                 let data = self.functions.with(wasm, range.end, bulks.len(), &types)?;
                 module.section(&RawSection { id, data: &data });
-            } else if id == SectionId::Code as u8 {
+            } else if is(SectionId::Code) {
                 module.section(&code);
             } else {
-                module.section(&RawSection { id, data: kept });
+                module.section(&RawSection { id, data: &wasm[range.clone()] });
             }
         }
         Ok(module.finish())

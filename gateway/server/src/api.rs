@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookweir_model::{
-    Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Status, TenantId, Timestamp,
+    Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Shaped, Status, TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config::Quota;
 use crate::dispatch::BreakerState;
 
 pub(crate) use self::plugin::{
@@ -309,6 +310,19 @@ impl From<Attempt> for AttemptView {
             answer: attempt.answer,
             plugins: attempt.plugins,
         }
+    }
+}
+
+impl From<Shaped> for ProbeContent {
+    fn from(shaped: Shaped) -> Self {
+        let (data, data_base64) = text_or_base64(&shaped.body);
+        Self { content_type: shaped.content_type, headers: shaped.headers, data, data_base64 }
+    }
+}
+
+impl From<Quota> for QuotaView {
+    fn from(quota: Quota) -> Self {
+        Self { pending_bytes: quota.pending_size, events_per_second: quota.events_per_second }
     }
 }
 

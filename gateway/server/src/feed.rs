@@ -6,24 +6,17 @@
 use std::sync::Arc;
 
 use hookweir_journal::{Next, Settlement};
-use hookweir_model::{EndpointId, Event, Status, TenantId};
+use hookweir_model::{EndpointId, Event, Status};
 use tokio::sync::broadcast;
 
-use crate::api;
+use crate::api::{AttemptView, DeliveryView, Happening, Told};
 
 /// How many happenings a watcher may be behind.
 const BEHIND: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
-    sender: broadcast::Sender<Arc<Happening>>,
-}
-
-/// One thing that happened to an event of a tenant.
-#[derive(Debug)]
-pub(crate) struct Happening {
-    pub tenant: TenantId,
-    pub what: api::Happening,
+    sender: broadcast::Sender<Arc<Told>>,
 }
 
 impl Default for Feed {
@@ -33,7 +26,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<Told>> {
         self.sender.subscribe()
     }
 
@@ -41,16 +34,16 @@ impl Feed {
         self.sender.receiver_count() > 0
     }
 
-    pub(crate) fn tell(&self, happening: Happening) {
+    pub(crate) fn tell(&self, told: Told) {
         // An error means that the last watcher has just left.
-        let _ = self.sender.send(Arc::new(happening));
+        let _ = self.sender.send(Arc::new(told));
     }
 
     /// Tells that an event is in the journal, with a delivery for each of these endpoints.
     pub(crate) fn accepted(&self, event: &Event, endpoints: &[EndpointId]) {
         if self.is_watched() {
-            let what = api::Happening::Accepted { event: event.into(), endpoints: endpoints.to_vec() };
-            self.tell(Happening { tenant: event.tenant.clone(), what });
+            let what = Happening::Accepted { event: event.into(), endpoints: endpoints.to_vec() };
+            self.tell(Told { tenant: event.tenant.clone(), what });
         }
     }
 
@@ -60,18 +53,18 @@ impl Feed {
         event: &Event,
         settlement: &Settlement,
         attempts: u32,
-    ) -> Option<Box<Happening>> {
+    ) -> Option<Box<Told>> {
         self.is_watched().then(|| Box::new(handled(event, settlement, attempts)))
     }
 }
 
-fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Happening {
+fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Told {
     let (status, due, reason) = match &settlement.next {
         Next::Final { status, reason } => (*status, None, reason.clone()),
         Next::Queued(_) => (Status::Delivered, None, None),
         Next::RetryAt { due, reason, .. } => (Status::Pending, Some(due.to_string()), reason.clone()),
     };
-    let delivery = api::DeliveryView {
+    let delivery = DeliveryView {
         event: event.id.clone(),
         endpoint: settlement.endpoint.endpoint.clone(),
         event_type: event.event_type.clone(),
@@ -81,9 +74,9 @@ fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Happening {
         due,
         reason,
     };
-    let attempt = settlement.attempt.clone().map(api::AttemptView::from);
-    Happening {
+    let attempt = settlement.attempt.clone().map(AttemptView::from);
+    Told {
         tenant: event.tenant.clone(),
-        what: api::Happening::Handled { delivery, attempt: attempt.map(Box::new) },
+        what: Happening::Handled { delivery, attempt: attempt.map(Box::new) },
     }
 }

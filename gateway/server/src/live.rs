@@ -15,7 +15,8 @@ use subtle::ConstantTimeEq as _;
 use crate::config::{self, Config, Destination, PluginSource, Quota};
 use crate::operational;
 use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
-use crate::role::Role;
+use crate::problem::Problem;
+use crate::role::{Action, Role};
 
 /// What accept, dispatch and admin look up. Built by [`Live::build`], never changed.
 #[derive(Debug, Clone)]
@@ -113,6 +114,28 @@ pub(crate) struct Caller {
     /// Whose key it is; `None`: an operator's, who sees all tenants.
     pub tenant: Option<TenantId>,
     pub role: Role,
+}
+
+impl Caller {
+    /// Refuses what the role does not reach to.
+    pub(crate) fn may(&self, action: Action) -> Result<(), Problem> {
+        if self.role.may(action) {
+            return Ok(());
+        }
+        let enough = match action {
+            Action::Send => "\"send\" or \"admin\"",
+            Action::Read => "\"read\", \"operate\" or \"admin\"",
+            Action::Operate => "\"operate\" or \"admin\"",
+            Action::Administer => "\"admin\"",
+        };
+        let role = self.role.as_str();
+        Err(Problem::Forbidden(format!("this key's role is {role:?}, and this takes {enough}")))
+    }
+
+    /// Whether it sees this tenant.
+    pub(crate) fn sees(&self, tenant: &TenantId) -> bool {
+        self.tenant.as_ref().is_none_or(|own| own == tenant)
+    }
 }
 
 impl Live {

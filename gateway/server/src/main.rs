@@ -21,6 +21,7 @@ mod memory;
 mod metrics;
 mod operational;
 mod plugins;
+mod pretty;
 mod probe;
 mod problem;
 mod pull;

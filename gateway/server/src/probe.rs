@@ -11,7 +11,7 @@ use hookweir_model::{Attempt, Event, EventId, EventType, Outcome, Shaped, Tenant
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::{Probe, ProbeContent, ProbeResult, text_or_base64};
+use crate::api::{Probe, ProbeResult};
 use crate::config::Destination;
 use crate::live::{Endpoint, Live};
 use crate::pull::{self, Queues};
@@ -95,10 +95,7 @@ pub(crate) async fn probe(
         answer: report.answer,
         plugins,
     };
-    let (data, data_base64) = text_or_base64(&shaped.body);
-    let content =
-        ProbeContent { content_type: shaped.content_type, headers: shaped.headers, data, data_base64 };
-    ended(ProbeResult::Sent, None, Some(content), Some(attempt.into()))
+    ended(ProbeResult::Sent, None, Some(shaped.into()), Some(attempt.into()))
 }
 
 fn request<'a>(event: &'a Event, shaped: &'a Shaped) -> Request<'a> {

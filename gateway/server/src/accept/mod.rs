@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 use crate::api;
 use crate::config::Quota;
 use crate::dispatch::Dispatcher;
-use crate::live::{Caller, Live, Tenant};
+use crate::live::{Live, Tenant};
 use crate::metrics::{Metrics, Stage};
 use crate::operational;
 use crate::problem::{Problem, json};
@@ -174,18 +174,12 @@ fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Pro
         .and_then(bearer)
         .ok_or(Problem::Unauthorized)?;
     // An operator's key is for the admin listener: it does not send events.
-    let Some(Caller { tenant: Some(own), role }) = live.caller(token) else {
-        return Err(Problem::Unauthorized);
-    };
+    let caller = live.caller(token).ok_or(Problem::Unauthorized)?;
+    let own = caller.tenant.as_ref().ok_or(Problem::Unauthorized)?;
     if own.as_str() != id {
         return Err(Problem::NotFound("tenant"));
     }
-    if !role.may(Action::Send) {
-        let role = role.as_str();
-        return Err(Problem::Forbidden(format!(
-            "this key's role is {role:?}: send with one of \"send\" or \"admin\""
-        )));
-    }
+    caller.may(Action::Send)?;
     live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
 }
 

@@ -71,28 +71,6 @@ pub(super) fn known(parts: &Parts, admin: &Admin, value: &HeaderValue) -> Result
     })
 }
 
-impl Caller {
-    /// Refuses what the role does not reach to.
-    pub(super) fn may(&self, action: Action) -> Result<(), Problem> {
-        if self.role.may(action) {
-            return Ok(());
-        }
-        let enough = match action {
-            Action::Send => "\"send\" or \"admin\"",
-            Action::Read => "\"read\", \"operate\" or \"admin\"",
-            Action::Operate => "\"operate\" or \"admin\"",
-            Action::Administer => "\"admin\"",
-        };
-        let role = self.role.as_str();
-        Err(Problem::Forbidden(format!("this key's role is {role:?}, and this takes {enough}")))
-    }
-
-    /// Whether it sees this tenant.
-    pub(super) fn sees(&self, tenant: &TenantId) -> bool {
-        self.tenant.as_ref().is_none_or(|own| own == tenant)
-    }
-}
-
 /// A caller that may look at what it sees.
 #[derive(Debug)]
 pub(super) struct Reader(pub Caller);

@@ -42,10 +42,7 @@ pub(super) async fn tenants(State(admin): State<Admin>, Reader(caller): Reader) 
             endpoints: tenant.endpoints.len(),
             plugins: tenant.plugins.len(),
             pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
-            quota: api::QuotaView {
-                pending_bytes: tenant.quota.pending_size,
-                events_per_second: tenant.quota.events_per_second,
-            },
+            quota: tenant.quota.into(),
         });
     }
     data.sort_by(|a, b| a.id.cmp(&b.id));

@@ -4,8 +4,9 @@
 //! that was too slow did not get; they are in the lists.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{self, Stream};
@@ -22,7 +23,6 @@ use super::access::{Reader, Tenant};
 use super::openapi::Refusals;
 use super::query;
 use crate::api;
-use crate::feed::Happening;
 use crate::problem::Problem;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -49,8 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = Query::<Written>::from_request_parts(parts, state).await;
-        let written = query.map_err(|error| Problem::Malformed(error.body_text()))?.0;
+        let written: Written = query::written(parts, state).await?;
         Ok(Self {
             endpoint: query::endpoint(written.endpoint)?,
             status: query::status(written.status)?,
@@ -77,7 +76,7 @@ impl Wanted {
 
 /// One stream's place in the feed.
 struct Watch {
-    feed: Receiver<std::sync::Arc<Happening>>,
+    feed: Receiver<Arc<api::Told>>,
     stop: CancellationToken,
     tenant: Option<TenantId>,
     wanted: Wanted,
@@ -124,13 +123,12 @@ impl Watch {
                 received = self.feed.recv() => received,
             };
             match received {
-                Ok(happening) if self.is_wanted(&happening) => {
-                    let told = api::Told { tenant: happening.tenant.clone(), what: happening.what.clone() };
+                Ok(told) if self.is_wanted(&told) => {
                     let name = match told.what {
                         api::Happening::Accepted { .. } => "accepted",
                         api::Happening::Handled { .. } => "handled",
                     };
-                    return Some(event(name, &told));
+                    return Some(event(name, &*told));
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(count)) => return Some(event("missed", &api::Missed { count })),
@@ -139,9 +137,8 @@ impl Watch {
         }
     }
 
-    fn is_wanted(&self, happening: &Happening) -> bool {
-        self.tenant.as_ref().is_none_or(|tenant| happening.tenant == *tenant)
-            && self.wanted.takes(&happening.what)
+    fn is_wanted(&self, told: &api::Told) -> bool {
+        self.tenant.as_ref().is_none_or(|tenant| told.tenant == *tenant) && self.wanted.takes(&told.what)
     }
 }
 

@@ -57,9 +57,6 @@ pub(super) struct Window {
 
 impl Window {
     fn check(self, tenant: TenantId) -> Result<(EventFilter, usize), Problem> {
-        let pattern = |text: String| {
-            TypePattern::parse(&text).map_err(|error| query::malformed("event_type", &error.to_string()))
-        };
         let limit = self.limit.unwrap_or(DRY_RUN_EVENTS);
         if !(1..=MOST_DRY_RUN_EVENTS).contains(&limit) {
             let wanted = format!("give a number from 1 to {MOST_DRY_RUN_EVENTS}");
@@ -68,7 +65,7 @@ impl Window {
         let filter = EventFilter {
             id_part: None,
             tenant,
-            event_type: self.event_type.map(pattern).transpose()?,
+            event_type: query::event_type(self.event_type)?,
             since: query::time("since", self.since)?,
             until: query::time("until", self.until)?,
         };

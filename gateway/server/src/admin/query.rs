@@ -81,7 +81,10 @@ pub(super) struct ListQuery<F> {
 }
 
 /// The query of a request, taken apart by `serde`.
-async fn written<T: DeserializeOwned, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, Problem> {
+pub(super) async fn written<T: DeserializeOwned, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, Problem> {
     let query = Query::<T>::from_request_parts(parts, state).await;
     Ok(query.map_err(|error| Problem::Malformed(error.body_text()))?.0)
 }

@@ -199,18 +199,15 @@ impl Client {
     /// Begins to read server-sent events.
     pub(crate) async fn watch(&self, path: &[&str], query: &[(&str, String)]) -> Result<Events<'_>, Error> {
         // The stream has no end; how long nothing may come is seen to where it is read.
-        let mut request = self.http.request(Method::GET, self.route(path, query)).timeout(NEVER);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let answer = request.send().await.map_err(|error| self.unanswered(error))?;
-        let (status, kind) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
+        let request = self.http.request(Method::GET, self.route(path, query)).timeout(NEVER);
+        let mut answer = self.ask(request).await?;
+        let status = answer.status();
         if !status.is_success() {
-            let body = answer.bytes().await.map_err(|error| self.unanswered(error))?;
+            let body = self.body(&mut answer).await?;
             return Err(self.judge(status, &body).err().unwrap_or_else(|| self.foreign(status)));
         }
-        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        if !is_stream {
+        let kind = answer.headers().get(CONTENT_TYPE);
+        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
             return Err(self.foreign(status));
         }
         Ok(Events { client: self, answer, read: Vec::new() })
@@ -228,12 +225,21 @@ impl Client {
         url
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Answer, Error> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
+        let mut response = self.ask(request).await?;
+        let body = self.body(&mut response).await?;
+        self.judge(response.status(), &body)
+    }
+
+    /// Makes a request, as whoever asks.
+    async fn ask(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let mut response = request.send().await.map_err(|error| self.unanswered(error))?;
-        let status = response.status();
+        request.send().await.map_err(|error| self.unanswered(error))
+    }
+
+    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
@@ -241,14 +247,13 @@ impl Client {
                     return Err(Error::TooLong { url: self.place() });
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
+                Ok(None) => return Ok(body),
                 Err(error) if error.is_timeout() => return Err(Error::Timeout { url: self.place() }),
                 Err(error) => {
                     return Err(Error::Broken { url: self.place(), source: error.without_url() });
                 }
             }
         }
-        self.judge(status, &body)
     }
 
     /// The listener's address for an error's text.

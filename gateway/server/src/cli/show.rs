@@ -7,10 +7,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
-use serde_json::value::RawValue;
-
 use super::watch::Shown;
+use crate::pretty;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 /// Writes text to standard output in one piece. Unlike `print!` it survives a reader that has gone away.
 pub(crate) fn print(text: &str) -> io::Result<()> {
@@ -62,63 +61,10 @@ pub(crate) fn json_line(json: &str) -> String {
     line
 }
 
-/// Deeper JSON is shown as it came: set in by its depth it would be mostly blanks.
-const DEEPEST: usize = 32;
-
-/// JSON text with line breaks and indentation, or `None` where it isn't JSON or nests too deep. It works on the text,
-/// so that numbers, the order of keys and duplicate keys are shown as they were sent.
+/// JSON text with line breaks and indentation, or `None` where it isn't JSON or nests so deep that it would be mostly
+/// blanks.
 pub(crate) fn indented(json: &str) -> Option<String> {
-    let json = serde_json::from_str::<&RawValue>(json).ok()?.get();
-    let mut text = String::with_capacity(json.len() * 2);
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut after_backslash = false;
-    let mut chars = json.chars().filter(|c| !matches!(c, '\n' | '\r' | '\t')).peekable();
-    while let Some(c) = chars.next() {
-        if in_string {
-            text.push(c);
-            in_string = after_backslash || c != '"';
-            after_backslash = !after_backslash && c == '\\';
-            continue;
-        }
-        match c {
-            '"' => {
-                in_string = true;
-                text.push(c);
-            }
-            '{' | '[' => {
-                while chars.next_if_eq(&' ').is_some() {}
-                text.push(c);
-                if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
-                    text.push(close);
-                } else {
-                    depth += 1;
-                    if depth > DEEPEST {
-                        return None;
-                    }
-                    new_line(&mut text, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut text, depth);
-                text.push(c);
-            }
-            ',' => {
-                text.push(c);
-                new_line(&mut text, depth);
-            }
-            ':' => text.push_str(": "),
-            ' ' => {}
-            c => text.push(c),
-        }
-    }
-    Some(text)
-}
-
-fn new_line(text: &mut String, depth: usize) {
-    text.push('\n');
-    text.extend(std::iter::repeat_n("  ", depth));
+    pretty::json(json).filter(|pretty| pretty.depth <= pretty::DEEPEST).map(|pretty| pretty.text)
 }
 
 /// The longest data that is shown whole.
@@ -250,6 +196,8 @@ fn advice(is_empty: bool, next: Option<&str>, things: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     #[test]

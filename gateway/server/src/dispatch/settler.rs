@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use super::Shared;
 use super::lane::Lane;
-use crate::feed::Happening;
+use crate::api::Told;
 use crate::metrics::Stage;
 
 /// How many results may wait; beyond it workers wait too, which bounds memory when the journal stalls.
@@ -26,7 +26,7 @@ pub(super) enum Item {
         lane: Arc<Lane>,
         settlement: Box<Settlement>,
         /// What watchers hear of it, if there were any.
-        told: Option<Box<Happening>>,
+        told: Option<Box<Told>>,
         since: Instant,
     },
     /// Answered when all that was sent before is in the journal.
@@ -34,7 +34,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>, told: Option<Box<Happening>>) -> Self {
+    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>, told: Option<Box<Told>>) -> Self {
         Self::Settle { lane, settlement, told, since: Instant::now() }
     }
 }
@@ -43,7 +43,7 @@ impl Item {
 struct Pending {
     lane: Arc<Lane>,
     seq: Seq,
-    told: Option<Box<Happening>>,
+    told: Option<Box<Told>>,
     since: Instant,
     then: Then,
 }

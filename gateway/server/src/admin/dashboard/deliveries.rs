@@ -3,10 +3,11 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hookweir_journal::DeliveryFilter;
-use hookweir_model::{EndpointId, EndpointKey, Status};
+use hookweir_model::{EndpointKey, Status};
 use http::Uri;
 use minijinja::context;
 
+use super::endpoints::names;
 use super::filter::Asked;
 use super::overview::Row;
 use super::page::{Viewer, page};
@@ -27,10 +28,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let asked = Asked::read(uri.query());
     let frame = viewer.frame(Some(&tenant), "deliveries");
-    let live = admin.live.load_full();
-    let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
-    let mut endpoints: Vec<&EndpointId> = configured.endpoints.keys().collect();
-    endpoints.sort();
+    let endpoints = names(&admin, &tenant);
     let found = admin.journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
     let found = query::list(found, api::DeliveryView::from);
     let next = found.next.as_deref().map(|cursor| Asked::next(uri.query(), cursor));

@@ -165,10 +165,7 @@ async fn gather(
             id: tenant.id.clone(),
             plugins: tenant.plugins.len(),
             pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
-            quota: api::QuotaView {
-                pending_bytes: tenant.quota.pending_size,
-                events_per_second: tenant.quota.events_per_second,
-            },
+            quota: tenant.quota.into(),
             rows,
         });
     }

@@ -89,16 +89,7 @@ pub(super) async fn post(
     let (shape, plugins) = shape::preview(&admin.host, endpoint, &event).await;
     let ended = |result, reason| (result, Some(reason), None);
     let (result, reason, content) = match shape {
-        Shape::Ready(shaped) => {
-            let (data, data_base64) = api::text_or_base64(&shaped.body);
-            let content = api::ProbeContent {
-                content_type: shaped.content_type,
-                headers: shaped.headers,
-                data,
-                data_base64,
-            };
-            ("sent", None, Some(content))
-        }
+        Shape::Ready(shaped) => ("sent", None, Some(shaped.into())),
         Shape::Filtered(reason) => ended("filtered", reason),
         Shape::Failed(reason) | Shape::Unavailable(reason) => ended("failed", reason),
         Shape::Waits => return Ok(ok(&waits(plugins))),

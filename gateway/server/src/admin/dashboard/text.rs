@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::pretty;
+
 /// What stands in a path as it is; an event's id may have any sign but a dot.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.');
 
@@ -73,77 +75,10 @@ pub(super) fn start(text: &str) -> (&str, bool) {
     (&text[..end], end < text.len())
 }
 
-/// JSON with a line for each member and item; other text as it is. Only space is added and taken away: numbers keep their
-/// digits and objects the order of their members.
+/// JSON with a line for each member and item; other text as it is. What is nested deep is not set further in: the page would
+/// have no room for it, and a hostile text no end.
 pub(super) fn pretty(text: &str) -> String {
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return text.to_owned();
-    }
-    let mut made = String::with_capacity(text.len() * 2);
-    let mut depth = 0_usize;
-    let mut rest = text.trim_start();
-    while let Some(sign) = rest.chars().next() {
-        let token = token(rest, sign);
-        rest = rest[token.len()..].trim_start();
-        match sign {
-            '{' | '[' => {
-                made.push(sign);
-                if rest.starts_with(['}', ']']) {
-                    made.push_str(&rest[..1]);
-                    rest = rest[1..].trim_start();
-                } else {
-                    depth += 1;
-                    line(&mut made, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                line(&mut made, depth);
-                made.push(sign);
-            }
-            ',' => {
-                made.push(sign);
-                line(&mut made, depth);
-            }
-            ':' => made.push_str(": "),
-            _ => made.push_str(token),
-        }
-    }
-    made
-}
-
-/// The token of valid JSON at the start of `rest`, which begins with `sign`.
-fn token(rest: &str, sign: char) -> &str {
-    let end = match sign {
-        '"' => string_end(rest),
-        '{' | '}' | '[' | ']' | ',' | ':' => Some(1),
-        _ => rest.find(|c: char| matches!(c, ',' | '}' | ']' | ':') || c.is_ascii_whitespace()),
-    };
-    &rest[..end.unwrap_or(rest.len())]
-}
-
-/// Where the string that `rest` begins with ends.
-fn string_end(rest: &str) -> Option<usize> {
-    let mut escaped = false;
-    let mut places = rest.char_indices().skip(1);
-    places.find_map(|(place, sign)| match sign {
-        _ if escaped => {
-            escaped = false;
-            None
-        }
-        '\\' => {
-            escaped = true;
-            None
-        }
-        '"' => Some(place + 1),
-        _ => None,
-    })
-}
-
-fn line(made: &mut String, depth: usize) {
-    made.push('\n');
-    // What is nested deeper is not set further in: the page would have no room for it, and a hostile text no end.
-    made.extend(std::iter::repeat_n("  ", depth.min(32)));
+    pretty::json(text).map_or_else(|| text.to_owned(), |pretty| pretty.text)
 }
 
 /// What data is shown as: its text, spread out where it is JSON, cut where it is long.
