@@ -28,4 +28,5 @@ mod retry_after;
 mod seed_rule;
 mod shutdown;
 mod signatures;
+mod telemetry;
 mod times;

@@ -6,6 +6,7 @@
 mod admin;
 pub mod broker;
 mod browser;
+mod collector;
 mod config;
 mod consumer;
 mod dns;
@@ -22,6 +23,7 @@ mod sender;
 
 pub use admin::Admin;
 pub use browser::{Browser, Heard, Theme, axe};
+pub use collector::Collector;
 pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use consumer::Consumer;
 pub use dns::NameServer;

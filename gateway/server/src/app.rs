@@ -25,6 +25,7 @@ use crate::memory;
 use crate::metrics::Metrics;
 use crate::plugins::{Loader, Plugins};
 use crate::pull::Queues;
+use crate::telemetry::Telemetry;
 use crate::upkeep;
 
 /// The name under which the one node of the embedded engine holds its shards.
@@ -44,6 +45,7 @@ pub(crate) struct App {
     plugins: Arc<Plugins>,
     journal: Arc<dyn Journal>,
     dispatcher: Dispatcher,
+    telemetry: Telemetry,
     stop: CancellationToken,
     broken: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -88,6 +90,7 @@ impl App {
             admin_listener.local_addr().context("failed to read the admin listener's address")?;
         config.egress.own_addresses = vec![accept_addr, admin_addr];
 
+        let telemetry = Telemetry::start(config.otlp.as_ref())?;
         let journal = Arc::new(open_journal(&config).await?);
         let metrics = Arc::new(Metrics::new({
             let journal = Arc::clone(&journal);
@@ -115,6 +118,7 @@ impl App {
             host: Arc::clone(&host),
             plugins: Arc::clone(&plugins),
             metrics: Arc::clone(&metrics),
+            traces: telemetry.traces(),
             queues: Arc::clone(&queues),
             feed: Arc::clone(&feed),
             broken: broken.clone(),
@@ -125,6 +129,7 @@ impl App {
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
             metrics: Arc::clone(&metrics),
+            traces: telemetry.traces(),
             broken: broken.clone(),
         });
         let accept = Arc::new(Accept {
@@ -155,7 +160,19 @@ impl App {
         ];
         info!(addr = %accept_addr, "accept listening");
         info!(addr = %admin_addr, "admin listening");
-        Ok(Self { accept_addr, admin_addr, live, host, plugins, journal, dispatcher, stop, broken, tasks })
+        Ok(Self {
+            accept_addr,
+            admin_addr,
+            live,
+            host,
+            plugins,
+            journal,
+            dispatcher,
+            telemetry,
+            stop,
+            broken,
+            tasks,
+        })
     }
 
     /// Puts a new configuration in force, whole, or leaves the old one as it is.
@@ -166,6 +183,7 @@ impl App {
             ("accept.listen", config.accept.listen != before.config.accept.listen),
             ("admin.listen", config.admin.listen != before.config.admin.listen),
             ("[journal]", config.journal != before.config.journal),
+            ("[telemetry]", config.otlp != before.config.otlp),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             warn!(key, "a change of this takes a restart; the rest of the new configuration is in force");
@@ -200,6 +218,7 @@ impl App {
         self.live.load().outlets.close().await;
         self.journal.close().await;
         self.host.close();
+        self.telemetry.stop().await;
     }
 }
 

@@ -30,6 +30,8 @@ mod role;
 mod scrape;
 mod settle;
 mod shape;
+#[cfg_attr(not(feature = "otlp"), path = "telemetry/off.rs")]
+mod telemetry;
 mod upkeep;
 
 /// Events are received on one thread, written by another and freed by a third, which the system's allocator serves with

@@ -31,6 +31,7 @@ use crate::operational;
 use crate::problem::{Problem, json};
 use crate::pull::Queues;
 use crate::role::Action;
+use crate::telemetry::Traces;
 
 pub(crate) use self::quota::Quotas;
 use self::quota::{Kind, Over};
@@ -59,6 +60,7 @@ pub(crate) struct Path {
     pub journal: Arc<dyn Journal>,
     pub dispatcher: Dispatcher,
     pub metrics: Arc<Metrics>,
+    pub traces: Traces,
     /// Cancelled when the journal can't be relied on any more.
     pub broken: tokio_util::sync::CancellationToken,
 }
@@ -122,7 +124,7 @@ impl Accept {
         let fingerprint = Digest::of(&body);
         let new = NewEvent { event: Arc::new(event), fingerprint, idempotency_key, endpoints };
         // A sender that hangs up now must not part the event on disk from its lanes.
-        ToTheEnd::new(keep(Arc::clone(&self.path), new)).await
+        ToTheEnd::new(keep(Arc::clone(&self.path), new, clock)).await
     }
 
     /// Whether the bytes that wait for a tenant leave room for another event.
@@ -183,8 +185,9 @@ fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Pro
     live.tenant(id).cloned().ok_or(Problem::NotFound("tenant"))
 }
 
-/// Keeps the event and, once it is on disk, hands it to the lanes. The one place where an event becomes accepted.
-async fn keep(path: Arc<Path>, new: NewEvent) -> Result<api::Accepted, Problem> {
+/// Keeps the event, whose head came in at `since`, and, once it is on disk, hands it to the lanes. The one place where an
+/// event becomes accepted.
+async fn keep(path: Arc<Path>, new: NewEvent, since: Instant) -> Result<api::Accepted, Problem> {
     let clock = Instant::now();
     let (event, endpoints) = (Arc::clone(&new.event), new.endpoints.clone());
     let appended = path.journal.append(vec![new]).await.inspect_err(|error| {
@@ -192,14 +195,19 @@ async fn keep(path: Arc<Path>, new: NewEvent) -> Result<api::Accepted, Problem> 
             path.broken.cancel();
         }
     })?;
-    path.metrics.stage(Stage::Journal, clock.elapsed());
+    let journal = clock.elapsed();
+    path.metrics.stage(Stage::Journal, journal);
     match appended.into_iter().next() {
         Some(Appended::Stored { seq }) => {
             path.metrics.accepted();
+            path.traces.accepted(&event, None, since, journal, endpoints.len());
             path.dispatcher.offer(&event, seq, &endpoints);
             Ok(api::Accepted { id: event.id.clone(), duplicate: false, deliveries: endpoints.len() })
         }
-        Some(Appended::Duplicate { id, deliveries }) => Ok(api::Accepted { id, duplicate: true, deliveries }),
+        Some(Appended::Duplicate { id, deliveries }) => {
+            path.traces.accepted(&event, Some(&id), since, journal, deliveries);
+            Ok(api::Accepted { id, duplicate: true, deliveries })
+        }
         Some(Appended::Conflict { id }) => Err(Problem::Conflict(format!(
             "the id or the idempotency key belongs to event {id}, which was sent with other bytes"
         ))),

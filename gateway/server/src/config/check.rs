@@ -22,6 +22,7 @@ use super::problem::{Fault, Problems, Report};
 use super::quantity::{address, cidr, duration, nameserver, show_duration, show_size, size};
 use super::secret::{self, check_bearer, secret};
 use super::source::{FileId, Source, plain_reason};
+use super::telemetry;
 use super::tenant::Tenants;
 use super::written::{Table, Value};
 use crate::role::Role;
@@ -37,8 +38,17 @@ pub(crate) enum Unusable {
     Sample(String),
 }
 
-const MAIN_KEYS: [&str; 8] =
-    ["include", "allow_inline_secrets", "accept", "admin", "journal", "plugins", "egress", "tenants"];
+const MAIN_KEYS: [&str; 9] = [
+    "include",
+    "allow_inline_secrets",
+    "accept",
+    "admin",
+    "journal",
+    "plugins",
+    "egress",
+    "telemetry",
+    "tenants",
+];
 const SIZE_HELP: &str = "write a size in quotes, such as \"1MiB\"";
 pub(super) const DURATION_HELP: &str = "write a duration in quotes, such as \"7d\"";
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -132,6 +142,7 @@ fn config(
     let accept = accept(part("accept", report), report);
     let admin = admin(part("admin", report), accept.listen, &outside, report);
     let journal = journal(part("journal", report), &outside, report);
+    let otlp = telemetry::otlp(part("telemetry", report), &outside, report);
     // Port 0 stands for one that is not known before the listener is bound.
     outside.egress.own_addresses =
         [accept.listen, admin.listen].into_iter().filter(|own| own.port() != 0).collect();
@@ -147,7 +158,7 @@ fn config(
         }
         tenants.read(&other, &outside, report);
     }
-    Config { accept, admin, journal, egress: outside.egress, tenants: tenants.into_tenants() }
+    Config { accept, admin, journal, egress: outside.egress, otlp, tenants: tenants.into_tenants() }
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
 use hookweir_model::{Digest, EndpointId, Event, PacePolicy, PluginId, RetryPolicy, TenantId, TypePattern};
-use secrecy::SecretString;
+use http::HeaderName;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use crate::role::Role;
 
@@ -19,6 +21,8 @@ pub(crate) struct Config {
     pub admin: Admin,
     pub journal: Journal,
     pub egress: EgressPolicy,
+    /// Where traces and logs are sent; none are where there is no such place.
+    pub otlp: Option<Otlp>,
     pub tenants: BTreeMap<TenantId, Tenant>,
 }
 
@@ -49,6 +53,42 @@ pub(crate) struct Journal {
     pub path: PathBuf,
     pub retention: Duration,
     pub max_size: u64,
+}
+
+/// A collector that takes OTLP over HTTP, and what it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Otlp {
+    /// What the path of each signal is added to.
+    pub endpoint: Url,
+    pub headers: Vec<(HeaderName, SecretString)>,
+    /// The share of events whose traces are recorded, from 0 to 1.
+    pub sample: f64,
+    /// By what name the gateway is known there.
+    pub service: String,
+    pub traces: bool,
+    pub logs: bool,
+}
+
+impl Otlp {
+    /// Where a signal is sent: its path stands behind that of the endpoint.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn url(&self, signal: &str) -> String {
+        format!("{}/{signal}", self.endpoint.as_str().trim_end_matches('/'))
+    }
+}
+
+impl PartialEq for Otlp {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |otlp: &Self| -> Vec<_> {
+            let header =
+                |(name, value): &(HeaderName, SecretString)| (name.clone(), value.expose_secret().to_owned());
+            otlp.headers.iter().map(header).collect()
+        };
+        let Self { endpoint, headers: _, sample, service, traces, logs } = self;
+        (endpoint, sample, service, traces, logs)
+            == (&other.endpoint, &other.sample, &other.service, &other.traces, &other.logs)
+            && shown(self) == shown(other)
+    }
 }
 
 #[derive(Debug, Clone, Default)]

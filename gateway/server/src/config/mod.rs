@@ -17,11 +17,14 @@ mod quantity;
 mod retry;
 mod secret;
 mod source;
+mod telemetry;
 mod tenant;
 mod written;
 
 pub(crate) use check::{Unusable, load, load_inspecting};
-pub(crate) use checked::{Config, Destination, Endpoint, Format, Plugin, PluginSource, Pull, Quota, Tenant};
+pub(crate) use checked::{
+    Config, Destination, Endpoint, Format, Otlp, Plugin, PluginSource, Pull, Quota, Tenant,
+};
 pub(crate) use env::StdEnv;
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
 pub(crate) use kind::VISIBILITY;

@@ -17,6 +17,7 @@ use crate::plugins::Watch;
 use crate::pull;
 use crate::settle::{self, Tried};
 use crate::shape::{self, Shape, Shaping};
+use crate::telemetry::{Traces, Trail};
 
 /// What handling a delivery came to.
 #[derive(Debug)]
@@ -71,14 +72,33 @@ struct Ended {
     paused: Option<Arc<Watch>>,
 }
 
-pub(super) async fn handle(
-    live: &Live,
-    host: &Host,
-    metrics: &Metrics,
+/// What handling takes, beside the delivery.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub live: &'a Live,
+    pub host: &'a Host,
+    pub metrics: &'a Metrics,
+    pub traces: &'a Traces,
+}
+
+pub(super) async fn handle(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: Ready) -> Handled {
+    let number = ready.attempts.saturating_add(1);
+    let mut trail = means.traces.delivery(&ready.event);
+    let handled = handle_once(means, key, epoch, ready, trail.as_deref_mut()).await;
+    if let (Some(trail), Handled::Ended(ending)) = (trail, &handled) {
+        trail.end(key, number, &ending.settlement);
+    }
+    handled
+}
+
+async fn handle_once(
+    means: Means<'_>,
     key: &EndpointKey,
     epoch: Epoch,
     ready: Ready,
+    trail: Option<&mut Trail>,
 ) -> Handled {
+    let Means { live, metrics, .. } = means;
     let settlement =
         |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
     let Some(endpoint) = live.endpoint(key) else {
@@ -93,7 +113,7 @@ pub(super) async fn handle(
     let started = Timestamp::now();
     let clock = Instant::now();
     let number = ready.attempts.saturating_add(1);
-    let ended = match run(live, host, metrics, endpoint, &ready.event, ready.shaped.as_ref(), number).await {
+    let ended = match run(means, endpoint, &ready.event, ready.shaped.as_ref(), number, trail).await {
         Run::Tried(ended) => ended,
         Run::Filtered(reason) => {
             let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
@@ -142,13 +162,12 @@ fn elapsed(since: Instant) -> u64 {
 
 /// Shapes, if that was not done in an earlier attempt, and sends.
 async fn run(
-    live: &Live,
-    host: &Host,
-    metrics: &Metrics,
+    Means { live, host, metrics, .. }: Means<'_>,
     endpoint: &Endpoint,
     event: &Arc<Event>,
     kept: Option<&Shaped>,
     number: u32,
+    mut trail: Option<&mut Trail>,
 ) -> Run {
     let unsent = |outcome, reason, calls, paused| {
         Run::Tried(Ended {
@@ -171,6 +190,9 @@ async fn run(
             if !endpoint.chain.steps.is_empty() {
                 metrics.stage(Stage::Plugins, clock.elapsed());
             }
+            if let Some(trail) = trail.as_deref_mut() {
+                trail.shaped(&calls);
+            }
             match result {
                 Shape::Ready(shaped) => (&*made.insert(shaped), calls),
                 Shape::Filtered(reason) => return Run::Filtered(reason),
@@ -184,8 +206,10 @@ async fn run(
         Destination::Outside(target) => target,
         Destination::Pull(_) => return Run::Queued(shaped.clone(), calls),
     };
-    let traceparent =
-        event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.as_str());
+    // What is not recorded goes on from the sender as it came.
+    let own = trail.as_deref().map(Trail::traceparent);
+    let given = event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value);
+    let traceparent = own.as_ref().or(given).map(String::as_str);
     let request = Request {
         event: &event.id,
         event_type: &event.event_type,
@@ -196,6 +220,9 @@ async fn run(
     };
     let report = live.outlets.send(target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);
+    if let Some(trail) = trail {
+        trail.sent(report.duration, report.outcome, report.answer.as_ref(), report.reason.as_deref());
+    }
     Run::Tried(Ended {
         outcome: report.outcome,
         reason: report.reason,

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use self::attempt::{Handled, Sent};
+use self::attempt::{Handled, Means, Sent};
 use self::lane::{Lane, Memory, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
@@ -41,6 +41,7 @@ use crate::memory;
 use crate::metrics::{EndpointCounters, Metrics};
 use crate::plugins::{Plugins, Watch};
 use crate::pull::Queues;
+use crate::telemetry::Traces;
 use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub host: Arc<Host>,
     pub plugins: Arc<Plugins>,
     pub metrics: Arc<Metrics>,
+    pub traces: Traces,
     pub queues: Arc<Queues>,
     pub feed: Arc<Feed>,
     /// Cancelled when the journal can't be relied on any more.
@@ -84,6 +86,7 @@ struct Shared {
     host: Arc<Host>,
     plugins: Arc<Plugins>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     queues: Arc<Queues>,
     feed: Arc<Feed>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
@@ -106,7 +109,7 @@ struct Shared {
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
     pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
-        let Parts { journal, live, host, plugins, metrics, queues, feed, broken } = parts;
+        let Parts { journal, live, host, plugins, metrics, traces, queues, feed, broken } = parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,
@@ -114,6 +117,7 @@ impl Dispatcher {
             host,
             plugins,
             metrics,
+            traces,
             queues,
             feed,
             lanes: RwLock::default(),
@@ -484,6 +488,7 @@ impl Shared {
         let Some(tenant) = live.tenant(event.tenant.as_str()) else { return };
         let endpoints = tenant.matching(&event.event_type);
         let event = Arc::new(event);
+        let since = Instant::now();
         let new = NewEvent {
             event: Arc::clone(&event),
             fingerprint: Digest::of(&event.data),
@@ -491,7 +496,10 @@ impl Shared {
             endpoints: endpoints.clone(),
         };
         match self.journal.append(vec![new]).await.as_deref() {
-            Ok([Appended::Stored { seq }]) => self.offer(&event, *seq, &endpoints),
+            Ok([Appended::Stored { seq }]) => {
+                self.traces.announced(&event, since);
+                self.offer(&event, *seq, &endpoints);
+            }
             Ok(other) => error!(?other, "an operational event was not kept"),
             Err(error) => warn!(tenant = %tenant.id, %error, "failed to keep an operational event"),
         }
@@ -507,7 +515,9 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
     while let Some(ready) = next {
         let live = shared.live.load_full();
         let (seq, event, attempts) = (ready.seq, Arc::clone(&ready.event), ready.attempts);
-        let handling = attempt::handle(&live, &shared.host, &shared.metrics, &lane.key, lane.epoch, ready);
+        let means =
+            Means { live: &live, host: &shared.host, metrics: &shared.metrics, traces: &shared.traces };
+        let handling = attempt::handle(means, &lane.key, lane.epoch, ready);
         let handled = tokio::select! {
             biased;
             handled = handling => handled,
