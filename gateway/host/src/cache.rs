@@ -28,8 +28,8 @@ const REWRITING: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
-    /// Told apart by it: code of another wasmtime, of other settings, of another processor. Without a compiler it can't
-    /// be known, and code of any of them is found, which the engine then takes or refuses.
+    /// Told apart by it: code of another wasmtime and of other settings. Code for another processor is found, and refused
+    /// when it is loaded. A build without a compiler can't know it: what it finds of any, the engine takes or refuses.
     engine: Option<u64>,
     drafts: AtomicU64,
 }

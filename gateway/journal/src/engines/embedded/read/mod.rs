@@ -60,9 +60,7 @@ impl fmt::Debug for Readers {
 
 impl Readers {
     pub(super) fn open(directory: &Path, count: usize) -> Result<Self, Fault> {
-        let count = count.max(1);
-        let idle = (0..count).map(|_| connect(directory)).collect::<Result<_, _>>()?;
-        Ok(Self { permits: Semaphore::new(count), idle: Mutex::new(idle) })
+        Ok(Self { permits: Semaphore::new(count.max(1)), idle: Mutex::new(vec![connect(directory)?]) })
     }
 
     /// Reads that run are finished; none starts after this.
@@ -90,7 +88,8 @@ pub(super) async fn read<T: Send + 'static>(
     let _permit = shared.readers.permits.acquire().await.map_err(|_| closed())?;
     let pool = Arc::clone(shared);
     let job = spawn_blocking(move || {
-        // A read that panicked has lost its connection; then there is one fewer than there are permits.
+        // There may be fewer connections than permits: each is made when it is first needed, and made anew where a read
+        // that panicked has lost it.
         let idle = pool.readers.idle().pop();
         let connection = idle.map_or_else(|| connect(&pool.path), Ok)?;
         let result = snapshot(&connection, work);
