@@ -17,6 +17,7 @@ mod ledger;
 mod live;
 mod observability;
 mod openapi;
+mod outage;
 mod pace;
 mod plugin_tools;
 mod plugins;

@@ -20,9 +20,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Interval, interval};
+use tokio::time::{Instant, Interval, interval, sleep};
 
 use crate::eventually::within;
+use crate::port::Port;
 
 /// What the receiver does with a request.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub enum Reply {
     Status(u16),
     /// Answers with this status, these headers and this body.
     Whole(u16, Vec<(&'static str, String)>, Bytes),
+    /// Answers with this status and no body, and takes this long for it.
+    Slow(Duration, u16),
     /// Never answers, and keeps the connection open.
     Hang,
     /// Closes the connection without an answer.
@@ -86,7 +89,18 @@ struct Shared {
 impl Receiver {
     /// A receiver that asks `script` for its reply to the nth request, from 1.
     pub async fn start(script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port for the receiver");
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.expect("a port for the receiver"), script)
+    }
+
+    /// The same, at a port that refused connections so far.
+    pub fn at(port: Port, script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(port.listen(), script)
+    }
+
+    fn listening(
+        listener: TcpListener,
+        script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("the address of the receiver");
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
@@ -109,9 +123,11 @@ impl Receiver {
         Self::start(move |nth, _| replies[nth.min(replies.len()) - 1].clone()).await
     }
 
-    /// Follows another script from now on.
-    pub fn follow(&self, script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) {
+    /// Follows another script from now on. Answers how many requests were replied to by those before it.
+    pub fn follow(&self, script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> usize {
+        let requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *self.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(script);
+        requests.len()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -218,19 +234,24 @@ async fn answer(
     let body = body.collect().await?.to_bytes();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let (method, headers) = (head.method.to_string(), head.headers);
-    let flight = Flight::begin(&shared.in_flight);
-    let request = Request { at, method, path, headers, body, in_flight: flight.number };
-    let script = Arc::clone(&shared.script.lock().unwrap_or_else(PoisonError::into_inner));
-    let reply = {
+    // Counted and kept in one step, so that the nth request that is kept is the nth that was counted.
+    let (_flight, reply) = {
         let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = Flight::begin(&shared.in_flight);
+        let request = Request { at, method, path, headers, body, in_flight: flight.number };
         requests.push(request.clone());
+        let script = Arc::clone(&shared.script.lock().unwrap_or_else(PoisonError::into_inner));
         let reply = script(requests.len(), &request);
         shared.count.send_replace(requests.len());
-        reply
+        (flight, reply)
     };
     match reply {
         Reply::Status(status) => response(status, &[], Full::new(Bytes::new()).boxed()),
         Reply::Whole(status, headers, body) => response(status, &headers, Full::new(body).boxed()),
+        Reply::Slow(time, status) => {
+            sleep(time).await;
+            response(status, &[], Full::new(Bytes::new()).boxed())
+        }
         Reply::Hang => std::future::pending().await,
         Reply::Close => Err(Closed.into()),
         Reply::Drip(status) => response(status, &[], Drip(interval(Duration::from_millis(100))).boxed()),
