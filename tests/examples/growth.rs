@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
-use hookweir_journal::{Appended, Journal, NewEvent, Next, Settlement};
+use hookweir_journal::{Appended, Journal, Made, NewEvent, Next, Settlement};
 use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Event, EventId, EventType, Outcome, Status, TenantId, Timestamp,
 };
@@ -222,9 +222,17 @@ async fn fill(journal: &Path, size: Size) {
                 reason: None,
                 answer: None,
                 plugins: Vec::new(),
+                exchange: None,
             };
             let next = Next::Final { status: Status::Delivered, reason: None };
-            Settlement { endpoint: lane.clone(), seq, epoch, attempt: Some(attempt), next }
+            Settlement {
+                made: Made::default(),
+                endpoint: lane.clone(),
+                seq,
+                epoch,
+                attempt: Some(attempt),
+                next,
+            }
         };
         journal.settle(lanes.iter().zip(kept).map(settle).collect()).await.expect("settled");
     }

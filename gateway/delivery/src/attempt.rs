@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookweir_model::{Answer, EventId, EventType, Outcome, Shaped};
+use hookweir_model::{Answer, EventId, EventType, Exchange, Outcome, Shaped};
 
 /// One event to hand over, as a request or as a message.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct Request<'a> {
     pub shaped: &'a Shaped,
     /// The W3C trace context to pass on.
     pub traceparent: Option<&'a str>,
+    /// Whether the report tells of the exchange although it delivered.
+    pub in_full: bool,
 }
 
 impl Request<'_> {
@@ -47,4 +49,6 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// The receiver wants no more events.
     pub gone: bool,
+    /// What went over the wire, over HTTP: where it did not deliver, and where the request asks for it.
+    pub exchange: Option<Box<Exchange>>,
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod connect;
+mod dial;
 mod fault;
 mod head;
 mod target;
@@ -16,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_model::{Answer, Timestamp};
-use http::header::{ACCEPT, RETRY_AFTER};
+use hookweir_model::{Answer, Exchange, Outcome, Timestamp, Timings};
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -29,6 +30,8 @@ use tracing::debug;
 use url::Url;
 
 use self::connect::Pool;
+pub(crate) use self::dial::looked_up;
+use self::dial::{First, micros};
 pub(crate) use self::fault::{Fault, find, span, tls as tls_fault};
 pub use self::target::{HttpTarget, Signing};
 use crate::backend::Backend;
@@ -92,10 +95,11 @@ pub(crate) struct Post {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    timings: Timings,
 }
 
 impl HttpClient {
@@ -125,7 +129,7 @@ impl HttpClient {
         target: &HttpTarget,
         request: Request<'_>,
         now: Timestamp,
-    ) -> Result<Exchange, Fault> {
+    ) -> Result<Reply, Fault> {
         let post = Post {
             url: target.url.clone(),
             headers: head::headers(target, request, now)?,
@@ -136,9 +140,10 @@ impl HttpClient {
         self.post(post).await
     }
 
-    pub(crate) async fn post(&self, post: Post) -> Result<Exchange, Fault> {
+    pub(crate) async fn post(&self, post: Post) -> Result<Reply, Fault> {
         let Post { url, headers, body, timeout, connect_timeout } = post;
-        let deadline = Instant::now() + timeout;
+        let started = Instant::now();
+        let deadline = started + timeout;
         // The connector asks the resolver about names alone and dials a literal address unseen.
         guard::check_parsed(&url, &self.shared.network.policy).map_err(|_| Fault::Blocked)?;
         let port = url.port_or_known_default().unwrap_or(0);
@@ -165,7 +170,14 @@ impl HttpClient {
                 .map_err(|_| Fault::Blocked)?;
         }
         let (head, body) = response.into_parts();
-        Ok(Exchange { status: head.status, headers: head.headers, body: read_body(body, deadline).await })
+        let dialled = head.extensions.get::<First>().and_then(First::take).unwrap_or_default();
+        let timings = Timings { first_byte_us: Some(micros(started.elapsed())), ..dialled };
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers,
+            body: read_body(body, deadline).await,
+            timings,
+        })
     }
 }
 
@@ -189,11 +201,12 @@ impl Backend for HttpClient {
     /// It ends by the target's timeout, whatever the receiver does.
     async fn send(&self, target: &HttpTarget, request: Request<'_>, now: Timestamp) -> Report {
         let started = Instant::now();
-        let exchange = self.exchange(target, request, now).await;
+        let reply = self.exchange(target, request, now).await;
         let duration = started.elapsed();
-        match exchange {
-            Ok(Exchange { status, headers, body }) => {
+        match reply {
+            Ok(Reply { status, headers, body, timings }) => {
                 let verdict = answer::judge(status, &target.success);
+                let is_told = request.in_full || verdict.outcome != Outcome::Delivered;
                 Report {
                     outcome: verdict.outcome,
                     reason: verdict.reason,
@@ -201,6 +214,7 @@ impl Backend for HttpClient {
                     duration,
                     retry_after: answer::retry_after(status, headers.get(RETRY_AFTER), now),
                     gone: verdict.gone,
+                    exchange: is_told.then(|| told(target, request, now, Some(&headers), timings)),
                 }
             }
             Err(fault) => Report {
@@ -210,6 +224,9 @@ impl Backend for HttpClient {
                 duration,
                 retry_after: None,
                 gone: false,
+                exchange: fault
+                    .may_have_been_sent()
+                    .then(|| told(target, request, now, None, Timings::default())),
             },
         }
     }
@@ -217,6 +234,29 @@ impl Backend for HttpClient {
     async fn close(&self) {
         self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// The exchange, for those who ask about the attempt. The request's headers are made a second time, which comes out the
+/// same: most attempts need no copy of them.
+fn told(
+    target: &HttpTarget,
+    request: Request<'_>,
+    now: Timestamp,
+    answer: Option<&HeaderMap>,
+    timings: Timings,
+) -> Box<Exchange> {
+    let mut headers = head::headers(target, request, now).unwrap_or_default();
+    headers.insert(ACCEPT, ANYTHING);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(request.shaped.body.len()));
+    let authority = HeaderValue::from_str(target.url.authority().rsplit('@').next().unwrap_or_default());
+    headers.extend(authority.ok().map(|authority| (HOST, authority)));
+    let mut request_headers = answer::lines(&headers);
+    request_headers.sort_unstable();
+    Box::new(Exchange {
+        request_headers,
+        answer_headers: answer.map(answer::lines).unwrap_or_default(),
+        timings,
+    })
 }
 
 /// Reads what comes until the limit or the deadline. A body that breaks or drips is as good as any other.

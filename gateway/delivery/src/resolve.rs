@@ -8,7 +8,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -24,6 +24,7 @@ use tower_service::Service;
 use tracing::{debug, warn};
 
 use crate::EgressPolicy;
+use crate::client;
 use crate::guard::{self, Forbidden};
 use crate::network::Network;
 
@@ -165,7 +166,9 @@ impl Service<dns::Name> for Guarded {
     fn call(&mut self, name: dns::Name) -> Self::Future {
         let Self { network, port } = self.clone();
         Box::pin(async move {
+            let started = Instant::now();
             let addresses = network.names.judged(name.as_str(), port, &network.policy).await?;
+            client::looked_up(started);
             Ok(addresses.into_iter())
         })
     }

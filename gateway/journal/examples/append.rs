@@ -249,6 +249,7 @@ fn settlement(lane: &EndpointKey, seq: hookweir_journal::Seq, epoch: Epoch) -> S
     let is_failed = seq.0.is_multiple_of(100);
     let status = if is_failed { Status::Failed } else { Status::Delivered };
     Settlement {
+        made: hookweir_journal::Made::default(),
         endpoint: lane.clone(),
         seq,
         epoch,
@@ -260,6 +261,7 @@ fn settlement(lane: &EndpointKey, seq: hookweir_journal::Seq, epoch: Epoch) -> S
             reason: None,
             answer: None,
             plugins: Vec::new(),
+            exchange: None,
         }),
         next: Next::Final { status, reason: None },
     }

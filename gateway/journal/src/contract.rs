@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    EventType, Outcome, PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp, TypePattern,
+    EventType, Outcome, PluginCall, PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp,
+    TypePattern,
 };
 use thiserror::Error;
 
@@ -82,6 +83,17 @@ pub struct Settlement {
     /// The attempt that was made. `None` where a plugin dropped the event or the endpoint is gone.
     pub attempt: Option<Attempt>,
     pub next: Next,
+    pub made: Made,
+}
+
+/// What was made of an event for one endpoint, beside the outcome of sending it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Made {
+    /// What was sent, or was to be. Of a delivery the first is kept: for its retries, and for those who ask.
+    pub shaped: Option<Shaped>,
+    /// The plugins that ran where none of it was sent, since one of them dropped the event; those of an attempt are its
+    /// own.
+    pub calls: Vec<PluginCall>,
 }
 
 /// The state that a settlement leaves a delivery in.
@@ -92,8 +104,8 @@ pub enum Next {
     /// Delivered, by being put into the endpoint's own queue: both in one step, so that a message is neither lost nor
     /// doubled between the two.
     Queued(Box<NewMessage>),
-    /// Another attempt is due then. `shaped` is given with the first failure and kept for all retries.
-    RetryAt { due: Timestamp, shaped: Option<Shaped>, reason: Option<String> },
+    /// Another attempt is due then.
+    RetryAt { due: Timestamp, reason: Option<String> },
 }
 
 /// What became of one [`Settlement`].
@@ -316,8 +328,8 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// refused as [`Error::Busy`]: how much may wait is the caller's to bound.
     ///
     /// The present epoch of a shard is that of the lease given last, whether or not it has ended: while nobody else
-    /// took the shard, nobody else has delivered. Shaped bytes are kept until the delivery is delivered or replayed;
-    /// those kept first stay.
+    /// took the shard, nobody else has delivered. What was made stays as long as the delivery, or until its event is
+    /// replayed to the endpoint; of shaped bytes, those kept first stay.
     async fn settle(&self, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error>;
 
     /// One event with its exact bytes, or [`Error::Corrupt`] where they are no longer those that were written.
@@ -348,6 +360,9 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// The attempts of a delivery, by number.
     async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error>;
 
+    /// What is kept of what was made for a delivery. It has calls only while the delivery is `filtered`.
+    async fn made(&self, key: &DeliveryKey) -> Result<Made, Error>;
+
     async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error>;
 
     /// Bytes of data that a tenant's pending deliveries have, an event's counted for each of them. It is asked for each
@@ -357,6 +372,10 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// Makes deliveries pending and due at once, and answers how many. Attempts go on counting; the retry schedule
     /// starts anew. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
     async fn requeue(&self, selection: Selection) -> Result<u64, Error>;
+
+    /// Ends a pending delivery as `cancelled`, for this reason; says whether it was pending. An attempt that is under way
+    /// is not recorded. [`Error::NotFound`] where there is no such delivery. Durable.
+    async fn cancel(&self, key: &DeliveryKey, reason: &str) -> Result<bool, Error>;
 
     /// How many deliveries a [`Selection::Recover`] would make pending now.
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error>;

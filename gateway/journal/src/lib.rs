@@ -10,7 +10,7 @@ mod queue;
 
 pub use contract::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 pub use queue::{
     Answered, Content, Look, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,

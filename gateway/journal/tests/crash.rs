@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
-use hookweir_journal::{Appended, Error, Journal, NewEvent, Next, Settled, Settlement};
+use hookweir_journal::{Appended, Error, Journal, Made, NewEvent, Next, Settled, Settlement};
 use hookweir_model::{
     Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType, Outcome, Status,
     TenantId, Timestamp,
@@ -116,8 +116,10 @@ async fn send(journal: Arc<Embedded>, name: String, epoch: Epoch) {
                 reason: None,
                 answer: None,
                 plugins: Vec::new(),
+                exchange: None,
             };
             let settlement = Settlement {
+                made: Made::default(),
                 endpoint: EndpointKey::new(tenant(), key(&id, "a").endpoint),
                 seq,
                 epoch,

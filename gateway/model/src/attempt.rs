@@ -55,6 +55,39 @@ pub struct Attempt {
     /// The plugins that ran in this attempt; empty on a retry, which sends the kept bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<PluginCall>,
+    /// What went over the wire, where it is kept and the way out is HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Box<Exchange>>,
+}
+
+/// An HTTP exchange, beside its bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Exchange {
+    /// As they were sent, by name; a value that is a secret is `***`.
+    pub request_headers: Vec<(String, String)>,
+    /// As they came, at most 16 KiB of them; empty where no answer came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answer_headers: Vec<(String, String)>,
+    pub timings: Timings,
+}
+
+/// How long the parts of an HTTP exchange took. A connection that was open already took neither look-up nor handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Timings {
+    /// Looking the name up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookup_us: Option<u64>,
+    /// The TCP handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_us: Option<u64>,
+    /// The TLS handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_us: Option<u64>,
+    /// From the start of the attempt to the head of the answer, all before it included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<u64>,
 }
 
 /// What the receiver answered.

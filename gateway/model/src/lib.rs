@@ -20,7 +20,7 @@ mod shard;
 mod subscriptions;
 mod time;
 
-pub use attempt::{Answer, Attempt, Outcome, PluginCall, PluginRole};
+pub use attempt::{Answer, Attempt, Exchange, Outcome, PluginCall, PluginRole, Timings};
 pub use delivery::{Delivery, DeliveryKey, Status};
 pub use digest::Digest;
 pub use endpoint::{Disabled, EndpointKey, EndpointState};

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hookweir_journal::{self as journal, Journal, Made};
 use hookweir_model::{
-    Attempt, Delivery, Disabled, EndpointId, Event, EventId, EventType, Shaped, Status, TenantId, Timestamp,
+    Attempt, Delivery, DeliveryKey, Disabled, EndpointId, Event, EventId, EventType, Shaped, Status,
+    TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -122,6 +124,23 @@ pub(crate) struct DeliveryView {
 pub(crate) struct DeliveryDetail {
     pub delivery: DeliveryView,
     pub attempts: Vec<AttemptView>,
+    /// What all of its attempts sent, where that is kept: once an attempt failed, or with `record = "all"`.
+    pub sent: Option<Content>,
+    /// The plugins that ran until one of them dropped the event.
+    pub plugins: Vec<hookweir_model::PluginCall>,
+}
+
+impl DeliveryDetail {
+    /// A delivery with all that the journal keeps of it.
+    pub(crate) async fn read(
+        journal: &dyn Journal,
+        key: &DeliveryKey,
+    ) -> Result<Option<Self>, journal::Error> {
+        let Some(delivery) = journal.delivery(key).await? else { return Ok(None) };
+        let attempts = journal.attempts(key).await?.into_iter().map(Into::into).collect();
+        let Made { shaped, calls } = journal.made(key).await?;
+        Ok(Some(Self { delivery: delivery.into(), attempts, sent: shaped.map(Into::into), plugins: calls }))
+    }
 }
 
 /// An attempt, with its times as text.
@@ -134,6 +153,8 @@ pub(crate) struct AttemptView {
     pub reason: Option<String>,
     pub answer: Option<hookweir_model::Answer>,
     pub plugins: Vec<hookweir_model::PluginCall>,
+    /// What went over the wire, where that is kept: it failed, or the endpoint has `record = "all"`.
+    pub exchange: Option<Box<hookweir_model::Exchange>>,
 }
 
 /// Something that happened, as a watcher is told it.
@@ -212,7 +233,7 @@ pub(crate) struct Probe {
     /// Why it was not sent.
     pub reason: Option<String>,
     /// What was sent.
-    pub content: Option<ProbeContent>,
+    pub content: Option<Content>,
     /// What the receiver said.
     pub attempt: Option<AttemptView>,
 }
@@ -231,7 +252,7 @@ pub(crate) enum ProbeResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct ProbeContent {
+pub(crate) struct Content {
     pub content_type: String,
     pub headers: Vec<(String, String)>,
     pub data: Option<String>,
@@ -252,6 +273,12 @@ pub(crate) struct RecoverRequest {
 /// How many deliveries a retry, recovery or replay sends again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Requeued {
+    pub deliveries: u64,
+}
+
+/// How many deliveries a cancellation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Cancelled {
     pub deliveries: u64,
 }
 
@@ -309,11 +336,12 @@ impl From<Attempt> for AttemptView {
             reason: attempt.reason,
             answer: attempt.answer,
             plugins: attempt.plugins,
+            exchange: attempt.exchange,
         }
     }
 }
 
-impl From<Shaped> for ProbeContent {
+impl From<Shaped> for Content {
     fn from(shaped: Shaped) -> Self {
         let (data, data_base64) = text_or_base64(&shaped.body);
         Self { content_type: shaped.content_type, headers: shaped.headers, data, data_base64 }

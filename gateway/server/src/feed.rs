@@ -62,7 +62,7 @@ fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Told {
     let (status, due, reason) = match &settlement.next {
         Next::Final { status, reason } => (*status, None, reason.clone()),
         Next::Queued(_) => (Status::Delivered, None, None),
-        Next::RetryAt { due, reason, .. } => (Status::Pending, Some(due.to_string()), reason.clone()),
+        Next::RetryAt { due, reason } => (Status::Pending, Some(due.to_string()), reason.clone()),
     };
     let delivery = DeliveryView {
         event: event.id.clone(),

@@ -94,6 +94,7 @@ pub(crate) async fn probe(
         reason: report.reason,
         answer: report.answer,
         plugins,
+        exchange: report.exchange,
     };
     ended(ProbeResult::Sent, None, Some(shaped.into()), Some(attempt.into()))
 }
@@ -106,6 +107,7 @@ fn request<'a>(event: &'a Event, shaped: &'a Shaped) -> Request<'a> {
         attempt: 1,
         shaped,
         traceparent: None,
+        in_full: true,
     }
 }
 
@@ -118,5 +120,6 @@ fn queued(duration: Duration) -> Report {
         retry_after: None,
         duration,
         gone: false,
+        exchange: None,
     }
 }

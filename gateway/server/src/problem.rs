@@ -84,7 +84,7 @@ impl Problem {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::Malformed(detail)
             | Self::Conflict(detail)

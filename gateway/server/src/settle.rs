@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hookweir_journal::Next;
-use hookweir_model::{Disabled, EndpointState, Outcome, RetryPolicy, Shaped, Status, Timestamp};
+use hookweir_model::{Disabled, EndpointState, Outcome, RetryPolicy, Status, Timestamp};
 
 use crate::retry;
 
@@ -19,19 +19,17 @@ pub(crate) struct Tried {
     pub retry_after: Option<Duration>,
     /// Which attempt of the present round it was, from 1.
     pub round_attempt: u32,
-    /// What was sent, if this was the first attempt that sent it: kept for the retries.
-    pub shaped: Option<Shaped>,
 }
 
 /// The state that an attempt leaves its delivery in.
 pub(crate) fn next(tried: Tried, policy: &RetryPolicy, now: Timestamp, dice: f64) -> Next {
-    let Tried { outcome, reason, retry_after, round_attempt, shaped } = tried;
+    let Tried { outcome, reason, retry_after, round_attempt } = tried;
     match outcome {
         Outcome::Delivered => Next::Final { status: Status::Delivered, reason: None },
         Outcome::Rejected => Next::Final { status: Status::Failed, reason },
         Outcome::Retry | Outcome::Unknown | Outcome::Blocked => {
             match retry::wait(policy, round_attempt, retry_after, dice) {
-                Some(wait) => Next::RetryAt { due: now.after(wait), shaped, reason },
+                Some(wait) => Next::RetryAt { due: now.after(wait), reason },
                 None => Next::Final { status: Status::Exhausted, reason },
             }
         }
@@ -87,7 +85,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn tried(outcome: Outcome, round_attempt: u32) -> Tried {
-        Tried { outcome, reason: Some("why".to_owned()), retry_after: None, round_attempt, shaped: None }
+        Tried { outcome, reason: Some("why".to_owned()), retry_after: None, round_attempt }
     }
 
     fn final_status(next: &Next) -> Option<Status> {
@@ -119,16 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_due_after_its_wait_and_keeps_what_was_sent() {
-        let shaped = Shaped { content_type: "a/b".to_owned(), headers: Vec::new(), body: "x".into() };
-        let first = Tried { shaped: Some(shaped.clone()), ..tried(Outcome::Retry, 1) };
+    fn a_retry_is_due_after_its_wait() {
         assert_eq!(
-            next(first, &RetryPolicy::ims(), NOW, 0.0),
-            Next::RetryAt {
-                due: NOW.after(Duration::from_secs(1)),
-                shaped: Some(shaped),
-                reason: Some("why".to_owned())
-            }
+            next(tried(Outcome::Retry, 1), &RetryPolicy::ims(), NOW, 0.0),
+            Next::RetryAt { due: NOW.after(Duration::from_secs(1)), reason: Some("why".to_owned()) }
         );
     }
 

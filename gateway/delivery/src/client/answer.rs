@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookweir_model::{Outcome, Success, Timestamp};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::MAX_BODY_BYTES;
 
@@ -59,6 +59,18 @@ pub(super) fn text(body: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
     text.truncate(text.floor_char_boundary(MAX_BODY_BYTES));
     text
+}
+
+/// Headers as text, no more of them than is kept of a body. What is marked as a secret shows as stars.
+pub(super) fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut room = MAX_BODY_BYTES;
+    let shown = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value =
+            if value.is_sensitive() { "***".into() } else { String::from_utf8_lossy(value.as_bytes()) };
+        room = room.checked_sub(name.as_str().len() + value.len())?;
+        Some((name.to_string(), value.into_owned()))
+    };
+    headers.iter().map_while(shown).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
+use http::uri::Scheme;
 use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use tower_service::Service;
 
 use super::PoolKey;
+use super::dial::{Dialled, Tcp, timed};
 use crate::network::Network;
 use crate::resolve::Guarded;
 
@@ -28,7 +30,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// those beyond it. Bounds what a burst leaves open.
 const MAX_IDLE_PER_HOST: usize = 1024;
 
-type Connector = Limited<HttpsConnector<HttpConnector<Guarded>>>;
+type Connector = Limited<HttpsConnector<Tcp<HttpConnector<Guarded>>>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type Pool = Client<Connector, Full<Bytes>>;
@@ -38,7 +40,7 @@ pub(super) fn pool(network: &Network, key: PoolKey) -> Pool {
     // TLS is the next layer's.
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let tls = HttpsConnector::from((tcp, Arc::clone(&network.tls)));
+    let tls = HttpsConnector::from((Tcp(tcp), Arc::clone(&network.tls)));
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_LIMIT)
@@ -60,18 +62,19 @@ pub(super) struct Limited<C> {
 
 impl<C> Service<Uri> for Limited<C>
 where
-    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+    C: Service<Uri, Response: 'static, Error: Into<BoxError> + 'static, Future: Send + 'static>,
 {
-    type Response = C::Response;
+    type Response = Dialled<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.limit, self.inner.call(uri));
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let connecting = tokio::time::timeout(self.limit, timed(is_tls, self.inner.call(uri)));
         Box::pin(async move {
             match connecting.await {
                 Ok(connected) => connected.map_err(Into::into),

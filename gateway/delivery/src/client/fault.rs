@@ -53,6 +53,11 @@ impl Fault {
         }
     }
 
+    /// Whether there was a connection, so that the request may have gone over it.
+    pub(super) const fn may_have_been_sent(&self) -> bool {
+        matches!(self, Self::NoAnswer(_) | Self::Closed | Self::HeadTooLarge | Self::NotHttp | Self::Other)
+    }
+
     /// Reads the cause of a failed request.
     pub(super) fn of(error: &legacy::Error, connect_timeout: Duration) -> Self {
         if let Some(fault) = find::<ResolveFault>(error) {

@@ -110,6 +110,7 @@ mod tests {
             attempt: 3,
             shaped,
             traceparent: Some("00-a-b-01"),
+            in_full: false,
         };
         headers(target, request, NOW)
     }
@@ -153,6 +154,7 @@ mod tests {
             attempt: 1,
             shaped: &shaped,
             traceparent: None,
+            in_full: false,
         };
         let headers = headers(&target, request, Timestamp::from_millis(1_519_375_990_000)).unwrap();
         assert_eq!(headers["x-ice-timestamp"], "1519375990");

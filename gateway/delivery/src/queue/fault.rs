@@ -131,5 +131,13 @@ pub(crate) async fn attempt(
         Ok(body) => (Outcome::Delivered, None, Some(Answer { status: None, body })),
         Err(fault) => (fault.outcome, Some(fault.reason), None),
     };
-    Report { outcome, reason, answer, duration: started.elapsed(), retry_after: None, gone: false }
+    Report {
+        outcome,
+        reason,
+        answer,
+        duration: started.elapsed(),
+        retry_after: None,
+        gone: false,
+        exchange: None,
+    }
 }

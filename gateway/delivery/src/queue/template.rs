@@ -136,6 +136,7 @@ mod tests {
             attempt: 1,
             shaped: &shaped,
             traceparent: None,
+            in_full: false,
         };
         parse(text).unwrap().fill(&request)
     }

@@ -187,17 +187,27 @@ pub(crate) fn target(url: &str, timeout: Duration) -> HttpTarget {
 /// The first attempt at an event of no matter which type.
 pub(crate) fn request<'a>(event: &'a EventId, shaped: &'a Shaped) -> Request<'a> {
     static TYPE: LazyLock<EventType> = LazyLock::new(|| EventType::new("order.created").unwrap());
-    Request { event, event_type: &TYPE, subject: None, attempt: 1, shaped, traceparent: None }
+    Request { event, event_type: &TYPE, subject: None, attempt: 1, shaped, traceparent: None, in_full: false }
 }
 
 pub(crate) async fn send_to(client: &HttpClient, target: &HttpTarget) -> Report {
+    send(client, target, false).await
+}
+
+/// One attempt of which all is told.
+pub(crate) async fn send_in_full(client: &HttpClient, target: &HttpTarget) -> Report {
+    send(client, target, true).await
+}
+
+async fn send(client: &HttpClient, target: &HttpTarget, in_full: bool) -> Report {
     let event = EventId::new("evt_1").unwrap();
     let shaped = Shaped {
         content_type: "application/json".to_owned(),
         headers: Vec::new(),
         body: Bytes::from_static(b"{\"n\": 1.0}"),
     };
-    client.send(target, request(&event, &shaped), Timestamp::from_millis(1_700_000_000_000)).await
+    let request = Request { in_full, ..request(&event, &shaped) };
+    client.send(target, request, Timestamp::from_millis(1_700_000_000_000)).await
 }
 
 /// One attempt at a receiver with this script.

@@ -71,18 +71,22 @@ async fn the_receiver_gets_the_bytes_that_were_signed() {
     let receiver = Receiver::start(Script::answer("200 OK", "", "thanks")).await;
     let mut target = target(&receiver.url(), LONG);
     target.signing = Signing::Standard(vec![Key::parse(SECRET).unwrap()]);
-    target.headers.insert("x-team", HeaderValue::from_static("billing"));
+    let mut secret = HeaderValue::from_static("billing");
+    secret.set_sensitive(true);
+    target.headers.insert("x-team", secret);
     let event = EventId::new("evt_42").unwrap();
     let shaped = Shaped {
         content_type: "application/json; charset=utf-8".to_owned(),
         headers: vec![("x-shaped".to_owned(), "yes".to_owned())],
         body: "{\"n\": 1.0, \"n\": 1e2, \"s\": \"\\u00e9é\"}\n".into(),
     };
-    let request = Request { attempt: 2, traceparent: Some("00-1-2-01"), ..request(&event, &shaped) };
+    let request =
+        Request { attempt: 2, traceparent: Some("00-1-2-01"), in_full: true, ..request(&event, &shaped) };
     let now = Timestamp::from_millis(1_700_000_000_999);
     let report = client().send(&target, request, now).await;
     assert_eq!(ending(&report), (Delivered, None));
     assert_eq!(report.answer.unwrap().body, "thanks");
+    let exchange = report.exchange.unwrap();
 
     let requests = receiver.requests();
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
@@ -95,6 +99,22 @@ async fn the_receiver_gets_the_bytes_that_were_signed() {
             (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
         })
         .collect();
+    // What is told of the request is what was sent, and no secret.
+    let told: Vec<_> =
+        exchange.request_headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut sent: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    sent.sort_unstable();
+    assert!(sent.contains(&("x-team", "billing")) && told.contains(&("x-team", "***")), "{told:?}");
+    let others = |headers: &[(&str, &str)]| {
+        let others = headers.iter().filter(|(name, _)| *name != "x-team");
+        others.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(others(&told), others(&sent));
+    assert!(exchange.answer_headers.contains(&("content-length".to_owned(), "6".to_owned())), "{exchange:?}");
+    let timings = exchange.timings;
+    assert!(timings.connect_us.is_some() && timings.connect_us <= timings.first_byte_us, "{timings:?}");
+    assert_eq!((timings.lookup_us, timings.tls_us), (None, None), "an address, without TLS");
     let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(
@@ -156,4 +176,26 @@ async fn connections_are_used_again() {
     }
     assert_eq!(receiver.requests().len(), 5);
     assert!(receiver.connections() < 5, "{} connections", receiver.connections());
+}
+
+#[tokio::test]
+async fn the_exchange_is_told_where_it_failed_or_was_asked_for() {
+    let event = EventId::new("evt_1").unwrap();
+    let shaped = Shaped { content_type: "text/plain".to_owned(), headers: Vec::new(), body: "1".into() };
+    let now = Timestamp::from_millis(1_700_000_000_999);
+    for (status, in_full, wanted) in
+        [("200 OK", false, false), ("200 OK", true, true), ("500 Broken", false, true)]
+    {
+        let receiver = Receiver::start(Script::answer(status, "x-a: 1\r\nx-a: 2\r\n", "")).await;
+        let request = Request { in_full, ..request(&event, &shaped) };
+        let report = client().send(&target(&receiver.url(), LONG), request, now).await;
+        assert_eq!(report.exchange.is_some(), wanted, "{status} {in_full}");
+        if let Some(exchange) = report.exchange {
+            let values: Vec<_> = exchange.answer_headers.iter().filter(|(name, _)| name == "x-a").collect();
+            assert_eq!(values.len(), 2, "{values:?}");
+        }
+    }
+    // Nothing was sent where there was no connection.
+    let refused = client().send(&target("http://127.0.0.1:1/", LONG), request(&event, &shaped), now).await;
+    assert_eq!((refused.outcome, refused.exchange), (Retry, None));
 }

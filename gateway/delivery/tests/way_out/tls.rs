@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{LONG, Receiver, SHORT, Script, client, ending, loopback, send_to, target};
+use crate::harness::{
+    LONG, Receiver, SHORT, Script, client, ending, loopback, send_in_full, send_to, target,
+};
 
 /// A certificate authority of the test's own. Two of one name would differ in their signatures alone.
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
@@ -51,7 +53,7 @@ async fn attempt(trusted: bool, change: impl FnOnce(&mut CertificateParams)) -> 
     let root = if trusted { authority } else { self::authority("another one") };
     roots.add(root.der().clone()).unwrap();
     let client = HttpClient::with_roots(loopback(), roots).unwrap();
-    let report = send_to(&client, &target(&url, LONG)).await;
+    let report = send_in_full(&client, &target(&url, LONG)).await;
     receiver.await.unwrap();
     report
 }
@@ -60,6 +62,8 @@ async fn attempt(trusted: bool, change: impl FnOnce(&mut CertificateParams)) -> 
 async fn certificates_are_judged() {
     let good = attempt(true, |_| {}).await;
     assert_eq!(ending(&good), (Delivered, None));
+    let timings = good.exchange.unwrap().timings;
+    assert!(timings.tls_us.is_some_and(|tls| tls > 0 && Some(tls) < timings.first_byte_us), "{timings:?}");
     let unknown = attempt(false, |_| {}).await;
     assert_eq!(ending(&unknown), (Retry, Some("TLS: certificate of an unknown issuer")));
     let expired = attempt(true, |params| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use hookweir_journal::{
-    Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, NewEvent, Next,
+    Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, Made, NewEvent, Next,
     Selection, Seq, Settled, Settlement,
 };
 use hookweir_model::{
@@ -70,7 +70,7 @@ enum Answer {
     Event(Option<Event>),
     Events(Vec<Event>),
     Deliveries(Vec<Delivery>),
-    Attempts(Vec<Attempt>),
+    Attempts(Vec<Attempt>, Made),
     Requeued(Result<u64, String>),
     Counts([u64; 7]),
     States(Vec<(EndpointKey, EndpointState)>),
@@ -85,7 +85,7 @@ enum Answer {
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<NewEvent>),
-    Settle(Vec<(EndpointKey, usize, bool, Option<Attempt>, Next)>),
+    Settle(Vec<(EndpointKey, usize, bool, Option<Attempt>, Next, Made)>),
     Due(EndpointKey, Timestamp, Vec<usize>, usize),
     Head(EndpointKey, Vec<usize>),
     Lanes,
@@ -95,6 +95,7 @@ enum Step {
     DeliveriesOf(TenantId, String),
     Attempts(DeliveryKey),
     Requeue(Selection),
+    Cancel(DeliveryKey),
     Counts(EndpointKey),
     State(EndpointKey, EndpointState),
     Blob(Bytes),
@@ -184,7 +185,8 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
         }
         82..84 => Step::DeliveriesOf(tenant(pick(rng, &TENANTS)), name(rng)),
         84..86 => Step::Attempts(delivery_key(rng)),
-        86..91 => Step::Requeue(selection(rng)),
+        86..90 => Step::Requeue(selection(rng)),
+        90 => Step::Cancel(delivery_key(rng)),
         91..93 => Step::Counts(lane(rng)),
         93..95 => {
             let state = EndpointState {
@@ -240,10 +242,10 @@ fn new_event(rng: &mut Rng) -> NewEvent {
     }
 }
 
-fn settlement(rng: &mut Rng, stored: usize) -> (EndpointKey, usize, bool, Option<Attempt>, Next) {
+fn settlement(rng: &mut Rng, stored: usize) -> (EndpointKey, usize, bool, Option<Attempt>, Next, Made) {
     let reason = maybe(rng, name);
     let next = match rng.u32(..10) {
-        0..4 => Next::RetryAt { due: moment(rng), shaped: maybe(rng, |rng| shaped(&name(rng))), reason },
+        0..4 => Next::RetryAt { due: moment(rng), reason },
         4..7 => Next::Final { status: Status::Delivered, reason },
         7 => Next::Queued(Box::new(queues::new_message(rng))),
         _ => Next::Final { status: Status::ALL[rng.usize(1..7)], reason },
@@ -256,9 +258,22 @@ fn settlement(rng: &mut Rng, stored: usize) -> (EndpointKey, usize, bool, Option
         reason: maybe(rng, name),
         answer: None,
         plugins: Vec::new(),
+        exchange: None,
     });
     let is_present = rng.u32(..20) > 0;
-    (lane(rng), place(rng, stored), is_present, attempt, next)
+    let calls = (0..rng.usize(..2)).filter(|_| attempt.is_none()).map(|_| call(&name(rng))).collect();
+    let made = Made { shaped: maybe(rng, |rng| shaped(&name(rng))), calls };
+    (lane(rng), place(rng, stored), is_present, attempt, next, made)
+}
+
+fn call(log: &str) -> hookweir_model::PluginCall {
+    hookweir_model::PluginCall {
+        plugin: hookweir_model::PluginId::new("large-only").unwrap(),
+        digest: hookweir_model::Digest::of(b"wasm"),
+        role: hookweir_model::PluginRole::Filter,
+        micros: 1,
+        log: log.to_owned(),
+    }
 }
 
 fn selection(rng: &mut Rng) -> Selection {
@@ -291,10 +306,10 @@ async fn run(side: &mut Side, step: Step) -> Answer {
         }
         Step::Settle(batch) => {
             let settlement =
-                |(endpoint, place, is_present, attempt, next): (EndpointKey, usize, bool, _, _)| {
+                |(endpoint, place, is_present, attempt, next, made): (EndpointKey, usize, bool, _, _, _)| {
                     let present = side.epochs[&Shard::of(&endpoint)];
                     let epoch = if is_present { present } else { Epoch(present.0 + 1) };
-                    Settlement { endpoint, seq: side.seq(place), epoch, attempt, next }
+                    Settlement { made, endpoint, seq: side.seq(place), epoch, attempt, next }
                 };
             Answer::Settled(journal.settle(batch.into_iter().map(settlement).collect()).await.unwrap())
         }
@@ -337,10 +352,16 @@ async fn run(side: &mut Side, step: Step) -> Answer {
         Step::DeliveriesOf(tenant, name) => {
             Answer::Deliveries(journal.deliveries_of(&tenant, &id(&name)).await.unwrap())
         }
-        Step::Attempts(key) => Answer::Attempts(journal.attempts(&key).await.unwrap()),
+        Step::Attempts(key) => {
+            Answer::Attempts(journal.attempts(&key).await.unwrap(), journal.made(&key).await.unwrap())
+        }
         Step::Requeue(selection) => {
             let answer = journal.requeue(selection).await;
             Answer::Requeued(answer.map_err(|error: Error| error.to_string()))
+        }
+        Step::Cancel(key) => {
+            let answer = journal.cancel(&key, "by hand").await;
+            Answer::Requeued(answer.map(u64::from).map_err(|error: Error| error.to_string()))
         }
         Step::Counts(endpoint) => Answer::Counts(journal.counts(&endpoint).await.unwrap().0),
         Step::State(endpoint, state) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_journal::{
-    Appended, DeliveryFilter, DueDelivery, Journal, NewEvent, Next, Seq, Settled, Settlement,
+    Appended, DeliveryFilter, DueDelivery, Journal, Made, NewEvent, Next, Seq, Settled, Settlement,
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType,
@@ -96,6 +96,7 @@ pub(crate) fn attempt(number: u32, outcome: Outcome) -> Attempt {
         reason: None,
         answer: None,
         plugins: Vec::new(),
+        exchange: None,
     }
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn ended(status: Status) -> Next {
 }
 
 pub(crate) fn retry_at(millis: i64) -> Next {
-    Next::RetryAt { due: at(millis), shaped: None, reason: None }
+    Next::RetryAt { due: at(millis), reason: None }
 }
 
 pub(crate) fn shaped(body: &str) -> Shaped {
@@ -123,13 +124,26 @@ pub(crate) async fn settle(
     number: u32,
     next: Next,
 ) -> Settled {
+    settle_with(journal, to, seq, number, next, None).await
+}
+
+/// Settles one delivery with an attempt that sent this.
+pub(crate) async fn settle_with(
+    journal: &Arc<dyn Journal>,
+    to: &EndpointKey,
+    seq: Seq,
+    number: u32,
+    next: Next,
+    shaped: Option<Shaped>,
+) -> Settled {
     let outcome = match next {
         Next::Final { status: Status::Delivered, .. } => Outcome::Delivered,
         _ => Outcome::Retry,
     };
     let epoch = own(journal, to).await;
     let attempt = Some(attempt(number, outcome));
-    let settlement = Settlement { endpoint: to.clone(), seq, epoch, attempt, next };
+    let made = Made { shaped, calls: Vec::new() };
+    let settlement = Settlement { made, endpoint: to.clone(), seq, epoch, attempt, next };
     let settled = journal.settle(vec![settlement]).await.unwrap();
     assert_eq!(settled.len(), 1);
     settled[0]

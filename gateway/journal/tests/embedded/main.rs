@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
 use hookweir_journal::{
-    Answered, Appended, Content, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, NewEvent,
+    Answered, Appended, Content, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, Made, NewEvent,
     NewMessage, Next, Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
 };
 use hookweir_model::{
@@ -75,9 +75,16 @@ async fn epoch(journal: &Embedded) -> Epoch {
 }
 
 /// Settles a first attempt.
-async fn settle(journal: &Embedded, seq: Seq, next: Next) {
+async fn settle(journal: &Embedded, seq: Seq, next: Next, shaped: Option<Shaped>) {
     let epoch = epoch(journal).await;
-    let settlement = Settlement { endpoint: lane(), seq, epoch, attempt: Some(attempt()), next };
+    let settlement = Settlement {
+        endpoint: lane(),
+        seq,
+        epoch,
+        attempt: Some(attempt()),
+        next,
+        made: Made { shaped, calls: Vec::new() },
+    };
     journal.settle(vec![settlement]).await.expect("an answer");
 }
 
@@ -90,6 +97,7 @@ fn attempt() -> Attempt {
         reason: None,
         answer: None,
         plugins: Vec::new(),
+        exchange: None,
     }
 }
 
@@ -98,6 +106,7 @@ async fn settle_again(journal: &Embedded) {
     let epoch = epoch(journal).await;
     let due = journal.due(&lane(), Timestamp::from_millis(i64::MAX), &[], 9).await.expect("read");
     let settlement = |due: &DueDelivery| Settlement {
+        made: Made::default(),
         endpoint: lane(),
         seq: due.seq,
         epoch,
@@ -138,15 +147,12 @@ async fn fill(journal: &Embedded) {
     settle(
         journal,
         seq,
-        Next::RetryAt {
-            due: Timestamp::from_millis(5),
-            shaped: Some(shaped),
-            reason: Some("why".to_owned()),
-        },
+        Next::RetryAt { due: Timestamp::from_millis(5), reason: Some("why".to_owned()) },
+        Some(shaped),
     )
     .await;
     let seq = put(journal, "delivered", vec![0, 255, 7]).await;
-    settle(journal, seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    settle(journal, seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     put(journal, "fresh", "").await;
     let state = EndpointState { disabled: None, failing_since: Some(Timestamp::from_millis(9)) };
     journal.put_endpoint_state(&lane(), &state).await.expect("kept");
@@ -227,7 +233,7 @@ async fn numbers_are_not_given_twice_after_expiry() {
     let directory = tempfile::tempdir().expect("a directory");
     let journal = open(directory.path());
     let seq = put(&journal, "1", "x").await;
-    settle(&journal, seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    settle(&journal, seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     journal.expire(Timestamp::from_millis(i64::MAX), 10).await.expect("expired");
     drop(journal);
     assert!(put(&open(directory.path()), "2", "x").await > seq);
@@ -398,7 +404,7 @@ async fn the_size_limit_stops_events_and_nothing_else() {
     assert!(health.bytes >= 2 << 20);
     for answer in &stored {
         let Appended::Stored { seq } = answer else { panic!("{answer:?}") };
-        settle(&journal, *seq, Next::Final { status: Status::Delivered, reason: None }).await;
+        settle(&journal, *seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     }
     journal.requeue(Selection::Retry(key("0"))).await.expect("sent again");
     assert_eq!(journal.expire(Timestamp::from_millis(i64::MAX), 5).await.expect("expired").events, 5);
@@ -458,12 +464,7 @@ async fn damaged_heads_and_requests_are_reported() {
         headers: Vec::new(),
         body: Bytes::from_static(b"THE-BYTES-SENT-FIRST"),
     };
-    settle(
-        &journal,
-        seq,
-        Next::RetryAt { due: Timestamp::from_millis(5), shaped: Some(shaped), reason: None },
-    )
-    .await;
+    settle(&journal, seq, Next::RetryAt { due: Timestamp::from_millis(5), reason: None }, Some(shaped)).await;
     journal.close().await;
     damage(directory.path(), "subject-of-head");
     damage(directory.path(), "THE-BYTES-SENT-FIRST");
@@ -506,6 +507,6 @@ async fn a_damaged_file_takes_no_events_after_an_unclean_stop() {
     assert!(why.contains("is damaged"), "{why}");
     assert!(matches!(journal.append(vec![new("next", "x")]).await, Err(Error::Corrupt(_))));
     let due = journal.due(&lane(), Timestamp::from_millis(0), &[], 1).await.expect("deliveries go on");
-    settle(&journal, due[0].seq, Next::Final { status: Status::Delivered, reason: None }).await;
+    settle(&journal, due[0].seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     assert_eq!(journal.counts(&lane()).await.expect("read").of(Status::Delivered), 1);
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use hookweir_journal::{DeliveryFilter, Selection};
+use hookweir_journal::{DeliveryFilter, Journal, Selection};
 use hookweir_model::{DeliveryKey, EndpointId, EndpointKey, EventId, TenantId};
 use serde::Deserialize;
 
@@ -16,8 +16,8 @@ use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct DeliveryPath {
-    event: String,
-    endpoint: String,
+    pub event: String,
+    pub endpoint: String,
 }
 
 impl DeliveryPath {
@@ -34,8 +34,16 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     query: ListQuery<DeliveryFilter>,
 ) -> Result<Response, Problem> {
-    let page = admin.journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    Ok(ok(&query::list(page, api::DeliveryView::from)))
+    Ok(ok(&deliveries(&*admin.journal, &query).await?))
+}
+
+/// A page of deliveries.
+pub(super) async fn deliveries(
+    journal: &dyn Journal,
+    query: &ListQuery<DeliveryFilter>,
+) -> Result<api::List<api::DeliveryView>, Problem> {
+    let page = journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
+    Ok(query::list(page, api::DeliveryView::from))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The delivery", body = api::DeliveryDetail), Refusals)))]
@@ -44,11 +52,17 @@ pub(super) async fn get(
     Tenant(tenant): Tenant,
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
+    Ok(ok(&delivery(&*admin.journal, tenant, &path).await?))
+}
+
+/// One delivery, with all that is kept of it.
+pub(super) async fn delivery(
+    journal: &dyn Journal,
+    tenant: TenantId,
+    path: &DeliveryPath,
+) -> Result<api::DeliveryDetail, Problem> {
     let key = path.key(tenant)?;
-    let delivery = admin.journal.delivery(&key).await?.ok_or(Problem::NotFound("delivery"))?;
-    let attempts = admin.journal.attempts(&key).await?;
-    let attempts = attempts.into_iter().map(Into::into).collect();
-    Ok(ok(&api::DeliveryDetail { delivery: delivery.into(), attempts }))
+    api::DeliveryDetail::read(journal, &key).await?.ok_or(Problem::NotFound("delivery"))
 }
 
 #[cfg_attr(test, utoipa::path(post, operation_id = "retry_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/retry", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]
@@ -68,4 +82,22 @@ pub(super) async fn retry(
     let deliveries = admin.journal.requeue(Selection::Retry(key)).await?;
     admin.dispatcher.wake(&endpoint);
     Ok(ok(&api::Requeued { deliveries }))
+}
+
+#[cfg_attr(test, utoipa::path(post, operation_id = "cancel_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/cancel", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries were cancelled: none where it was not pending any more", body = api::Cancelled), Refusals)))]
+pub(super) async fn cancel(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    Path(path): Path<DeliveryPath>,
+) -> Result<Response, Problem> {
+    let key = path.key(tenant)?;
+    let was_pending = admin.journal.cancel(&key, "cancelled by hand").await?;
+    if was_pending {
+        admin.dispatcher.forget(&EndpointKey::new(key.tenant.clone(), key.endpoint.clone()));
+        if let Some(delivery) = admin.journal.delivery(&key).await? {
+            let what = api::Happening::Handled { delivery: delivery.into(), attempt: None };
+            admin.feed.tell(api::Told { tenant: key.tenant, what });
+        }
+    }
+    Ok(ok(&api::Cancelled { deliveries: u64::from(was_pending) }))
 }

@@ -2,8 +2,8 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use hookweir_journal::{EventFilter, Selection};
-use hookweir_model::{EndpointId, EndpointKey, EventId};
+use hookweir_journal::{EventFilter, Journal, Selection};
+use hookweir_model::{EndpointId, EndpointKey, EventId, TenantId};
 use serde::Deserialize;
 
 use super::access::Tenant;
@@ -16,7 +16,7 @@ use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EventPath {
-    event: String,
+    pub event: String,
 }
 
 impl EventPath {
@@ -30,8 +30,16 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     query: ListQuery<EventFilter>,
 ) -> Result<Response, Problem> {
-    let page = admin.journal.events(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    Ok(ok(&query::list(page, |event| api::EventView::from(&event))))
+    Ok(ok(&events(&*admin.journal, &query).await?))
+}
+
+/// A page of events.
+pub(super) async fn events(
+    journal: &dyn Journal,
+    query: &ListQuery<EventFilter>,
+) -> Result<api::List<api::EventView>, Problem> {
+    let page = journal.events(&query.filter, query.cursor.as_ref(), query.limit).await?;
+    Ok(query::list(page, |event| api::EventView::from(&event)))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_event", path = "/v1/tenants/{tenant}/events/{event}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path)), responses((status = 200, description = "The event", body = api::EventDetail), Refusals)))]
@@ -40,10 +48,20 @@ pub(super) async fn get(
     Tenant(tenant): Tenant,
     Path(path): Path<EventPath>,
 ) -> Result<Response, Problem> {
-    let id = path.id()?;
-    let event = admin.journal.event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
-    let deliveries = admin.journal.deliveries_of(&tenant, &id).await?;
-    Ok(ok(&api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect())))
+    Ok(ok(&event(&*admin.journal, &tenant, &path.event).await?))
+}
+
+/// One event, with where it went.
+pub(super) async fn event(
+    journal: &dyn Journal,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<api::EventDetail, Problem> {
+    let missing = Problem::NotFound("event");
+    let id = EventId::new(id).map_err(|_| missing.clone())?;
+    let event = journal.event(tenant, &id).await?.ok_or(missing)?;
+    let deliveries = journal.deliveries_of(tenant, &id).await?;
+    Ok(api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect()))
 }
 
 /// Sends an event anew: to every endpoint it went to, and to those that would match it today.

@@ -13,6 +13,7 @@ mod events;
 mod guesses;
 mod health;
 mod live;
+pub(crate) mod offline;
 #[cfg(test)]
 mod openapi;
 mod plugins;
@@ -69,6 +70,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/events/{event}/replay", post(events::replay))
         .route("/events/{event}/deliveries/{endpoint}", get(deliveries::get))
         .route("/events/{event}/deliveries/{endpoint}/retry", post(deliveries::retry))
+        .route("/events/{event}/deliveries/{endpoint}/cancel", post(deliveries::cancel))
         .route("/deliveries", get(deliveries::list))
         .route("/live", get(live::of_tenant))
         .route("/endpoints", get(endpoints::list))

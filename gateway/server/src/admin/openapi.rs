@@ -64,6 +64,7 @@ pub(super) enum Refusals {
         deliveries::list,
         deliveries::get,
         deliveries::retry,
+        deliveries::cancel,
         endpoints::list,
         endpoints::get,
         endpoints::enable,

@@ -90,7 +90,7 @@ pub(super) async fn written<T: DeserializeOwned, S: Send + Sync>(
 }
 
 impl EventsQuery {
-    fn check(self, tenant: TenantId) -> Result<ListQuery<EventFilter>, Problem> {
+    pub(super) fn check(self, tenant: TenantId) -> Result<ListQuery<EventFilter>, Problem> {
         Ok(ListQuery {
             filter: EventFilter {
                 tenant,
@@ -106,7 +106,7 @@ impl EventsQuery {
 }
 
 impl DeliveriesQuery {
-    fn check(self, tenant: TenantId) -> Result<ListQuery<DeliveryFilter>, Problem> {
+    pub(super) fn check(self, tenant: TenantId) -> Result<ListQuery<DeliveryFilter>, Problem> {
         let Self {
             endpoint: of,
             status: is,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use hookweir_model::{Exchange, PluginCall, Timings};
+
 use super::show;
 use crate::api::AttemptView;
 
@@ -11,17 +13,7 @@ pub(super) fn details(attempt: &AttemptView) -> String {
     if let Some(reason) = &attempt.reason {
         let _ = writeln!(text, "    {}", show::escaped(reason));
     }
-    for call in &attempt.plugins {
-        let _ = writeln!(
-            text,
-            "    {} {} ({}) took {} us",
-            call.role.as_str(),
-            call.plugin,
-            call.digest.short(),
-            call.micros
-        );
-        text.push_str(&show::block(&call.log, "      | "));
-    }
+    text.push_str(&calls(&attempt.plugins));
     if let Some(answer) = &attempt.answer {
         // The reason of a failure tells the status already.
         if attempt.reason.is_none() || !answer.body.is_empty() {
@@ -34,5 +26,44 @@ pub(super) fn details(attempt: &AttemptView) -> String {
             text.push_str(&show::data(answer.body.as_bytes(), "      | "));
         }
     }
+    if let Some(exchange) = &attempt.exchange {
+        exchanged(&mut text, exchange);
+    }
     text
+}
+
+/// The calls of plugins, with what they logged.
+pub(super) fn calls(calls: &[PluginCall]) -> String {
+    let mut text = String::new();
+    for call in calls {
+        let _ = writeln!(
+            text,
+            "    {} {} ({}) took {} us",
+            call.role.as_str(),
+            call.plugin,
+            call.digest.short(),
+            call.micros
+        );
+        text.push_str(&show::block(&call.log, "      | "));
+    }
+    text
+}
+
+/// What went over the wire: how long its parts took, and the headers of both sides.
+fn exchanged(text: &mut String, exchange: &Exchange) {
+    let Timings { lookup_us, connect_us, tls_us, first_byte_us } = exchange.timings;
+    let parts =
+        [("look-up", lookup_us), ("connect", connect_us), ("TLS", tls_us), ("first byte", first_byte_us)];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(name, took)| Some(format!("{name} {}.{:01} ms", took? / 1000, took? % 1000 / 100)))
+        .collect();
+    if !parts.is_empty() {
+        let _ = writeln!(text, "    {}", parts.join(", "));
+    }
+    for (mark, headers) in [('>', &exchange.request_headers), ('<', &exchange.answer_headers)] {
+        for (name, value) in headers {
+            let _ = writeln!(text, "      {mark} {}: {}", show::escaped(name), show::escaped(value));
+        }
+    }
 }

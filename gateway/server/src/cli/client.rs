@@ -1,7 +1,7 @@
 //! The client of the gateway's two listeners, as the commands use it.
 //!
-//! It stands outside the gateway and speaks only HTTP: no command reads the journal's files. It follows no redirect
-//! and asks no proxy, since both would carry the token to somewhere that nobody named.
+//! It stands outside the gateway and speaks only HTTP; `look.rs` is the one other way. It follows no redirect and asks no
+//! proxy, since both would carry the token to somewhere that nobody named.
 
 use std::time::Duration;
 
@@ -343,6 +343,10 @@ fn joined(base: &Url, path: &[&str]) -> Url {
 pub(crate) struct Answer(String);
 
 impl Answer {
+    pub(crate) const fn new(json: String) -> Self {
+        Self(json)
+    }
+
     pub(crate) fn json(&self) -> &str {
         &self.0
     }

@@ -7,10 +7,11 @@ use hookweir_model::{EndpointId, EventId, Outcome, Status, Timestamp};
 use reqwest::header::HeaderMap;
 
 use super::client::{AdminArgs, Client};
+use super::look::{LookArgs, Source};
 use super::watch::WatchArgs;
 use super::when::When;
 use super::{Exit, Paging, TenantArg, attempt, show};
-use crate::api::{AttemptView, DeliveryDetail, DeliveryView, List};
+use crate::api::{AttemptView, Cancelled, Content, DeliveryDetail, DeliveryView, List};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -27,6 +28,8 @@ Example:
     Get(GetArgs),
     /// Try one delivery again now, whatever has become of it
     Retry(One),
+    /// End one pending delivery: no further attempt is made
+    Cancel(One),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +65,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
-    admin: AdminArgs,
+    look: LookArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,9 +83,15 @@ pub(crate) struct One {
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
-    one: One,
+    tenant: TenantArg,
+    /// The event's id
+    event: EventId,
+    /// The endpoint's name
+    endpoint: EndpointId,
     #[command(flatten)]
     watch: WatchArgs,
+    #[command(flatten)]
+    look: LookArgs,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
@@ -90,11 +99,12 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::List(args) => list(args).await,
         Command::Get(args) => get(args).await,
         Command::Retry(args) => retry(args).await,
+        Command::Cancel(args) => cancel(args).await,
     }
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let client = Client::admin(&args.admin)?;
+    let source = Source::open(&args.look)?;
     let mut query = args.paging.query();
     query.extend(args.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
     query.extend(args.status.map(|status| ("status", status)));
@@ -105,15 +115,15 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     query.extend(args.since.map(|since| ("since", since.rfc3339())));
     query.extend(args.until.map(|until| ("until", until.rfc3339())));
     let path = ["v1", "tenants", args.tenant.as_str(), "deliveries"];
-    let look = async || {
-        let answer = client.get(&path, &query).await?;
-        if args.admin.json {
+    let page = async || {
+        let answer = source.get(&path, &query).await?;
+        if args.look.gateway.json {
             return Ok(show::json_line(answer.json()).into());
         }
         let list: List<DeliveryView> = answer.read()?;
         Ok(show::page(&table(&list.data), list.next.as_deref(), "deliveries"))
     };
-    args.watch.show(look).await
+    args.watch.show(page).await
 }
 
 pub(super) fn table(deliveries: &[DeliveryView]) -> show::Rows {
@@ -146,18 +156,23 @@ fn due(delivery: &DeliveryView) -> Option<&str> {
 }
 
 fn path(args: &One) -> [&str; 7] {
-    let (tenant, event, endpoint) = (args.tenant.as_str(), args.event.as_str(), args.endpoint.as_str());
-    ["v1", "tenants", tenant, "events", event, "deliveries", endpoint]
+    segments(&args.tenant, &args.event, &args.endpoint)
 }
 
-async fn get(GetArgs { one, watch }: GetArgs) -> anyhow::Result<Exit> {
-    let client = Client::admin(&one.admin)?;
-    let look = async || {
-        let answer = client.get(&path(&one), &[]).await?;
-        let text = if one.admin.json { show::json_line(answer.json()) } else { timeline(&answer.read()?) };
+fn segments<'a>(tenant: &'a TenantArg, event: &'a EventId, endpoint: &'a EndpointId) -> [&'a str; 7] {
+    ["v1", "tenants", tenant.as_str(), "events", event.as_str(), "deliveries", endpoint.as_str()]
+}
+
+async fn get(GetArgs { tenant, event, endpoint, watch, look }: GetArgs) -> anyhow::Result<Exit> {
+    let source = Source::open(&look)?;
+    let path = segments(&tenant, &event, &endpoint);
+    let page = async || {
+        let answer = source.get(&path, &[]).await?;
+        let is_json = look.gateway.json;
+        let text = if is_json { show::json_line(answer.json()) } else { timeline(&answer.read()?) };
         Ok(text.into())
     };
-    watch.show(look).await
+    watch.show(page).await
 }
 
 async fn retry(args: One) -> anyhow::Result<Exit> {
@@ -168,6 +183,21 @@ async fn retry(args: One) -> anyhow::Result<Exit> {
         show::print(&show::json_line(answer.json()))?;
     } else {
         show::print(&format!("{} is sent to {} again now\n", args.event, args.endpoint))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn cancel(args: One) -> anyhow::Result<Exit> {
+    let path = path(&args);
+    let answer =
+        Client::admin(&args.admin)?.post(&[&path[..], &["cancel"]].concat(), HeaderMap::new(), None).await?;
+    let cancelled: Cancelled = answer.read()?;
+    if args.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else if cancelled.deliveries == 1 {
+        show::print(&format!("{} is not sent to {} any more\n", args.event, args.endpoint))?;
+    } else {
+        show::print(&format!("{} to {} is not pending, and stays as it is\n", args.event, args.endpoint))?;
     }
     Ok(Exit::Done)
 }
@@ -188,7 +218,10 @@ fn timeline(detail: &DeliveryDetail) -> String {
     if let Some(reason) = &delivery.reason {
         line("reason", reason);
     }
-    if detail.attempts.is_empty() {
+    if !detail.plugins.is_empty() {
+        text.push('\n');
+        text.push_str(&attempt::calls(&detail.plugins));
+    } else if detail.attempts.is_empty() {
         text.push_str("\nno attempt yet\n");
     }
     let mut previous: Option<&AttemptView> = None;
@@ -197,6 +230,19 @@ fn timeline(detail: &DeliveryDetail) -> String {
         text.push_str(&step(attempt, previous));
         previous = Some(attempt);
     }
+    if let Some(sent) = &detail.sent {
+        text.push_str(&body(sent));
+    }
+    text
+}
+
+/// What all attempts send.
+fn body(sent: &Content) -> String {
+    let mut text = format!("\nbody ({})\n", show::escaped(&sent.content_type));
+    text.push_str(&match (&sent.data, &sent.data_base64) {
+        (Some(data), _) => show::data(data.as_bytes(), "  "),
+        (None, base64) => show::data(base64.as_deref().unwrap_or_default().as_bytes(), "  "),
+    });
     text
 }
 
@@ -228,7 +274,7 @@ fn gap(earlier: &str, later: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use hookweir_model::{Answer, Digest, EventType, PluginCall, PluginId, PluginRole};
+    use hookweir_model::{Answer, Digest, EventType, Exchange, PluginCall, PluginId, PluginRole, Timings};
 
     use super::*;
 
@@ -254,6 +300,7 @@ mod tests {
             reason: None,
             answer: None,
             plugins: Vec::new(),
+            exchange: None,
         }
     }
 
@@ -289,11 +336,27 @@ mod tests {
             answer: empty(503),
             ..attempt(2, "2026-01-31T12:00:05.250Z", Outcome::Retry)
         };
-        let third =
-            AttemptView { answer: empty(200), ..attempt(3, "2026-01-31T12:05:05.250Z", Outcome::Delivered) };
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let exchange = Exchange {
+            request_headers: header("webhook-id", "evt_1"),
+            answer_headers: header("server", "a"),
+            timings: Timings { lookup_us: Some(1_234), first_byte_us: Some(131_000), ..Timings::default() },
+        };
+        let third = AttemptView {
+            answer: empty(200),
+            exchange: Some(Box::new(exchange)),
+            ..attempt(3, "2026-01-31T12:05:05.250Z", Outcome::Delivered)
+        };
         let detail = DeliveryDetail {
             delivery: delivery(Status::Delivered, None, None),
             attempts: vec![first, second, third],
+            sent: Some(Content {
+                content_type: "application/json".to_owned(),
+                headers: Vec::new(),
+                data: Some("{}".to_owned()),
+                data_base64: None,
+            }),
+            plugins: Vec::new(),
         };
         let wanted = "\
 evt_1 to billing
@@ -314,14 +377,24 @@ evt_1 to billing
 
 #3  2026-01-31T12:05:05.250Z  delivered  in 132 ms, 5m after #2
     answer 200
+    look-up 1.2 ms, first byte 131.0 ms
+      > webhook-id: evt_1
+      < server: a
+
+body (application/json)
+  {}
 ";
         assert_eq!(timeline(&detail), wanted);
     }
 
     #[test]
     fn a_delivery_that_waits_says_for_what() {
-        let detail =
-            DeliveryDetail { delivery: delivery(Status::Pending, None, Some("disabled")), attempts: vec![] };
+        let detail = DeliveryDetail {
+            delivery: delivery(Status::Pending, None, Some("disabled")),
+            attempts: vec![],
+            sent: None,
+            plugins: vec![],
+        };
         let text = timeline(&detail);
         assert!(text.ends_with("  due       now\n  reason    disabled\n\nno attempt yet\n"), "{text}");
     }

@@ -11,7 +11,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::client::{AcceptArgs, AdminArgs, Client};
+use super::client::{AcceptArgs, Client};
+use super::look::{LookArgs, Source};
 use super::watch::WatchArgs;
 use super::when::When;
 use super::{Exit, Paging, TenantArg, input, show};
@@ -97,7 +98,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
-    admin: AdminArgs,
+    look: LookArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,7 +108,7 @@ pub(crate) struct GetArgs {
     /// The event's id
     event: EventId,
     #[command(flatten)]
-    admin: AdminArgs,
+    look: LookArgs,
 }
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
@@ -175,22 +176,22 @@ fn accepted(accepted: &Accepted) -> String {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<Exit> {
-    let client = Client::admin(&args.admin)?;
+    let source = Source::open(&args.look)?;
     let mut query = args.paging.query();
     query.extend(args.event_type.map(|pattern| ("event_type", pattern)));
     query.extend(args.id.map(|part| ("id", part)));
     query.extend(args.since.map(|since| ("since", since.rfc3339())));
     query.extend(args.until.map(|until| ("until", until.rfc3339())));
     let path = ["v1", "tenants", args.tenant.as_str(), "events"];
-    let look = async || {
-        let answer = client.get(&path, &query).await?;
-        if args.admin.json {
+    let page = async || {
+        let answer = source.get(&path, &query).await?;
+        if args.look.gateway.json {
             return Ok(show::json_line(answer.json()).into());
         }
         let list: List<EventView> = answer.read()?;
         Ok(show::page(&table(&list.data), list.next.as_deref(), "events"))
     };
-    args.watch.show(look).await
+    args.watch.show(page).await
 }
 
 fn table(events: &[EventView]) -> show::Rows {
@@ -211,10 +212,10 @@ fn table(events: &[EventView]) -> show::Rows {
 }
 
 async fn get(args: GetArgs) -> anyhow::Result<Exit> {
-    let client = Client::admin(&args.admin)?;
+    let source = Source::open(&args.look)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "events", args.event.as_str()];
-    let answer = client.get(&path, &[]).await?;
-    if args.admin.json {
+    let answer = source.get(&path, &[]).await?;
+    if args.look.gateway.json {
         show::print(&show::json_line(answer.json()))?;
     } else {
         show::print(&whole(&answer.read()?, show::Look::of_stdout())?)?;

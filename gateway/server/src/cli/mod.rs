@@ -16,6 +16,7 @@ mod event;
 mod exit;
 mod input;
 mod listen;
+mod look;
 #[cfg(feature = "manual")]
 mod manual;
 mod plugin;

@@ -139,6 +139,8 @@ pub(crate) struct Endpoint {
     pub format: Format,
     pub retry: RetryPolicy,
     pub pace: PacePolicy,
+    /// Whether headers, timings and the shaped body are kept of what was delivered too.
+    pub keeps_all: bool,
     pub enabled: bool,
 }
 

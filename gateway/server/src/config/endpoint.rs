@@ -15,7 +15,7 @@ use super::retry;
 use super::written::{Table, Value};
 
 /// The keys of every kind of endpoint.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "kind",
     "event_types",
     "filters",
@@ -26,6 +26,7 @@ const KEYS: [&str; 12] = [
     "concurrency",
     "rate",
     "breaker",
+    "record",
     "ordered",
     "enabled",
 ];
@@ -53,6 +54,8 @@ pub(super) fn endpoint(
     let retry = retry::policy(table.get("retry"), report);
     let target = kind.destination(table, &Common { tenant, endpoint, retry: &retry, outside }, report);
     let pace = pace::policy(table, report);
+    let record =
+        table.get("record").and_then(|value| value.one_of(&[("failed", false), ("all", true)], report));
     let enabled = table.get("enabled").and_then(|value| value.boolean(report)).unwrap_or(true);
     Some(Endpoint {
         target: target?,
@@ -62,6 +65,7 @@ pub(super) fn endpoint(
         format: format?,
         retry,
         pace,
+        keeps_all: record.unwrap_or(false),
         enabled,
     })
 }

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use hookweir_delivery::Request;
 use hookweir_host::Host;
-use hookweir_journal::{Next, Settlement};
-use hookweir_model::{Attempt, EndpointKey, Epoch, Event, Outcome, PluginCall, Shaped, Status, Timestamp};
+use hookweir_journal::{Made, Next, Settlement};
+use hookweir_model::{
+    Attempt, EndpointKey, Epoch, Event, Exchange, Outcome, PluginCall, Shaped, Status, Timestamp,
+};
 
 use super::lane::Ready;
 use crate::config::Destination;
@@ -53,7 +55,7 @@ pub(super) struct Sent {
 enum Run {
     Tried(Ended),
     /// A filter dropped it, for this reason.
-    Filtered(String),
+    Filtered(String, Vec<PluginCall>),
     /// It is to be put into the endpoint's own queue.
     Queued(Shaped, Vec<PluginCall>),
     Waits,
@@ -66,8 +68,9 @@ struct Ended {
     answer: Option<hookweir_model::Answer>,
     retry_after: Option<std::time::Duration>,
     calls: Vec<PluginCall>,
-    /// What was made for the first request, to be kept for its retries.
+    /// What was made for the first request.
     shaped: Option<Shaped>,
+    exchange: Option<Box<Exchange>>,
     sent: Option<Sent>,
     paused: Option<Arc<Watch>>,
 }
@@ -99,12 +102,18 @@ async fn handle_once(
     trail: Option<&mut Trail>,
 ) -> Handled {
     let Means { live, metrics, .. } = means;
-    let settlement =
-        |attempt, next| Settlement { endpoint: key.clone(), seq: ready.seq, epoch, attempt, next };
+    let settlement = |attempt, next, made| Settlement {
+        endpoint: key.clone(),
+        seq: ready.seq,
+        epoch,
+        attempt,
+        next,
+        made,
+    };
     let Some(endpoint) = live.endpoint(key) else {
         let reason = Some("the endpoint was removed from the configuration".to_owned());
         let next = Next::Final { status: Status::Cancelled, reason };
-        return Handled::Ended(Ending::unsent(settlement(None, next)));
+        return Handled::Ended(Ending::unsent(settlement(None, next, Made::default())));
     };
     if endpoint.chain.waits() {
         return Handled::Left;
@@ -115,9 +124,10 @@ async fn handle_once(
     let number = ready.attempts.saturating_add(1);
     let ended = match run(means, endpoint, &ready.event, ready.shaped.as_ref(), number, trail).await {
         Run::Tried(ended) => ended,
-        Run::Filtered(reason) => {
+        Run::Filtered(reason, calls) => {
             let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
-            return Handled::Ended(Ending::unsent(settlement(None, next)));
+            let made = Made { shaped: None, calls };
+            return Handled::Ended(Ending::unsent(settlement(None, next, made)));
         }
         Run::Queued(shaped, calls) => {
             let attempt = Attempt {
@@ -128,9 +138,10 @@ async fn handle_once(
                 reason: None,
                 answer: None,
                 plugins: calls,
+                exchange: None,
             };
             let message = Box::new(pull::message(&ready.event, shaped, Timestamp::now()));
-            let settlement = settlement(Some(attempt), Next::Queued(message));
+            let settlement = settlement(Some(attempt), Next::Queued(message), Made::default());
             return Handled::Ended(Ending::unsent(settlement));
         }
         Run::Waits => return Handled::Left,
@@ -143,16 +154,19 @@ async fn handle_once(
         reason: ended.reason.clone(),
         answer: ended.answer,
         plugins: ended.calls,
+        exchange: ended.exchange,
     };
     let tried = Tried {
         outcome: ended.outcome,
         reason: ended.reason,
         retry_after: ended.retry_after,
         round_attempt: number.saturating_sub(ready.earlier_rounds),
-        shaped: ended.shaped,
     };
     let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
-    let settlement = Box::new(settlement(Some(attempt), next));
+    // Retries send the same. Of a delivery that went well nobody needs it, unless the endpoint keeps all.
+    let is_kept = endpoint.settings.keeps_all || ended.outcome != Outcome::Delivered;
+    let made = Made { shaped: ended.shaped.filter(|_| is_kept), calls: Vec::new() };
+    let settlement = Box::new(settlement(Some(attempt), next, made));
     Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused })
 }
 
@@ -177,6 +191,7 @@ async fn run(
             retry_after: None,
             calls,
             shaped: None,
+            exchange: None,
             sent: None,
             paused,
         })
@@ -195,7 +210,7 @@ async fn run(
             }
             match result {
                 Shape::Ready(shaped) => (&*made.insert(shaped), calls),
-                Shape::Filtered(reason) => return Run::Filtered(reason),
+                Shape::Filtered(reason) => return Run::Filtered(reason, calls),
                 Shape::Failed(reason) => return unsent(Outcome::Rejected, reason, calls, paused),
                 Shape::Unavailable(reason) => return unsent(Outcome::Retry, reason, calls, paused),
                 Shape::Waits => return Run::Waits,
@@ -217,6 +232,7 @@ async fn run(
         attempt: number,
         shaped,
         traceparent,
+        in_full: endpoint.settings.keeps_all,
     };
     let report = live.outlets.send(target, request, Timestamp::now()).await;
     metrics.attempt(report.duration);
@@ -230,6 +246,7 @@ async fn run(
         retry_after: report.retry_after,
         calls,
         shaped: made,
+        exchange: report.exchange,
         sent: Some(Sent { outcome: report.outcome, gone: report.gone }),
         paused: None,
     })

@@ -179,6 +179,16 @@ impl Dispatcher {
         }
     }
 
+    /// A delivery of this endpoint is not pending any more: what is held of the others is read anew, without it. An
+    /// attempt that is under way goes on.
+    pub(crate) fn forget(&self, key: &EndpointKey) {
+        if let Some(lane) = self.shared.lane(key) {
+            // Dropped outside the lock: the entries give their memory back.
+            drop(lane.queue().park());
+            self.shared.pump(&lane);
+        }
+    }
+
     /// A new configuration is in force. Deliveries of endpoints that are gone are read once more, to be cancelled.
     pub(crate) fn reloaded(&self) {
         let live = self.shared.live.load();

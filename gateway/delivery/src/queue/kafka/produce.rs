@@ -131,6 +131,7 @@ mod tests {
             attempt: 1,
             shaped: &shaped,
             traceparent: None,
+            in_full: false,
         };
         let entry = || Entry::new(&request, Some(Bytes::from_static(b"acme")), Timestamp::from_millis(1_000));
         let entries = [entry(), entry(), entry()];

@@ -40,7 +40,7 @@ impl std::fmt::Debug for Check {
 
 /// Starts the check on a thread of its own.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
-    let connection = read::connect(&shared.path)?;
+    let connection = read::connect(&shared.path, read::Source::Written)?;
     *shared.check.lock() = Some(connection.get_interrupt_handle());
     let shared = Arc::clone(shared);
     let check = move || {

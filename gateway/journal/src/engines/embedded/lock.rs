@@ -14,6 +14,28 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// Keeps writers out while a directory is looked at; it changes nothing there, and others may look at the same time. A
+/// directory without the file was never written to.
+pub(super) fn share(directory: &Path) -> Result<Option<Lock>, Fault> {
+    let path = directory.join("lock");
+    let failed = |error: std::io::Error| {
+        Fault::Other(format!("the journal's lock {} can't be read: {error}", path.display()))
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Err(Fault::Other(format!(
+            "a gateway is at work on the journal in {}: ask it, without --data, or stop it first",
+            directory.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 pub(super) fn take(directory: &Path) -> Result<Lock, Fault> {
     let path = directory.join("lock");
     let failed = |error: &std::io::Error| {

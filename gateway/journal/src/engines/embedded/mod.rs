@@ -39,7 +39,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    PluginKey, PluginState, Shard, TenantId, Timestamp,
+    PluginKey, PluginState, Shard, Status, TenantId, Timestamp,
 };
 use tokio::sync::oneshot;
 
@@ -59,7 +59,7 @@ use self::writer::{
 };
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 
 /// A journal in a directory on this machine.
@@ -68,6 +68,8 @@ pub struct Embedded {
     shared: Arc<Shared>,
     owner: tokio::sync::Mutex<Owner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Keeps writers out of a journal that is only looked at; where it is written, the writer has the lock.
+    _looks: Option<lock::Lock>,
 }
 
 /// What callers, readers and the writer see together.
@@ -125,6 +127,15 @@ impl Embedded {
     /// directory can't be used; [`Error::Corrupt`] where it is damaged beyond opening.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         open::open(path, options).map_err(fault::Fault::of_read)
+    }
+
+    /// Opens the journal of a gateway that is not running, to look at it: every change is refused, and nothing in the
+    /// directory is changed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where there is none, a gateway is at work on it, or another version wrote it.
+    pub fn look(path: &Path) -> Result<Self, Error> {
+        open::look(path).map_err(fault::Fault::of_read)
     }
 
     /// The engine's counters, for metrics.
@@ -385,6 +396,12 @@ impl Journal for Embedded {
         read(&self.shared, move |connection| read::attempts(connection, tenant, lane, &event)).await
     }
 
+    async fn made(&self, key: &DeliveryKey) -> Result<Made, Error> {
+        let Some((tenant, lane)) = self.place(key) else { return Ok(Made::default()) };
+        let event = key.event.clone();
+        read(&self.shared, move |connection| read::made(connection, tenant, lane, &event)).await
+    }
+
     async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
         let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else {
             return Ok(Counts::default());
@@ -422,6 +439,23 @@ impl Journal for Embedded {
             }
         };
         self.ask(input, Op::Requeue).await
+    }
+
+    async fn cancel(&self, key: &DeliveryKey, reason: &str) -> Result<bool, Error> {
+        let (tenant, lane) = self.place(key).ok_or(Error::NotFound("delivery"))?;
+        let event = key.event.clone();
+        let seq = read(&self.shared, move |connection| read::place(connection, tenant, lane, &event)).await?;
+        let settlement = Settlement {
+            endpoint: EndpointKey::new(key.tenant.clone(), key.endpoint.clone()),
+            seq: seq.ok_or(Error::NotFound("delivery"))?,
+            epoch: self.shared.epoch(),
+            attempt: None,
+            next: Next::Final { status: Status::Cancelled, reason: Some(reason.to_owned()) },
+            made: Made::default(),
+        };
+        // A delivery that is not pending any more is not changed by it.
+        let settled = self.ask(vec![SettleRecord::new(Some(lane), settlement)?], Op::Settle).await?;
+        Ok(settled == [Settled::Applied])
     }
 
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {

@@ -17,7 +17,7 @@ use super::door::Door;
 use super::fault::Fault;
 use super::options::{Options, WAL_LIMIT};
 use super::quarantine::Quarantine;
-use super::read::Readers;
+use super::read::{self, Readers, Source};
 use super::stats::Counters;
 use super::writer::{self, Inbox, Start};
 use super::{Embedded, Owner, Shared, lock, schema};
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
         epoch: AtomicU64::new(epoch.unsigned_abs()),
         door: Door::new(),
         inbox: Inbox::new(options.waiting_calls, options.waiting_bytes),
-        readers: Readers::open(path, options.readers)?,
+        readers: Readers::open(path, options.readers, Source::Written)?,
         quarantine: Quarantine::default(),
         backlog: Backlog::load(&start.connection)?,
         counters: Counters::default(),
@@ -59,12 +59,49 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
         shared: Arc::clone(&shared),
         owner: tokio::sync::Mutex::new(Owner::default()),
         threads: Mutex::new(vec![writer]),
+        _looks: None,
     };
     if !was_clean {
         let check = check::start(&shared)?;
         embedded.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
     }
     Ok(embedded)
+}
+
+/// Opens a journal that no gateway is at work on, to look at it. Nothing in the directory is changed.
+pub(super) fn look(path: &Path) -> Result<Embedded, Fault> {
+    if !path.join("journal.db").is_file() {
+        return Err(Fault::Other(format!("there is no journal in {}", path.display())));
+    }
+    let lock = lock::share(path)?;
+    let options = Options::default();
+    // A gateway that was killed leaves a log that SQLite has to read with the file.
+    let has_log = fs::metadata(writer::wal_path(path)).is_ok_and(|log| log.len() > 0);
+    let file = if has_log { Source::Written } else { Source::AtRest };
+    let readers = Readers::open(path, options.readers, file)?;
+    let connection = read::connect(path, file)?;
+    schema::is_present(&connection)?;
+    let door = Door::new();
+    door.close();
+    let shared = Shared {
+        directory: RwLock::new(Directory::load(&connection)?),
+        epoch: AtomicU64::new(0),
+        door,
+        inbox: Inbox::new(options.waiting_calls, options.waiting_bytes),
+        readers,
+        quarantine: Quarantine::default(),
+        backlog: Backlog::default(),
+        counters: Counters::default(),
+        check: Check::default(),
+        path: path.to_owned(),
+        options,
+    };
+    Ok(Embedded {
+        shared: Arc::new(shared),
+        owner: tokio::sync::Mutex::default(),
+        threads: Mutex::default(),
+        _looks: lock,
+    })
 }
 
 /// Makes the directory, for its owner alone: it holds what tenants send.

@@ -62,8 +62,10 @@ fn failed_attempt(journal: &Embedded, seq: Seq, body: usize) -> Settlement {
             reason: None,
             answer: None,
             plugins: Vec::new(),
+            exchange: None,
         }),
-        next: Next::RetryAt { due: Timestamp::from_millis(3000), shaped: Some(shaped), reason: None },
+        next: Next::RetryAt { due: Timestamp::from_millis(3000), reason: None },
+        made: crate::Made { shaped: Some(shaped), calls: Vec::new() },
     }
 }
 
@@ -180,7 +182,7 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
     let directory = tempfile::tempdir().unwrap();
     let journal = Embedded::open(directory.path(), Options::default()).unwrap();
     stored(&journal, "1", 10).await;
-    let connection = super::read::connect(directory.path()).unwrap();
+    let connection = super::read::connect(directory.path(), super::read::Source::Written).unwrap();
     let plan = |sql: &str| -> String {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps: Vec<String> =

@@ -22,7 +22,7 @@ use self::leases::Leases;
 use self::state::State;
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, NewEvent, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, Made, NewEvent, Page, Selection, Seq, Settled, Settlement,
 };
 
 /// Tells the time by which leases end.
@@ -162,6 +162,10 @@ impl Journal for Memory {
         Ok(self.open()?.state.attempts(key))
     }
 
+    async fn made(&self, key: &DeliveryKey) -> Result<Made, Error> {
+        Ok(self.open()?.state.made(key))
+    }
+
     async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
         Ok(self.open()?.state.counts(endpoint))
     }
@@ -172,6 +176,10 @@ impl Journal for Memory {
 
     async fn requeue(&self, selection: Selection) -> Result<u64, Error> {
         self.open()?.state.requeue(selection)
+    }
+
+    async fn cancel(&self, key: &DeliveryKey, reason: &str) -> Result<bool, Error> {
+        self.open()?.state.cancel(key, reason)
     }
 
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Event, EventId, Outcome,
-    PluginKey, PluginState, Shaped, Shard, Status, TenantId, Timestamp,
+    PluginKey, PluginState, Shard, Status, TenantId, Timestamp,
 };
 
 use super::queue;
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneBacklog,
-    LaneHead, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    LaneHead, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ struct Row {
     attempts: u32,
     earlier_rounds: u32,
     reason: Option<String>,
-    shaped: Option<Shaped>,
+    made: Made,
     log: Vec<Attempt>,
 }
 
@@ -52,7 +52,7 @@ impl Row {
             attempts: 0,
             earlier_rounds: 0,
             reason: None,
-            shaped: None,
+            made: Made::default(),
             log: Vec::new(),
         }
     }
@@ -192,7 +192,7 @@ impl State {
                 event: kept.event.clone(),
                 attempts: row.attempts,
                 earlier_rounds: row.earlier_rounds,
-                shaped: row.shaped.clone(),
+                shaped: row.made.shaped.clone(),
             })
             .collect()
     }
@@ -216,28 +216,24 @@ impl State {
             row.attempts = attempt.number;
             row.log.push(attempt);
         }
+        let Made { shaped, calls } = settlement.made;
+        row.made.shaped = row.made.shaped.take().or(shaped);
+        row.made.calls = calls;
         match settlement.next {
             Next::Final { status, reason } => {
                 row.status = status;
                 row.due = None;
                 row.reason = reason;
-                if status == Status::Delivered {
-                    row.shaped = None;
-                }
             }
             Next::Queued(message) => {
                 row.status = Status::Delivered;
                 row.due = None;
                 row.reason = None;
-                row.shaped = None;
                 queues.put(&settlement.endpoint, *message);
             }
-            Next::RetryAt { due, shaped, reason } => {
+            Next::RetryAt { due, reason } => {
                 row.due = Some(due);
                 row.reason = reason;
-                if row.shaped.is_none() {
-                    row.shaped = shaped;
-                }
             }
         }
         Settled::Applied
@@ -263,6 +259,17 @@ impl State {
     pub(super) fn delivery(&self, key: &DeliveryKey) -> Option<Delivery> {
         let kept = self.kept(&key.tenant, &key.event)?;
         kept.deliveries.get(&key.endpoint).map(|row| kept.delivery(&key.endpoint, row))
+    }
+
+    pub(super) fn made(&self, key: &DeliveryKey) -> Made {
+        let kept = self.kept(&key.tenant, &key.event);
+        let Some(row) = kept.and_then(|kept| kept.deliveries.get(&key.endpoint)) else {
+            return Made::default();
+        };
+        match row.status {
+            Status::Filtered => row.made.clone(),
+            _ => Made { calls: Vec::new(), ..row.made.clone() },
+        }
     }
 
     pub(super) fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Vec<Delivery> {
@@ -352,11 +359,24 @@ impl State {
                 for endpoint in endpoints {
                     let row = kept.deliveries.entry(endpoint).or_insert_with(Row::fresh);
                     row.send_again();
-                    row.shaped = None;
+                    row.made.shaped = None;
                 }
                 Ok(again)
             }
         }
+    }
+
+    pub(super) fn cancel(&mut self, key: &DeliveryKey, reason: &str) -> Result<bool, Error> {
+        let seq = self.by_id.get(&(key.tenant.clone(), key.event.clone())).copied();
+        let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint.clone());
+        let row = seq.and_then(|seq| self.row_mut(&endpoint, seq)).ok_or(Error::NotFound("delivery"))?;
+        let was_pending = row.status == Status::Pending;
+        if was_pending {
+            row.status = Status::Cancelled;
+            row.due = None;
+            row.reason = Some(reason.to_owned());
+        }
+        Ok(was_pending)
     }
 
     pub(super) fn endpoint_states(&self) -> Vec<(EndpointKey, EndpointState)> {

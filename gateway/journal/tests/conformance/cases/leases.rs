@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hookweir_journal::{Lease, Settled, Settlement};
+use hookweir_journal::{Lease, Made, Settled, Settlement};
 use hookweir_model::{Epoch, Outcome, SHARDS, Shard, Status};
 
 use crate::sample::{attempt, ended, lane, put};
@@ -33,6 +33,7 @@ pub(crate) async fn a_shard_has_one_owner(subject: Subject) {
 
 fn delivered(subject_epoch: Epoch, seq: hookweir_journal::Seq, number: u32) -> Settlement {
     Settlement {
+        made: Made::default(),
         endpoint: lane("a"),
         seq,
         epoch: subject_epoch,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Page, Selection, Settlement};
+use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Made, Page, Selection, Settlement};
 use hookweir_model::{Answer, Attempt, Event, EventType, Outcome, Status, TypePattern};
 
 use crate::sample::{
@@ -132,6 +132,7 @@ pub(crate) async fn attempts_and_parts_of_ids_select(subject: Subject) {
     let lane = lane("a");
     let tried = async |seq, attempt: Attempt, next| {
         let settlement = Settlement {
+            made: Made::default(),
             endpoint: lane.clone(),
             seq,
             epoch: own(journal, &lane).await,
@@ -270,6 +271,7 @@ pub(crate) async fn long_lists_are_whole(subject: Subject) {
             let Appended::Stored { seq } = kept else { panic!("{kept:?}") };
             let is_ours = ours(number) && number % 4 == 0 && endpoints(number) == ["a"];
             is_ours.then(|| Settlement {
+                made: Made::default(),
                 endpoint: lane("a"),
                 seq,
                 epoch,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use hookweir_journal::{
-    Answered, Content, Journal, Look, Message, NewMessage, Next, QueueStats, Receipt, Receive, Received,
-    Redrive, Settled, Settlement, Verdict,
+    Answered, Content, Journal, Look, Made, Message, NewMessage, Next, QueueStats, Receipt, Receive,
+    Received, Redrive, Settled, Settlement, Verdict,
 };
 use hookweir_model::{EndpointKey, EventType, Outcome, Status, Timestamp};
 
@@ -110,10 +110,10 @@ pub(crate) async fn a_delivery_ends_in_its_queue_in_one_step(subject: Subject) {
     let journal = &subject.journal;
     let queue = lane("a");
     let seq = put(journal, "1", &["a"]).await;
-    // What a first attempt kept is not needed any more.
-    let kept = Next::RetryAt { due: at(5), shaped: Some(shaped("kept")), reason: Some("why".to_owned()) };
+    let kept = Next::RetryAt { due: at(5), reason: Some("why".to_owned()) };
     assert_eq!(settle(journal, &queue, seq, 1, kept).await, Settled::Applied);
     let settlement = Settlement {
+        made: Made::default(),
         endpoint: queue.clone(),
         seq,
         epoch: own(journal, &queue).await,

@@ -1,11 +1,11 @@
 //! Retry, recover, replay.
 
-use hookweir_journal::{Error, Next, Selection};
+use hookweir_journal::{Error, Made, Next, Selection};
 use hookweir_model::{DeliveryKey, Status};
 
 use crate::sample::{
     NOON, at, delivery, due, ended, endpoint, event, id, key, lane, new, put, put_event, retry_at, seqs,
-    settle, shaped, tenant,
+    settle, settle_with, shaped, tenant,
 };
 use crate::subject::Subject;
 
@@ -32,8 +32,7 @@ pub(crate) async fn a_pending_retry_is_made_due_at_once(subject: Subject) {
     let journal = &subject.journal;
     let to = lane("a");
     let seq = put(journal, "1", &["a"]).await;
-    let next = Next::RetryAt { due: at(i64::MAX), shaped: Some(shaped("1")), reason: None };
-    settle(journal, &to, seq, 1, next).await;
+    settle_with(journal, &to, seq, 1, retry_at(i64::MAX), Some(shaped("1"))).await;
     assert!(due(journal, &to, 1000).await.is_empty());
     assert_eq!(journal.requeue(Selection::Retry(key("1", "a"))).await.unwrap(), 1);
     let found = due(journal, &to, 0).await;
@@ -122,6 +121,7 @@ pub(crate) async fn a_large_recovery_is_whole(subject: Subject) {
     let epoch = crate::sample::own(journal, &to).await;
     let waiting = journal.due(&to, at(0), &[], EVENTS as usize).await.unwrap();
     let lost = waiting.iter().map(|delivery| hookweir_journal::Settlement {
+        made: Made::default(),
         endpoint: to.clone(),
         seq: delivery.seq,
         epoch,
@@ -139,8 +139,7 @@ pub(crate) async fn a_replay_runs_plugins_again_and_reaches_new_endpoints(subjec
     let journal = &subject.journal;
     let seq = put(journal, "1", &["a", "b", "c"]).await;
     for (name, status) in [("a", Status::Exhausted), ("b", Status::Delivered)] {
-        let first = Next::RetryAt { due: at(5), shaped: Some(shaped(name)), reason: None };
-        settle(journal, &lane(name), seq, 1, first).await;
+        settle_with(journal, &lane(name), seq, 1, retry_at(5), Some(shaped(name))).await;
         settle(journal, &lane(name), seq, 2, ended(status)).await;
     }
     let to = ["a", "b", "d", "d"].map(endpoint).to_vec();
@@ -154,8 +153,7 @@ pub(crate) async fn a_replay_runs_plugins_again_and_reaches_new_endpoints(subjec
     }
     assert_eq!(journal.deliveries_of(&tenant("acme"), &id("1")).await.unwrap().len(), 4);
     // Bytes that are shaped anew are kept anew.
-    let anew = Next::RetryAt { due: at(6), shaped: Some(shaped("anew")), reason: None };
-    settle(journal, &lane("a"), seq, 3, anew).await;
+    settle_with(journal, &lane("a"), seq, 3, retry_at(6), Some(shaped("anew"))).await;
     assert_eq!(due(journal, &lane("a"), 6).await[0].shaped, Some(shaped("anew")));
     let nobody = Selection::Replay { tenant: tenant("acme"), event: id("1"), endpoints: Vec::new() };
     assert_eq!(journal.requeue(nobody).await.unwrap(), 0);

@@ -1,14 +1,14 @@
 //! Counts, health, expiry, endpoint states, blobs, and the end.
 
 use bytes::Bytes;
-use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, LaneBacklog, Next, Selection};
+use hookweir_journal::{Appended, DeliveryFilter, Error, Expired, LaneBacklog, Selection};
 use hookweir_model::{
     Digest, Disabled, EndpointState, Paused, PluginId, PluginKey, PluginState, Status, Upload,
 };
 
 use crate::sample::{
     LATE, all, at, due, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event,
-    retry_at, settle, shaped, tenant,
+    retry_at, settle, settle_with, shaped, tenant,
 };
 use crate::subject::Subject;
 
@@ -166,8 +166,7 @@ pub(crate) async fn an_expired_event_is_gone_with_all_that_hung_on_it(subject: S
     keyed.idempotency_key = Some("k".to_owned());
     let appended = journal.append(vec![keyed.clone()]).await.unwrap();
     let [Appended::Stored { seq }] = appended[..] else { panic!("{appended:?}") };
-    let first = Next::RetryAt { due: at(5), shaped: Some(shaped("old")), reason: None };
-    settle(journal, &lane("a"), seq, 1, first).await;
+    settle_with(journal, &lane("a"), seq, 1, retry_at(5), Some(shaped("old"))).await;
     settle(journal, &lane("a"), seq, 2, ended(Status::Exhausted)).await;
     journal.expire(LATE, 10).await.unwrap();
     assert_eq!(journal.delivery(&key("1", "a")).await.unwrap(), None);

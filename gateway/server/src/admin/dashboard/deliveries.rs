@@ -3,15 +3,16 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hookweir_journal::DeliveryFilter;
-use hookweir_model::{EndpointKey, Status};
+use hookweir_model::{EndpointKey, Outcome, Status};
 use http::Uri;
 use minijinja::context;
+use serde::Serialize;
 
 use super::endpoints::names;
 use super::filter::Asked;
 use super::overview::Row;
 use super::page::{Viewer, page};
-use super::text;
+use super::text::{self, Shown};
 use crate::admin::Admin;
 use crate::admin::access::Tenant;
 use crate::admin::deliveries::DeliveryPath;
@@ -33,7 +34,11 @@ pub(super) async fn list(
     let found = query::list(found, api::DeliveryView::from);
     let next = found.next.as_deref().map(|cursor| Asked::next(uri.query(), cursor));
     let statuses = Status::ALL.map(Status::as_str);
-    page("deliveries.html", context! { frame, asked, next, endpoints, statuses, deliveries => found.data })
+    let outcomes = Outcome::ALL.map(Outcome::as_str);
+    page(
+        "deliveries.html",
+        context! { frame, asked, next, endpoints, statuses, outcomes, deliveries => found.data },
+    )
 }
 
 pub(super) async fn get(
@@ -43,9 +48,8 @@ pub(super) async fn get(
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
     let key = path.key(tenant.clone())?;
-    let delivery = admin.journal.delivery(&key).await?.ok_or(Problem::NotFound("delivery"))?;
-    let attempts = admin.journal.attempts(&key).await?;
-    let attempts: Vec<api::AttemptView> = attempts.into_iter().map(Into::into).collect();
+    let detail =
+        api::DeliveryDetail::read(&*admin.journal, &key).await?.ok_or(Problem::NotFound("delivery"))?;
     let event = admin.journal.event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;
     let live = admin.live.load_full();
     let endpoint = match live.endpoint(&EndpointKey::new(tenant.clone(), key.endpoint.clone())) {
@@ -54,7 +58,27 @@ pub(super) async fn get(
     };
     let frame = viewer.frame(Some(&tenant), "deliveries");
     let data = text::shown(&event.data);
-    let delivery = api::DeliveryView::from(delivery);
     let event = api::EventView::from(&event);
-    page("delivery.html", context! { frame, delivery, attempts, event, endpoint, data })
+    let api::DeliveryDetail { delivery, attempts, sent, plugins } = detail;
+    let sent = sent.map(|sent| Sent::new(sent, &data));
+    page("delivery.html", context! { frame, delivery, attempts, plugins, event, endpoint, data, sent })
+}
+
+/// What was sent, beside what came in.
+#[derive(Debug, Serialize)]
+struct Sent {
+    content_type: String,
+    headers: Vec<(String, String)>,
+    body: Shown,
+    /// Where the two differ, line by line; empty where they do not.
+    changes: Vec<text::Change>,
+}
+
+impl Sent {
+    fn new(sent: api::Content, came: &Shown) -> Self {
+        let body = sent.data.as_deref().or(sent.data_base64.as_deref()).unwrap_or_default();
+        let body = Shown { binary: sent.data.is_none(), ..text::shown(body.as_bytes()) };
+        let changes = text::changes(&came.text, &body.text);
+        Self { content_type: sent.content_type, headers: sent.headers, body, changes }
+    }
 }

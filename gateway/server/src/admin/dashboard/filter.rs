@@ -47,6 +47,9 @@ fn tidied(query: &str) -> String {
 pub(super) struct Asked {
     pub endpoint: String,
     pub status: String,
+    pub outcome: String,
+    pub code: String,
+    pub id: String,
     pub event_type: String,
     pub since: String,
     pub until: String,
@@ -63,6 +66,9 @@ impl Asked {
             let field = match &*name {
                 "endpoint" => &mut asked.endpoint,
                 "status" => &mut asked.status,
+                "outcome" => &mut asked.outcome,
+                "code" => &mut asked.code,
+                "id" => &mut asked.id,
                 "event_type" => &mut asked.event_type,
                 "since" => &mut asked.since,
                 "until" => &mut asked.until,
@@ -72,7 +78,11 @@ impl Asked {
                 }
                 _ => continue,
             };
-            *field = value.trim_end_matches('Z').to_owned();
+            // A field for date and time takes no zone.
+            *field = match &*name {
+                "since" | "until" => value.trim_end_matches('Z').to_owned(),
+                _ => value.into_owned(),
+            };
             asked.any = true;
         }
         asked

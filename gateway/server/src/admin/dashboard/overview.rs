@@ -1,12 +1,13 @@
 //! How everything fares, and what failed last: for all tenants, or for one.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use hookweir_journal::DeliveryFilter;
-use hookweir_model::{Delivery, EndpointId, PluginKey, Status, TenantId, Timestamp};
+use hookweir_model::{Delivery, EndpointId, EndpointKey, PluginKey, Status, TenantId, Timestamp};
 use minijinja::context;
 use serde::Serialize;
 
@@ -31,6 +32,8 @@ pub(super) struct Row {
     pub endpoint: api::EndpointView,
     pub condition: &'static str,
     pub pending: u64,
+    /// When the event of the oldest of them was received; where one endpoint alone is shown, it is not looked up.
+    pub oldest: Option<String>,
     pub delivered: u64,
     /// Exhausted and failed ones.
     pub failed: u64,
@@ -42,6 +45,8 @@ struct Group {
     plugins: usize,
     pending_bytes: u64,
     quota: api::QuotaView,
+    /// When the event of its oldest pending delivery was received.
+    oldest: Option<String>,
     rows: Vec<Row>,
 }
 
@@ -74,6 +79,7 @@ impl Row {
         Ok(Self {
             condition: condition(&endpoint),
             pending: count(Status::Pending),
+            oldest: None,
             delivered: count(Status::Delivered),
             failed: count(Status::Exhausted) + count(Status::Failed),
             endpoint,
@@ -126,9 +132,10 @@ pub(super) async fn tenant(
     let (groups, totals, failed) = gather(&admin, std::slice::from_ref(configured)).await?;
     let plugins = plugins_of(&admin, &live, configured);
     let frame = viewer.frame(Some(&tenant), "overview");
+    let oldest = groups[0].oldest.clone();
     page(
         "tenant.html",
-        context! { frame, group => &groups[0], groups, totals, failed, plugins, all => false },
+        context! { frame, group => &groups[0], groups, totals, failed, plugins, oldest, all => false },
     )
 }
 
@@ -149,10 +156,17 @@ async fn gather(
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     let mut looked_at = 0;
+    let backlogs = admin.journal.backlogs().await?.into_iter();
+    let oldest: HashMap<EndpointKey, Timestamp> =
+        backlogs.filter_map(|backlog| Some((backlog.endpoint, backlog.oldest?))).collect();
     for tenant in tenants {
+        let mut of_tenant: Option<Timestamp> = None;
         let mut rows = Vec::with_capacity(tenant.endpoints.len());
         for endpoint in tenant.endpoints.values() {
-            rows.push(Row::read(admin, endpoint).await?);
+            let since = oldest.get(&endpoint.key).copied();
+            of_tenant = of_tenant.into_iter().chain(since).min();
+            let row = Row::read(admin, endpoint).await?;
+            rows.push(Row { oldest: since.map(|since| since.to_string()), ..row });
         }
         rows.sort_by(|a, b| a.endpoint.id.cmp(&b.endpoint.id));
         totals.add(&rows);
@@ -166,6 +180,7 @@ async fn gather(
             plugins: tenant.plugins.len(),
             pending_bytes: admin.journal.pending_bytes(&tenant.id).await?,
             quota: tenant.quota.into(),
+            oldest: of_tenant.map(|since| since.to_string()),
             rows,
         });
     }

@@ -25,6 +25,7 @@ use crate::admin::access::Reader;
 use crate::api;
 use crate::live::Caller;
 use crate::problem::Problem;
+use crate::role::Role;
 
 /// A page loads nothing from elsewhere, runs no script and no style that stands in it, and is in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -91,6 +92,8 @@ pub(super) struct Frame {
     pub all: bool,
     /// Whether there is a session to end.
     pub session: bool,
+    /// What the viewer's role has no leave for: `reads` nothing but reading, `operates` not what plugins are; empty for all.
+    pub role: &'static str,
     pub version: &'static str,
 }
 
@@ -118,6 +121,11 @@ impl Viewer {
             place,
             all: self.caller.tenant.is_none(),
             session: self.session,
+            role: match self.caller.role {
+                Role::Send | Role::Read => "reads",
+                Role::Operate => "operates",
+                Role::Admin => "",
+            },
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -170,6 +178,7 @@ async fn problem(admin: &Admin, response: Response, from_elsewhere: bool, has_co
         place: "",
         all: parts.status != StatusCode::UNAUTHORIZED,
         session: has_cookie,
+        role: "",
         version: env!("CARGO_PKG_VERSION"),
     };
     let name = match parts.status {
@@ -210,7 +219,7 @@ mod tests {
             status: 400,
             detail: "\"><script>alert(1)</script>".to_owned(),
         };
-        let frame = Frame { tenant: None, place: "", all: true, session: false, version: "0" };
+        let frame = Frame { tenant: None, place: "", all: true, session: false, role: "", version: "0" };
         let html = PAGES.get_template("problem.html").unwrap().render(context! { frame, problem }).unwrap();
         assert!(html.contains("&lt;b&gt;") && !html.contains("<script>alert"), "{html}");
     }

@@ -45,7 +45,7 @@ struct Previewed {
     /// `sent`, `filtered`, `failed` or `waits`.
     result: &'static str,
     reason: Option<String>,
-    content: Option<api::ProbeContent>,
+    content: Option<api::Content>,
     plugins: Vec<PluginCall>,
 }
 

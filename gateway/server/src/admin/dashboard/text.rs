@@ -1,6 +1,7 @@
 //! Numbers, sizes and data as people read them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -101,6 +102,34 @@ pub(super) fn shown(data: &[u8]) -> Shown {
     Shown { text: text.to_owned(), binary, cut }
 }
 
+/// A line of a comparison: in both texts (` `), in the first alone (`-`) or in the second alone (`+`).
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Change {
+    pub sign: &'static str,
+    pub line: String,
+}
+
+/// A comparison that takes longer shows as if less of the texts were alike.
+const COMPARED_FOR: Duration = Duration::from_millis(20);
+
+/// How two texts differ; nothing where they do not.
+pub(super) fn changes(before: &str, after: &str) -> Vec<Change> {
+    if before == after {
+        return Vec::new();
+    }
+    let mut options = similar::TextDiff::configure();
+    let diff = options.timeout(COMPARED_FOR).diff_lines(before, after);
+    let line = |change: similar::Change<&str>| {
+        let sign = match change.tag() {
+            similar::ChangeTag::Equal => " ",
+            similar::ChangeTag::Delete => "-",
+            similar::ChangeTag::Insert => "+",
+        };
+        Change { sign, line: change.value().trim_end_matches('\n').to_owned() }
+    };
+    diff.iter_all_changes().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +167,17 @@ mod tests {
         }
         assert_eq!(moment("2026-01-31T12:00:00.123Z"), "2026-01-31 12:00:00 UTC");
         assert_eq!(moment("<b>"), "<b>");
+    }
+
+    #[test]
+    fn changes_are_told_by_line() {
+        let signs = |before, after| {
+            let shown = |change: Change| format!("{}{}", change.sign, change.line);
+            changes(before, after).into_iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(signs("a\nb", "a\nb"), [""; 0]);
+        assert_eq!(signs("a\nb\nc", "a\nB\nc"), [" a", "-b", "+B", " c"]);
+        assert_eq!(signs("", "a\n"), ["+a"]);
     }
 
     #[test]

@@ -4,20 +4,21 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use hookweir_model::{
-    Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, Outcome, PluginCall, Status, TenantId,
-    Timestamp,
+    Answer, Attempt, Delivery, DeliveryKey, EndpointId, EventId, Outcome, Status, TenantId, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
+use serde::de::DeserializeOwned;
 
 use super::LOOKED_AT;
 use super::blocks::Blocks;
+use super::due::{Shape, shaped};
 use super::event::bounds;
 use super::newest::{Newest, Source};
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::{LOST, outcome_from_code};
-use crate::{Counts, Cursor, DeliveryFilter, Page, Seq};
+use crate::{Counts, Cursor, DeliveryFilter, Made, Page, Seq};
 
 /// Deliveries to list, in numbers.
 #[derive(Debug)]
@@ -100,6 +101,17 @@ fn stored(connection: &Connection, lane: i64, seq: i64) -> Result<Option<Stored>
     rows.next()?.map(Stored::read).transpose()
 }
 
+/// Where a delivery is, if there is one.
+pub(in crate::engines::embedded) fn place(
+    connection: &Connection,
+    tenant: i64,
+    lane: i64,
+    event: &EventId,
+) -> Result<Option<Seq>, Fault> {
+    let Some(found) = find(connection, tenant, event)? else { return Ok(None) };
+    Ok(stored(connection, lane, found.seq)?.map(|stored| Seq(stored.seq.unsigned_abs())))
+}
+
 pub(in crate::engines::embedded) fn delivery(
     connection: &Connection,
     tenant: i64,
@@ -138,9 +150,9 @@ pub(in crate::engines::embedded) fn attempts(
     let Some(found) = find(connection, tenant, event)? else { return Ok(Vec::new()) };
     // A first attempt in the delivery's own row delivered, which is outcome 0.
     let mut statement = connection.prepare_cached(
-        "SELECT 1, started, duration, 0, NULL, answer, body, plugins FROM delivery \
+        "SELECT 1, started, duration, 0, NULL, answer, body, plugins, NULL FROM delivery \
          WHERE lane = ?1 AND seq = ?2 AND started IS NOT NULL UNION ALL \
-         SELECT n, started, duration, outcome, reason, answer, body, plugins FROM attempt \
+         SELECT n, started, duration, outcome, reason, answer, body, plugins, exchange FROM attempt \
          WHERE lane = ?1 AND seq = ?2 ORDER BY 1",
     )?;
     let mut rows = statement.query((lane, found.seq))?;
@@ -173,11 +185,6 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
     let outcome = outcome_from_code(row.get(3)?).ok_or_else(|| Fault::damaged("an attempt's outcome"))?;
     let status: Option<u16> = row.get(5)?;
     let body: Option<String> = row.get(6)?;
-    let plugins: Option<String> = row.get(7)?;
-    let plugins: Option<Vec<PluginCall>> = plugins
-        .map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|_| Fault::damaged("a plugin's call"))?;
     Ok(Attempt {
         number: row.get(0)?,
         started: Timestamp::from_millis(row.get(1)?),
@@ -186,8 +193,33 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
         reason: row.get(4)?,
         answer: (status.is_some() || body.is_some())
             .then(|| Answer { status, body: body.unwrap_or_default() }),
-        plugins: plugins.unwrap_or_default(),
+        plugins: json(row.get(7)?, "a plugin's call")?.unwrap_or_default(),
+        exchange: json(row.get(8)?, "an attempt's exchange")?,
     })
+}
+
+fn json<T: DeserializeOwned>(text: Option<String>, what: &str) -> Result<Option<T>, Fault> {
+    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| Fault::damaged(what))
+}
+
+/// What is kept of what was made for a delivery.
+pub(in crate::engines::embedded) fn made(
+    connection: &Connection,
+    tenant: i64,
+    lane: i64,
+    event: &EventId,
+) -> Result<Made, Fault> {
+    let Some(found) = find(connection, tenant, event)? else { return Ok(Made::default()) };
+    let mut statement = connection
+        .prepare_cached("SELECT calls FROM delivery WHERE lane = ?1 AND seq = ?2 AND status = ?3")?;
+    let filtered = (lane, found.seq, Status::Filtered.code());
+    let calls: Option<String> = statement.query_row(filtered, |row| row.get(0)).optional()?.flatten();
+    let shaped = match shaped(connection, lane, found.seq)? {
+        Shape::None => None,
+        Shape::Whole(shaped) => Some(shaped),
+        Shape::Damaged => return Err(Fault::damaged("a stored request")),
+    };
+    Ok(Made { shaped, calls: json(calls, "a plugin's call")?.unwrap_or_default() })
 }
 
 /// How many deliveries are lost, of events received since then.

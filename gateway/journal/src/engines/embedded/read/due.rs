@@ -92,13 +92,14 @@ impl Due {
     }
 }
 
-enum Shape {
+/// What is stored of the request.
+pub(super) enum Shape {
     None,
     Whole(hookweir_model::Shaped),
     Damaged,
 }
 
-fn shaped(connection: &Connection, lane: i64, seq: i64) -> Result<Shape, Fault> {
+pub(super) fn shaped(connection: &Connection, lane: i64, seq: i64) -> Result<Shape, Fault> {
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         shaped_columns!(),

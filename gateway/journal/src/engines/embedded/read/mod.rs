@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 
 pub(super) use self::delivery::recoverable;
 pub(super) use self::delivery::{
-    DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries,
+    DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries, made, place,
 };
 #[cfg(test)]
 pub(super) use self::due::AT_ONCE;
@@ -50,6 +50,15 @@ const STATEMENTS: usize = 64;
 pub(super) struct Readers {
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    file: Source,
+}
+
+/// Whether somebody writes to the file meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Written,
+    /// Nobody does, and all is in the main file: SQLite then needs no file of its own beside it.
+    AtRest,
 }
 
 impl fmt::Debug for Readers {
@@ -59,8 +68,9 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(super) fn open(directory: &Path, count: usize) -> Result<Self, Fault> {
-        Ok(Self { permits: Semaphore::new(count.max(1)), idle: Mutex::new(vec![connect(directory)?]) })
+    pub(super) fn open(directory: &Path, count: usize, file: Source) -> Result<Self, Fault> {
+        let idle = Mutex::new(vec![connect(directory, file)?]);
+        Ok(Self { permits: Semaphore::new(count.max(1)), idle, file })
     }
 
     /// Reads that run are finished; none starts after this.
@@ -91,7 +101,7 @@ pub(super) async fn read<T: Send + 'static>(
         // There may be fewer connections than permits: each is made when it is first needed, and made anew where a read
         // that panicked has lost it.
         let idle = pool.readers.idle().pop();
-        let connection = idle.map_or_else(|| connect(&pool.path), Ok)?;
+        let connection = idle.map_or_else(|| connect(&pool.path, pool.readers.file), Ok)?;
         let result = snapshot(&connection, work);
         pool.readers.give_back(connection);
         result
@@ -112,9 +122,19 @@ fn snapshot<T>(
     result
 }
 
-pub(super) fn connect(directory: &Path) -> Result<Connection, Fault> {
+pub(super) fn connect(directory: &Path, file: Source) -> Result<Connection, Fault> {
+    let path = directory.join("journal.db");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(directory.join("journal.db"), flags)?;
+    let connection = match file {
+        Source::Written => Connection::open_with_flags(path, flags)?,
+        Source::AtRest => {
+            let path =
+                path.to_str().ok_or_else(|| Fault::Other("the journal's path is no text".to_owned()))?;
+            let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{path}?immutable=1");
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+        }
+    };
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA mmap_size = 0;")?;

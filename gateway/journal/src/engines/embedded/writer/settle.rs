@@ -1,6 +1,6 @@
 //! Recording attempts and next states.
 
-use hookweir_model::{Attempt, Epoch, Outcome, Status};
+use hookweir_model::{Attempt, Epoch, Outcome, PluginCall, Status};
 
 use rusqlite::OptionalExtension as _;
 
@@ -28,6 +28,8 @@ pub(in crate::engines::embedded) struct SettleRecord {
     due: i64,
     reason: Option<String>,
     shaped: Option<ShapedRecord>,
+    /// Of the plugins that ran without an attempt, as JSON; `None` where none did.
+    calls: Option<String>,
     /// What goes into the lane's queue with it.
     message: Option<MessageRecord>,
 }
@@ -37,6 +39,8 @@ struct AttemptRecord {
     attempt: Attempt,
     /// JSON; `None` where none ran.
     plugins: Option<String>,
+    /// JSON.
+    exchange: Option<String>,
 }
 
 impl SettleRecord {
@@ -44,18 +48,16 @@ impl SettleRecord {
         lane: Option<i64>,
         settlement: Settlement,
     ) -> Result<Self, Error> {
-        let Settlement { endpoint: _, seq, epoch, attempt, next } = settlement;
+        let Settlement { endpoint: _, seq, epoch, attempt, next, made } = settlement;
         let mut queued = None;
-        let (status, due, reason, shaped) = match next {
-            Next::Final { status, reason } => (status, 0, reason, None),
+        let (status, due, reason) = match next {
+            Next::Final { status, reason } => (status, 0, reason),
             Next::Queued(message) => {
                 queued = Some(MessageRecord::new(*message));
-                (Status::Delivered, 0, None, None)
+                (Status::Delivered, 0, None)
             }
             // 0 stands for "at once".
-            Next::RetryAt { due, shaped, reason } => {
-                (Status::Pending, due.as_millis().max(1), reason, shaped)
-            }
+            Next::RetryAt { due, reason } => (Status::Pending, due.as_millis().max(1), reason),
         };
         Ok(Self {
             lane,
@@ -65,16 +67,17 @@ impl SettleRecord {
             status,
             due,
             reason,
-            shaped: shaped.map(ShapedRecord::new),
+            shaped: made.shaped.map(ShapedRecord::new),
+            calls: calls_text(&made.calls)?,
             message: queued,
         })
     }
 
     pub(super) fn size(&self) -> usize {
         let body = self.shaped.as_ref().map_or(0, |record| record.shaped.body.len());
-        let answer = self.attempt.as_ref().and_then(|record| record.attempt.answer.as_ref());
+        let attempt = self.attempt.as_ref().map_or(0, AttemptRecord::text_size);
         let message = self.message.as_ref().map_or(0, MessageRecord::size);
-        256 + body + message + answer.map_or(0, |answer| answer.body.len())
+        256 + body + message + attempt
     }
 }
 
@@ -99,18 +102,19 @@ impl SettleRecord {
             within.and_then(AttemptRecord::answer),
             within.and_then(AttemptRecord::body),
             within.and_then(|record| record.plugins.as_deref()),
+            self.calls,
         ])?;
         Ok(within.is_some())
     }
 
     /// Changes the row of a delivery that is pending and has not had this attempt; says whether there was one.
     fn update(&self, statements: &mut Statements<'_>, lane: i64) -> Result<bool, Fault> {
-        let Self { seq, status, due, reason, .. } = self;
+        let Self { seq, status, due, reason, calls, .. } = self;
         let changed = match &self.attempt {
             Some(AttemptRecord { attempt, .. }) => {
                 statements.settle_attempt.execute((lane, seq, status.code(), due, attempt.number, reason))?
             }
-            None => statements.settle_without.execute((lane, seq, status.code(), due, reason))?,
+            None => statements.settle_without.execute((lane, seq, status.code(), due, reason, calls))?,
         };
         Ok(changed > 0)
     }
@@ -118,18 +122,21 @@ impl SettleRecord {
 
 impl AttemptRecord {
     fn new(attempt: Attempt) -> Result<Self, Error> {
-        let plugins = match attempt.plugins.as_slice() {
-            [] => None,
-            calls => Some(serde_json::to_string(calls).map_err(|error| Error::Failed(error.to_string()))?),
-        };
-        Ok(Self { attempt, plugins })
+        let plugins = calls_text(&attempt.plugins)?;
+        let exchange = attempt.exchange.as_ref().map(json).transpose()?;
+        Ok(Self { attempt, plugins, exchange })
     }
 
     /// Whether it may lie in its delivery's row: a first attempt that delivered, as most do, with little to say.
     fn fits_the_delivery(&self) -> bool {
         let Attempt { number, outcome, reason, .. } = &self.attempt;
-        let size = self.body().map_or(0, str::len) + self.plugins.as_ref().map_or(0, String::len);
-        *number == 1 && *outcome == Outcome::Delivered && reason.is_none() && size <= TEXT_OF_A_DELIVERY
+        let is_short = self.exchange.is_none() && self.text_size() <= TEXT_OF_A_DELIVERY;
+        *number == 1 && *outcome == Outcome::Delivered && reason.is_none() && is_short
+    }
+
+    fn text_size(&self) -> usize {
+        let texts = [self.body(), self.plugins.as_deref(), self.exchange.as_deref()];
+        texts.into_iter().flatten().map(str::len).sum()
     }
 
     fn insert(&self, statements: &mut Statements<'_>, lane: i64, seq: i64) -> Result<(), Fault> {
@@ -145,6 +152,7 @@ impl AttemptRecord {
             self.answer(),
             self.body(),
             self.plugins,
+            self.exchange,
         ])?;
         Ok(())
     }
@@ -163,6 +171,14 @@ impl AttemptRecord {
     fn body(&self) -> Option<&str> {
         self.attempt.answer.as_ref().map(|answer| answer.body.as_str()).filter(|body| !body.is_empty())
     }
+}
+
+fn calls_text(calls: &[PluginCall]) -> Result<Option<String>, Error> {
+    if calls.is_empty() { Ok(None) } else { json(&calls).map(Some) }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
 }
 
 /// Settles one delivery under the present `epoch`.
@@ -203,11 +219,6 @@ pub(super) fn settle(
     if let Some(message) = &record.message {
         message::put(statements, tally, lane, message)?;
     }
-    // What a first attempt sent was never kept: there was no failure before it.
-    let is_first = attempt.is_some_and(|record| record.attempt.number == 1);
-    if *status == Status::Delivered && !is_first {
-        statements.drop_shaped.execute((lane, seq))?;
-    }
     tally.remove(lane, Status::Pending, size);
     tally.add(lane, *status, size);
     Ok(Settled::Applied)
@@ -230,6 +241,7 @@ pub(super) fn quarantine(
         due: 0,
         reason: Some(reason.to_owned()),
         shaped: None,
+        calls: None,
         message: None,
     };
     settle(statements, tally, present, &record)?;

@@ -39,13 +39,13 @@ statements! {
     size_of_fresh: "SELECT size FROM fresh WHERE lane = ?1 AND seq = ?2";
     drop_fresh: "DELETE FROM fresh WHERE lane = ?1 AND seq = ?2";
     insert_delivery: "INSERT INTO delivery (lane, seq, size, status, due, attempts, base, reason, \
-        started, duration, answer, body, plugins) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)";
-    settle_attempt: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6 \
+        started, duration, answer, body, plugins, calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    settle_attempt: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6, calls = NULL \
         WHERE lane = ?1 AND seq = ?2 AND status = 0 AND attempts < ?5";
-    settle_without: "UPDATE delivery SET status = ?3, due = ?4, reason = ?5 \
+    settle_without: "UPDATE delivery SET status = ?3, due = ?4, reason = ?5, calls = ?6 \
         WHERE lane = ?1 AND seq = ?2 AND status = 0";
-    insert_attempt: "INSERT INTO attempt (lane, seq, n, started, duration, outcome, reason, answer, body, plugins) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    insert_attempt: "INSERT INTO attempt (lane, seq, n, started, duration, outcome, reason, answer, body, plugins, \
+        exchange) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     keep_shaped: "INSERT INTO shaped (lane, seq, content_type, headers, crc, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
         ON CONFLICT (lane, seq) DO NOTHING";
     drop_shaped: "DELETE FROM shaped WHERE lane = ?1 AND seq = ?2";

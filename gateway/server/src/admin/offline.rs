@@ -1,0 +1,44 @@
+//! What the admin listener would answer about a journal that no gateway is at work on.
+
+use axum::extract::Query;
+use hookweir_journal::Journal;
+use hookweir_model::TenantId;
+use http::Uri;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::deliveries::{self, DeliveryPath};
+use super::events;
+use super::query::{DeliveriesQuery, EventsQuery};
+use crate::problem::Problem;
+
+/// Answers a GET of a list of events or deliveries, or of one of them, by the segments of its path.
+pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> Result<String, Problem> {
+    let ["v1", "tenants", tenant, rest @ ..] = path else { return Err(Problem::NotFound("route")) };
+    let tenant = TenantId::new(tenant).map_err(|_| Problem::NotFound("tenant"))?;
+    match rest {
+        ["events"] => {
+            let query = written::<EventsQuery>(uri)?.check(tenant)?;
+            json(&events::events(journal, &query).await?)
+        }
+        ["events", id] => json(&events::event(journal, &tenant, id).await?),
+        ["deliveries"] => {
+            let query = written::<DeliveriesQuery>(uri)?.check(tenant)?;
+            json(&deliveries::deliveries(journal, &query).await?)
+        }
+        ["events", event, "deliveries", endpoint] => {
+            let path = DeliveryPath { event: (*event).to_owned(), endpoint: (*endpoint).to_owned() };
+            json(&deliveries::delivery(journal, tenant, &path).await?)
+        }
+        _ => Err(Problem::NotFound("route")),
+    }
+}
+
+fn written<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    let query = Query::<T>::try_from_uri(uri).map_err(|error| Problem::Malformed(error.body_text()))?;
+    Ok(query.0)
+}
+
+fn json(value: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(value).map_err(|_| Problem::Internal)
+}
