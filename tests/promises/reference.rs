@@ -1,17 +1,20 @@
-//! The reference of the command line, `docs/cli.md`: each command's help, as the binary prints it. A command that is not in
-//! it, or that says something else by now, fails here; `UPDATE_GOLDEN=1` writes the file anew.
+//! The reference of the command line, `docs/cli.md`: each command's help, as the binary prints it, and sessions with what
+//! each command in them prints. A command that is not in it, has no session, or says something else by now, fails here.
+//! `UPDATE_GOLDEN=1` writes each help anew and leaves the rest of the page as it is.
+
+mod page;
+mod pattern;
+mod ports;
+mod session;
+mod shell;
 
 use std::fs;
+use std::path::PathBuf;
 
 use hookweir_tests::{binary, repository, run};
 use tokio::process::Command;
 
-const HEAD: &str = "\
-# Command line
-
-Every command with its help, as `hookweir COMMAND --help` prints it. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong
-configuration. Lists take `--json`; `list`, `get` and `stats` take `--watch`.
-";
+use page::{Page, Section};
 
 /// What `hookweir WORDS --help` prints, for a terminal of no particular width.
 async fn help(words: &[String]) -> String {
@@ -33,27 +36,83 @@ fn commands(help: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn the_reference_says_what_each_command_says_of_itself() {
-    let mut made = HEAD.to_owned();
+/// A command that the binary has.
+struct Known {
+    /// `hookweir event send`
+    name: String,
+    help: String,
+    /// Whether others stand below it, so that it does nothing itself.
+    has_commands: bool,
+}
+
+/// Every command of the binary, in the order in which help lists them.
+async fn every_command() -> Vec<Known> {
+    let mut known = Vec::new();
     let mut ahead = vec![Vec::new()];
-    let mut count = 0;
     while let Some(words) = ahead.pop() {
-        let text = help(&words).await;
-        let inner = commands(&text);
+        let help = help(&words).await.trim_end().to_owned();
+        let inner = commands(&help);
         let name =
             std::iter::once("hookweir").chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-        made.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", text.trim_end()));
-        count += 1;
+        known.push(Known { name, help, has_commands: !inner.is_empty() });
         ahead.extend(inner.into_iter().rev().map(|name| [words.clone(), vec![name]].concat()));
     }
-    assert!(count > 30, "{count} commands were found");
-    let file = repository().join("docs/cli.md");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&file, &made).expect("a reference that can be written");
+    assert!(known.len() > 30, "{} commands were found", known.len());
+    known
+}
+
+/// Whether the page is being written.
+fn update() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+fn file() -> PathBuf {
+    repository().join("docs/cli.md")
+}
+
+fn page() -> Page {
+    Page::read(&fs::read_to_string(file()).expect("docs/cli.md"))
+}
+
+#[tokio::test]
+async fn the_reference_says_what_each_command_says_of_itself() {
+    let mut page = page();
+    let before = page.text();
+    let mut kept = std::mem::take(&mut page.sections);
+    for Known { name, help, .. } in every_command().await {
+        let rest = kept.iter_mut().find(|section| section.name == name);
+        let rest = rest.map(|section| std::mem::take(&mut section.rest)).unwrap_or_default();
+        page.sections.push(Section { name, help, rest });
     }
-    let kept = fs::read_to_string(&file).unwrap_or_default();
-    assert!(kept == made, "docs/cli.md is behind the binary: UPDATE_GOLDEN=1 writes it anew");
+    let made = page.text();
+    if update() {
+        // Another test may read it at this moment: it finds the old one or the new one whole.
+        let draft = file().with_extension("draft");
+        fs::write(&draft, &made).expect("a reference that can be written");
+        fs::rename(&draft, file()).expect("a reference that can be replaced");
+    } else {
+        assert!(before == made, "docs/cli.md is behind the binary: UPDATE_GOLDEN=1 writes each help anew");
+    }
+}
+
+#[tokio::test]
+async fn every_command_has_a_session_in_the_reference() {
+    let page = page();
+    let mut without = Vec::new();
+    for Known { name, has_commands, .. } in every_command().await {
+        let section = page.sections.iter().find(|section| section.name == name);
+        let steps = section.map(Section::steps).unwrap_or_default();
+        if !has_commands && !steps.iter().any(|step| step.types(&name)) {
+            without.push(name);
+        }
+    }
+    assert!(without.is_empty(), "docs/cli.md shows no session of {without:?} below its help");
+}
+
+#[tokio::test]
+async fn every_session_of_the_reference_prints_what_is_written() {
+    let wrong = session::typed(&page().text()).await;
+    assert!(wrong.is_empty(), "docs/cli.md is wrong in {} places:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
 #[tokio::test]

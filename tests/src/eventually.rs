@@ -21,16 +21,24 @@ pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, Str
 pub async fn eventually_by<T>(
     deadline: Duration,
     what: &str,
-    mut probe: impl AsyncFnMut() -> Result<T, String>,
+    probe: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
+    match try_eventually(deadline, probe).await {
+        Ok(value) => value,
+        Err(seen) => panic!("waited {deadline:?} for {what}; last seen: {seen}"),
+    }
+}
+
+/// The same, where something is to be done yet once the deadline is over. It asks once at least.
+pub async fn try_eventually<T, E>(
+    deadline: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let start = Instant::now();
     loop {
         match probe().await {
-            Ok(value) => return value,
-            Err(seen) if start.elapsed() > deadline => {
-                panic!("waited {deadline:?} for {what}; last seen: {seen}")
-            }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) if start.elapsed() < deadline => sleep(PAUSE).await,
+            ended => return ended,
         }
     }
 }

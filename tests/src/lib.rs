@@ -28,10 +28,12 @@ pub use collector::Collector;
 pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use consumer::Consumer;
 pub use dns::NameServer;
-pub use eventually::{DEADLINE, eventually, eventually_by, within};
+pub use eventually::{DEADLINE, eventually, eventually_by, try_eventually, within};
 pub use gateway::{Gateway, NotStarted};
 pub use http::{Answer, Stream};
-pub use places::{binary, free_port, languages, plugin, repository, target};
+pub use places::{
+    binary, free_port, free_port_of_four_digits, languages, plugin, repository, target, toolchains,
+};
 pub use port::Port;
 pub use prometheus::Prometheus;
 pub use receiver::{Receiver, Reply, Request};

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The repository's root.
@@ -34,6 +35,17 @@ pub fn languages(language: &str) -> PathBuf {
     path
 }
 
+/// The folder with the programs that build plugins, in the versions that the READMEs of `examples/` name.
+pub fn toolchains() -> PathBuf {
+    let path = target().join("languages").join("venv").join("bin");
+    assert!(
+        path.is_dir(),
+        "there are no toolchains at {}: `tests/run languages` installs them",
+        path.display()
+    );
+    path
+}
+
 /// A shipped plugin by name: from `HOOKWEIR_PLUGINS`, or the prebuilt one of this repository.
 pub fn plugin(name: &str) -> PathBuf {
     let folder = env::var_os("HOOKWEIR_PLUGINS")
@@ -46,8 +58,17 @@ pub fn plugin(name: &str) -> PathBuf {
 /// A port of loopback that nobody has. It lies below those that the system hands out, so that no connection of another test
 /// takes it before the program does that it is for.
 pub fn free_port() -> u16 {
+    free_port_in(10_000..30_000)
+}
+
+/// The same, as long as the ports in the documentation are, and none that [`free_port`] gives to another test.
+pub fn free_port_of_four_digits() -> u16 {
+    free_port_in(2_000..10_000)
+}
+
+fn free_port_in(range: Range<u16>) -> u16 {
     loop {
-        let port = fastrand::u16(10_000..30_000);
+        let port = fastrand::u16(range.clone());
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

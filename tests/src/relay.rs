@@ -34,8 +34,15 @@ struct Will {
 pub struct Relay {
     address: SocketAddr,
     will: watch::Sender<Will>,
-    held: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     task: JoinHandle<()>,
+}
+
+/// What became of answers so far, in bytes.
+#[derive(Debug, Default)]
+struct Counts {
+    held: AtomicUsize,
+    handed_on: AtomicUsize,
 }
 
 impl Relay {
@@ -44,9 +51,9 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port for the relay");
         let address = listener.local_addr().expect("the address of the relay");
         let (will, wills) = watch::channel(Will { mode: Mode::HandedOn, cuts: 0 });
-        let held = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(serve(listener, to, wills, Arc::clone(&held)));
-        Self { address, will, held, task }
+        let counts = Arc::new(Counts::default());
+        let task = tokio::spawn(serve(listener, to, wills, Arc::clone(&counts)));
+        Self { address, will, counts, task }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -60,11 +67,16 @@ impl Relay {
 
     /// Waits until an answer is held: what was sent has reached the broker, and the gateway doesn't know it.
     pub async fn holds(&self) {
-        eventually("an answer of the broker", async || match self.held.load(Ordering::SeqCst) {
+        eventually("an answer of the broker", async || match self.counts.held.load(Ordering::SeqCst) {
             0 => Err("none is held".to_owned()),
             _ => Ok(()),
         })
         .await;
+    }
+
+    /// How many bytes of answers were handed on so far.
+    pub fn handed_on(&self) -> usize {
+        self.counts.handed_on.load(Ordering::SeqCst)
     }
 
     /// Hands on what is held, and all that follows.
@@ -89,20 +101,20 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(listener: TcpListener, to: u16, wills: watch::Receiver<Will>, held: Arc<AtomicUsize>) {
+async fn serve(listener: TcpListener, to: u16, wills: watch::Receiver<Will>, counts: Arc<Counts>) {
     while let Ok((client, _)) = listener.accept().await {
         // A broker that is not there is told as a connection that ends at once.
         let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { continue };
         for socket in [&client, &broker] {
             socket.set_nodelay(true).expect("a socket that sends at once");
         }
-        let (wills, held) = (wills.clone(), Arc::clone(&held));
+        let (wills, counts) = (wills.clone(), Arc::clone(&counts));
         tokio::spawn(async move {
             let (mut asks, answers) = client.into_split();
             let (answered, mut asked) = broker.into_split();
             tokio::select! {
                 _ = copy(&mut asks, &mut asked) => {}
-                () = hand_on(answered, answers, wills, &held) => {}
+                () = hand_on(answered, answers, wills, &counts) => {}
             }
         });
     }
@@ -112,7 +124,7 @@ async fn hand_on(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut wills: watch::Receiver<Will>,
-    held: &AtomicUsize,
+    counts: &Counts,
 ) {
     let cuts = wills.borrow().cuts;
     let mut buffer = [0; 16 << 10];
@@ -125,10 +137,10 @@ async fn hand_on(
             Ok(length) if length > 0 => length,
             _ => return,
         };
-        held.fetch_add(length, Ordering::SeqCst);
+        counts.held.fetch_add(length, Ordering::SeqCst);
         let will =
             wills.wait_for(|will| will.cuts != cuts || will.mode != Mode::Held).await.map(|will| *will);
-        held.fetch_sub(length, Ordering::SeqCst);
+        counts.held.fetch_sub(length, Ordering::SeqCst);
         let pace = match will {
             Ok(will) if will.cuts != cuts => return,
             Ok(Will { mode: Mode::ByteByByte, .. }) => 1,
@@ -141,6 +153,7 @@ async fn hand_on(
             }
             // Others come to their turn, so that the gateway can read it.
             tokio::task::yield_now().await;
+            counts.handed_on.fetch_add(piece.len(), Ordering::SeqCst);
         }
     }
 }
