@@ -289,7 +289,7 @@ fn whole(message: &MessageView) -> anyhow::Result<String> {
     line("receives", &message.receives.to_string());
     line("hidden until", &message.visible);
     let data = body(message)?;
-    let _ = writeln!(text, "\ndata ({} bytes)\n{}", data.len(), show::data(&data, "  "));
+    let _ = write!(text, "\ndata ({} bytes)\n{}", data.len(), show::data(&data, "  "));
     Ok(text)
 }
 
