@@ -8,21 +8,19 @@
 //! has one tenant with one endpoint; it is measured anew beside each row, so that the ratio is one of neighbours in
 //! time. The bench's own load and receiver are used (`hookweir bench --role`).
 
+mod filler;
+
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookweir_journal::engines::embedded::{Embedded, Options};
-use hookweir_journal::{Appended, Journal, Made, NewEvent, Next, Settlement};
-use hookweir_model::{
-    Attempt, Digest, EndpointId, EndpointKey, Event, EventId, EventType, Outcome, Status, TenantId, Timestamp,
-};
-use hookweir_tests::{Config, Gateway, KEY, binary, endpoint, eventually, tenant};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use hookweir_journal::{Made, NewEvent, Next};
+use hookweir_model::{Attempt, EndpointKey, Outcome, Status, Timestamp};
+use hookweir_tests::{Config, Gateway, KEY, Servant, endpoint, eventually, tenant};
+use serde_json::json;
+
+use self::filler::{BATCH, Filler, lane};
 
 const SENDERS: usize = 64;
 /// Measured events of a row, after a tenth of them that are not.
@@ -104,11 +102,7 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
-        let mut receiver = Servant::start("receiver");
-        let addresses = receiver.ask(&json!("Addresses")).await;
-        let receives = addresses["Addresses"]["answering"].as_str().and_then(|text| text.parse().ok());
-        receiver.ask(&json!("Begin")).await;
-        let receives = receives.unwrap_or_else(|| panic!("no address in {addresses}"));
+        let (receiver, receives) = Servant::receiver().await;
         Self { load: Servant::start("load"), _receiver: receiver, receives }
     }
 
@@ -117,7 +111,7 @@ impl Rig {
         let config = configuration(size, self.receives);
         let mut gateway = Gateway::start(config.clone()).await;
         gateway.terminate().await;
-        fill(&gateway.folder().join("data"), size).await;
+        fill(&gateway.folder(), size).await;
         let started = Instant::now();
         gateway.start_again().await;
         let ready = started.elapsed();
@@ -196,24 +190,17 @@ fn configuration(size: Size, receives: SocketAddr) -> Config {
 }
 
 /// Puts events into a gateway's journal while it is not running.
-async fn fill(journal: &Path, size: Size) {
-    const BATCH: usize = 2_000;
+async fn fill(gateway: &Path, size: Size) {
     if size.pending + size.history == 0 {
         return;
     }
-    let journal = Embedded::open(journal, Options::default()).expect("the gateway's journal");
-    let epoch = journal.acquire_shards("growth", Duration::ZERO).await.expect("leases")[0].epoch;
-    let lane = |tenant: usize, endpoint: &str| {
-        let tenant = TenantId::new(&name(tenant)).expect("a name");
-        EndpointKey::new(tenant, EndpointId::new(endpoint).expect("a name"))
-    };
+    let filler = Filler::open(gateway).await;
     for start in (0..size.history).step_by(BATCH) {
         let lanes: Vec<_> = (start..size.history.min(start + BATCH))
-            .map(|number| lane(number % size.tenants, "hook"))
+            .map(|number| lane(&name(number % size.tenants), "hook"))
             .collect();
-        let kept = journal.append(lanes.iter().map(event).collect()).await.expect("kept");
-        let settle = |(lane, kept): (&EndpointKey, Appended)| {
-            let Appended::Stored { seq } = kept else { panic!("{kept:?}") };
+        let kept = filler.keep(lanes.iter().map(event).collect()).await;
+        let settle = |(lane, seq)| {
             let attempt = Attempt {
                 number: 1,
                 started: Timestamp::now(),
@@ -225,45 +212,22 @@ async fn fill(journal: &Path, size: Size) {
                 exchange: None,
             };
             let next = Next::Final { status: Status::Delivered, reason: None };
-            Settlement {
-                made: Made::default(),
-                endpoint: lane.clone(),
-                seq,
-                epoch,
-                attempt: Some(attempt),
-                next,
-            }
+            filler.settlement(lane, seq, Some(attempt), next, Made::default())
         };
-        journal.settle(lanes.iter().zip(kept).map(settle).collect()).await.expect("settled");
+        filler.settle(lanes.iter().zip(kept).map(settle).collect()).await;
     }
-    let off = lane(0, "off");
+    let off = lane(TENANT, "off");
     for start in (0..size.pending).step_by(BATCH) {
         let count = BATCH.min(size.pending - start);
-        journal.append((0..count).map(|_| event(&off)).collect()).await.expect("kept");
+        filler.keep((0..count).map(|_| event(&off)).collect()).await;
     }
-    journal.close().await;
+    filler.close().await;
 }
 
 fn event(lane: &EndpointKey) -> NewEvent {
-    let now = Timestamp::now();
-    NewEvent {
-        fingerprint: Digest::from_bytes([7; 32]),
-        idempotency_key: None,
-        endpoints: vec![lane.endpoint.clone()],
-        event: std::sync::Arc::new(Event {
-            tenant: lane.tenant.clone(),
-            id: EventId::generate(now),
-            event_type: EventType::new("bench.event").expect("a type"),
-            source: "/growth".to_owned(),
-            subject: None,
-            time: "2026-01-31T12:00:00Z".to_owned(),
-            received: now,
-            content_type: "application/json".to_owned(),
-            attributes: Vec::new(),
-            ordering_key: None,
-            data: Bytes::from_static(&[b'1'; 1024]),
-        }),
-    }
+    let data = Bytes::from_static(&[b'1'; 1024]);
+    let event = filler::event(lane.tenant.clone(), "bench.event", Timestamp::now(), data);
+    filler::new(event, vec![lane.endpoint.clone()])
 }
 
 /// How long it takes until a changed configuration is in force: one more tenant, told by its key.
@@ -291,33 +255,4 @@ fn processor(gateway: &Gateway) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.id())).expect("its account");
     let ticks = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2);
     Duration::from_millis(10 * ticks.map(|text| text.parse::<u64>().expect("ticks")).sum::<u64>())
-}
-
-/// A process of the bench that takes commands, a line of JSON each.
-struct Servant {
-    _child: Child,
-    commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl Servant {
-    fn start(role: &str) -> Self {
-        let mut child = Command::new(binary())
-            .args(["bench", "--role", role])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("a process of the bench");
-        let commands = child.stdin.take().expect("a piped standard input");
-        let answers = BufReader::new(child.stdout.take().expect("a piped standard output")).lines();
-        Self { _child: child, commands, answers }
-    }
-
-    async fn ask(&mut self, command: &Value) -> Value {
-        self.commands.write_all(format!("{command}\n").as_bytes()).await.expect("it to listen");
-        let line = self.answers.next_line().await.expect("an answer").expect("an answer before its end");
-        let answer: Value = serde_json::from_str(&line).expect("JSON");
-        answer.get("Ok").cloned().unwrap_or_else(|| panic!("{answer}"))
-    }
 }

@@ -21,6 +21,7 @@ mod receiver;
 mod relay;
 mod script;
 mod sender;
+mod servant;
 
 pub use admin::Admin;
 pub use browser::{Browser, Heard, Theme, axe};
@@ -40,3 +41,4 @@ pub use receiver::{Receiver, Reply, Request};
 pub use relay::Relay;
 pub use script::{Output, peer, peers, run};
 pub use sender::{KEY, Sender};
+pub use servant::Servant;
