@@ -134,14 +134,15 @@ pub enum Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub seq: Seq,
-    /// Among deliveries of one event, the endpoint last shown; lists of events have none.
+    /// Among deliveries of one event, the endpoint last shown. Lists of events have none; of deliveries it may be missing
+    /// where the list goes on with older events.
     pub endpoint: Option<EndpointId>,
 }
 
 /// A page of a list, newest first.
 ///
-/// An engine that has looked at many rows to find few may end a page early, even with none: the list is at its end
-/// when `next` is `None`, and not before.
+/// An engine that has looked long and found few may end a page early, even with none: the list is at its end when
+/// `next` is `None`, and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,

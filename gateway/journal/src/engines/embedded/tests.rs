@@ -219,6 +219,10 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
             "SEARCH delivery USING PRIMARY KEY (seq>? AND seq<?)",
         ),
         (
+            "SELECT lane FROM delivery WHERE seq BETWEEN 1 AND 9 AND attempts > 0 ORDER BY seq DESC",
+            "SEARCH delivery USING PRIMARY KEY (seq>? AND seq<?)",
+        ),
+        (
             "SELECT number, receives, size FROM message INDEXED BY message_waiting \
              WHERE lane = 1 AND state < 2 AND visible <= 9 ORDER BY visible, number LIMIT 5",
             "SEARCH message USING INDEX message_waiting (lane=? AND visible<?)",

@@ -1,5 +1,6 @@
 //! Deliveries, one and in lists, with their attempts and counts.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -9,11 +10,11 @@ use hookweir_model::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
-use super::LOOKED_AT;
 use super::blocks::Blocks;
 use super::due::{Shape, shaped};
 use super::event::bounds;
 use super::newest::{Newest, Source};
+use super::patience::Patience;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
@@ -32,27 +33,46 @@ pub(in crate::engines::embedded) struct DeliveryQuery {
     pub(in crate::engines::embedded) limit: usize,
 }
 
-impl DeliveryQuery {
-    fn wants(&self, status: Status, event: &Summary) -> bool {
-        self.filter.status.is_none_or(|wanted| wanted == status)
-            && self.filter.events.wants(&event.id, &event.event_type, event.received)
-    }
-}
-
-/// A row of `delivery`.
+/// A row of `delivery`, or of `fresh`.
 struct Stored {
     seq: i64,
     status: Status,
     due: i64,
     attempts: u32,
     reason: Option<String>,
+    /// Whether its first attempt, which delivered, lies in the row, and the status of the answer to that.
+    has_first: bool,
+    answer: Option<u16>,
 }
 
+/// The columns of `delivery` that [`Stored::read`] takes.
+macro_rules! stored_columns {
+    () => {
+        "seq, status, due, attempts, reason, started IS NOT NULL, answer"
+    };
+}
+
+/// What stands for them in `fresh`.
+macro_rules! fresh_columns {
+    () => {
+        "seq, 0, 0, 0, NULL, 0, NULL"
+    };
+}
+
+/// Where the columns after [`stored_columns`] start.
+const AFTER_STORED: usize = 7;
+
 impl Stored {
-    /// Reads seq, status, due, attempts, reason.
     fn read(row: &Row<'_>) -> Result<Self, Fault> {
-        let status = Status::from_code(row.get(1)?).ok_or_else(|| Fault::damaged("a delivery's status"))?;
-        Ok(Self { seq: row.get(0)?, status, due: row.get(2)?, attempts: row.get(3)?, reason: row.get(4)? })
+        Ok(Self {
+            seq: row.get(0)?,
+            status: Status::from_code(row.get(1)?).ok_or_else(|| Fault::damaged("a delivery's status"))?,
+            due: row.get(2)?,
+            attempts: row.get(3)?,
+            reason: row.get(4)?,
+            has_first: row.get(5)?,
+            answer: row.get(6)?,
+        })
     }
 
     fn shown(self, tenant: &TenantId, endpoint: &EndpointId, event: &Summary) -> Delivery {
@@ -93,10 +113,13 @@ fn find(connection: &Connection, tenant: i64, id: &EventId) -> Result<Option<Fou
 }
 
 fn stored(connection: &Connection, lane: i64, seq: i64) -> Result<Option<Stored>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, status, due, attempts, reason FROM delivery WHERE lane = ?1 AND seq = ?2 \
-         UNION ALL SELECT seq, 0, 0, 0, NULL FROM fresh WHERE lane = ?1 AND seq = ?2",
-    )?;
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        stored_columns!(),
+        " FROM delivery WHERE lane = ?1 AND seq = ?2 UNION ALL SELECT ",
+        fresh_columns!(),
+        " FROM fresh WHERE lane = ?1 AND seq = ?2"
+    ))?;
     let mut rows = statement.query((lane, seq))?;
     rows.next()?.map(Stored::read).transpose()
 }
@@ -262,13 +285,16 @@ pub(in crate::engines::embedded) fn list(
     query: &DeliveryQuery,
 ) -> Result<Page<Delivery>, Fault> {
     let (from, to) = bounds(connection, query.filter.events.since, query.filter.events.until, None)?;
-    let mut listing =
-        Listing { connection, query, page: Page { items: Vec::new(), next: None }, looked_at: 0, last: None };
+    let page = Page { items: Vec::new(), next: None };
+    let mut listing = Listing { connection, query, page, patience: Patience::new(), last: None };
     match (query.filter.status, query.lanes.as_slice()) {
         (_, []) => {}
         // Of almost all lanes almost all deliveries are delivered, so that status has no index: its lists read all.
         (None | Some(Status::Delivered), [(endpoint, lane)]) => {
             listing.of_lane(endpoint, *lane, from, query.highest(endpoint, to))?;
+        }
+        (None | Some(Status::Delivered), _) if query.filter.asks_for_attempt() => {
+            listing.of_tried(from, to)?;
         }
         (None | Some(Status::Delivered), _) => listing.of_tenant(from, to)?,
         (Some(status), _) => listing.of_status(status, from, to)?,
@@ -292,42 +318,64 @@ struct Listing<'q> {
     connection: &'q Connection,
     query: &'q DeliveryQuery,
     page: Page<Delivery>,
-    looked_at: usize,
+    patience: Patience,
     last: Option<Cursor>,
 }
 
-impl Listing<'_> {
-    /// Takes the next delivery; says whether the page has room for more.
-    fn offer(&mut self, endpoint: &EndpointId, lane: i64, stored: Stored) -> Result<ControlFlow<()>, Fault> {
-        if self.page.items.len() == self.query.limit || self.looked_at == LOOKED_AT {
+impl<'q> Listing<'q> {
+    /// Says whether the page has room for the delivery that comes next.
+    fn goes_on_to(&mut self, endpoint: &EndpointId, seq: i64) -> ControlFlow<()> {
+        let is_over = self.last.is_some() && self.patience.is_over();
+        if self.page.items.len() == self.query.limit || is_over {
             self.page.next = self.last.take();
+            return ControlFlow::Break(());
+        }
+        self.last = Some(Cursor { seq: Seq(seq.unsigned_abs()), endpoint: Some(endpoint.clone()) });
+        ControlFlow::Continue(())
+    }
+
+    /// Takes the next delivery, whose event has not been looked at.
+    fn offer(&mut self, endpoint: &EndpointId, lane: i64, stored: Stored) -> Result<ControlFlow<()>, Fault> {
+        if self.goes_on_to(endpoint, stored.seq).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        self.looked_at += 1;
-        self.last = Some(Cursor { seq: Seq(stored.seq.unsigned_abs()), endpoint: Some(endpoint.clone()) });
-        if let Some(event) = summary(self.connection, stored.seq)?
-            && self.query.wants(stored.status, &event)
-            && self.wants_last(lane, stored.seq)?
+        // What lies in the delivery's own row is asked first: most are told by it.
+        let filter = &self.query.filter;
+        if filter.status.is_none_or(|status| status == stored.status)
+            && self.wants_last(lane, &stored)?
+            && let Some(event) = summary(self.connection, stored.seq)?
+            && filter.events.wants(&event.id, &event.event_type, event.received)
         {
-            self.page.items.push(stored.shown(&self.query.filter.events.tenant, endpoint, &event));
+            self.page.items.push(stored.shown(&filter.events.tenant, endpoint, &event));
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn wants_last(&self, lane: i64, seq: i64) -> Result<bool, Fault> {
+    fn wants_last(&self, lane: i64, stored: &Stored) -> Result<bool, Fault> {
         let filter = &self.query.filter;
-        Ok(!filter.asks_for_attempt() || filter.wants_last(last_attempt(self.connection, lane, seq)?))
+        if !filter.asks_for_attempt() {
+            return Ok(true);
+        }
+        let last = match stored {
+            Stored { attempts: 0, .. } => None,
+            Stored { attempts: 1, has_first: true, answer, .. } => Some((Outcome::Delivered, *answer)),
+            Stored { seq, .. } => last_attempt(self.connection, lane, *seq)?,
+        };
+        Ok(filter.wants_last(last))
     }
 
     /// All deliveries of one lane.
     fn of_lane(&mut self, endpoint: &EndpointId, lane: i64, from: i64, to: i64) -> Result<(), Fault> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, status, due, attempts, reason FROM delivery \
-             WHERE seq BETWEEN ?2 AND ?3 AND lane = ?1 UNION ALL \
-             SELECT seq, 0, 0, 0, NULL FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC",
-        )?;
+        let mut statement = self.connection.prepare_cached(concat!(
+            "SELECT ",
+            stored_columns!(),
+            " FROM delivery WHERE seq BETWEEN ?2 AND ?3 AND lane = ?1 UNION ALL SELECT ",
+            fresh_columns!(),
+            " FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC"
+        ))?;
         let mut blocks = Blocks::new(self.connection, lane, from, to)?;
         while let Some((low, high)) = blocks.next()? {
+            self.patience.pass(high - low + 1);
             let mut rows = statement.query((lane, low, high))?;
             while let Some(row) = rows.next()? {
                 if self.offer(endpoint, lane, Stored::read(row)?)?.is_break() {
@@ -338,20 +386,34 @@ impl Listing<'_> {
         Ok(())
     }
 
+    /// The tenant's endpoints by lane.
+    fn endpoints(&self) -> HashMap<i64, &'q EndpointId> {
+        self.query.lanes.iter().map(|(endpoint, lane)| (*lane, endpoint)).collect()
+    }
+
     /// All deliveries of the tenant, found by its events.
     fn of_tenant(&mut self, from: i64, to: i64) -> Result<(), Fault> {
-        let (connection, query) = (self.connection, self.query);
-        let lanes: HashMap<i64, &EndpointId> =
-            query.lanes.iter().map(|(endpoint, lane)| (*lane, endpoint)).collect();
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, lanes FROM event WHERE seq BETWEEN ?2 AND ?3 AND tenant = ?1 ORDER BY seq DESC",
-        )?;
+        let (connection, query, lanes) = (self.connection, self.query, self.endpoints());
+        let filter = &query.filter;
+        let mut statement = connection.prepare_cached(concat!(
+            "SELECT ",
+            head_columns!(),
+            ", seq, lanes FROM event WHERE seq BETWEEN ?2 AND ?3 AND tenant = ?1 ORDER BY seq DESC"
+        ))?;
         let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
         let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
         while let Some((low, high)) = blocks.next()? {
+            self.patience.pass(high - low + 1);
             let mut rows = statement.query((query.number, low, high))?;
             while let Some(row) = rows.next()? {
-                let (seq, text): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+                let seq: i64 = row.get(record::AFTER_HEAD)?;
+                let text: Option<String> = row.get(record::AFTER_HEAD + 1)?;
+                let event = record::summary(row);
+                if event.is_none() {
+                    report_damage(seq);
+                }
+                let wanted =
+                    event.filter(|event| filter.events.wants(&event.id, &event.event_type, event.received));
                 let of_event = record::lanes(text.as_deref())?;
                 let mut endpoints: Vec<(&EndpointId, i64)> = of_event
                     .iter()
@@ -360,12 +422,55 @@ impl Listing<'_> {
                     .collect();
                 endpoints.sort_unstable();
                 for (endpoint, lane) in endpoints {
-                    if let Some(stored) = stored(connection, lane, seq)?
-                        && self.offer(endpoint, lane, stored)?.is_break()
-                    {
+                    if self.goes_on_to(endpoint, seq).is_break() {
                         return Ok(());
                     }
+                    if let Some(event) = &wanted
+                        && let Some(stored) = stored(connection, lane, seq)?
+                        && filter.status.is_none_or(|status| status == stored.status)
+                    {
+                        self.page.items.push(stored.shown(&filter.events.tenant, endpoint, event));
+                    }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The deliveries of the tenant that were tried, found among those of all tenants: that is less to read than its events
+    /// are. It is asked where the last attempt has to be looked at.
+    fn of_tried(&mut self, from: i64, to: i64) -> Result<(), Fault> {
+        let (connection, query, lanes) = (self.connection, self.query, self.endpoints());
+        let mut statement = connection.prepare_cached(concat!(
+            "SELECT ",
+            stored_columns!(),
+            ", lane FROM delivery WHERE seq BETWEEN ?1 AND ?2 AND attempts > 0 ORDER BY seq DESC"
+        ))?;
+        let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
+        let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
+        while let Some((low, high)) = blocks.next()? {
+            self.patience.pass(high - low + 1);
+            let mut found: Vec<(Reverse<i64>, &EndpointId, i64, Stored)> = Vec::new();
+            let mut rows = statement.query((low, high))?;
+            while let Some(row) = rows.next()? {
+                let lane: i64 = row.get(AFTER_STORED)?;
+                let Some(endpoint) = lanes.get(&lane) else { continue };
+                let stored = Stored::read(row)?;
+                if query.highest(endpoint, stored.seq) == stored.seq {
+                    found.push((Reverse(stored.seq), *endpoint, lane, stored));
+                }
+            }
+            // The rows of an event come by lane.
+            found.sort_by(|(seq, endpoint, ..), (other, its, ..)| (seq, endpoint).cmp(&(other, its)));
+            for (_, endpoint, lane, stored) in found {
+                if self.offer(endpoint, lane, stored)?.is_break() {
+                    return Ok(());
+                }
+            }
+            // None of the tenant's may be among so many of others.
+            if self.patience.is_over() && low > from {
+                self.page.next = Some(Cursor { seq: Seq(low.unsigned_abs()), endpoint: None });
+                return Ok(());
             }
         }
         Ok(())
@@ -380,6 +485,7 @@ impl Listing<'_> {
         });
         let mut newest = Newest::of(lanes, from)?;
         while let Some((lane, stored)) = newest.next()? {
+            self.patience.pass(1);
             if self.offer(lane.endpoint, lane.id, stored)?.is_break() {
                 return Ok(());
             }
@@ -403,16 +509,19 @@ impl Source for Lane<'_> {
         // Those that were tried and are pending are indexed by due time; their newest are found among them alone.
         let sql = match self.status {
             Status::Pending => {
-                "SELECT p.seq, 0, coalesce(d.due, 0), coalesce(d.attempts, 0), d.reason FROM ( \
+                "SELECT p.seq, 0, coalesce(d.due, 0), coalesce(d.attempts, 0), d.reason, \
+                   d.started IS NOT NULL, d.answer FROM ( \
                    SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 UNION ALL \
                    SELECT seq FROM delivery INDEXED BY delivery_pending \
                    WHERE lane = ?1 AND status = 0 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4 \
                  ) AS p LEFT JOIN delivery d ON d.seq = p.seq AND d.lane = ?1 ORDER BY p.seq DESC"
             }
-            _ => {
-                "SELECT seq, status, due, attempts, reason FROM delivery INDEXED BY delivery_ended \
-                 WHERE lane = ?1 AND status = ?5 AND status > 1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
-            }
+            _ => concat!(
+                "SELECT ",
+                stored_columns!(),
+                " FROM delivery INDEXED BY delivery_ended WHERE lane = ?1 AND status = ?5 AND status > 1 \
+                 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC LIMIT ?4"
+            ),
         };
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = match self.status {
@@ -437,7 +546,11 @@ fn summary(connection: &Connection, seq: i64) -> Result<Option<Summary>, Fault> 
         connection.prepare_cached(concat!("SELECT ", head_columns!(), " FROM event WHERE seq = ?1"))?;
     let summary = statement.query_row((seq,), |row| Ok(record::summary(row))).optional()?.flatten();
     if summary.is_none() {
-        tracing::error!(seq, "a delivery of a damaged event is left out of a list");
+        report_damage(seq);
     }
     Ok(summary)
+}
+
+fn report_damage(seq: i64) {
+    tracing::error!(seq, "a delivery of a damaged event is left out of a list");
 }

@@ -10,6 +10,7 @@ mod event;
 mod health;
 mod message;
 mod newest;
+mod patience;
 mod plugin;
 
 use std::fmt;
@@ -37,9 +38,6 @@ use super::Shared;
 use super::door::closed;
 use super::fault::Fault;
 use crate::Error;
-
-/// A list looks at this many rows for one page and no more.
-const LOOKED_AT: usize = 10_000;
 
 /// Only another process that has the file open can make a reader wait.
 const BUSY: Duration = Duration::from_secs(5);
