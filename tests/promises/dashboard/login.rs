@@ -126,3 +126,35 @@ async fn a_session_changes_something_only_for_the_listeners_own_pages() {
     assert_eq!(elsewhere.status(), 401);
     assert!(elsewhere.text.contains("You come from another site"), "{elsewhere:?}");
 }
+
+#[tokio::test]
+async fn a_key_that_may_only_read_sees_no_buttons_that_change_something() {
+    let receiver = Receiver::always(Reply::Status(500)).await;
+    let reader = "key-that-may-only-read-0123456789";
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), reader).expect("a key");
+    let keys = format!("[tenants.acme]\nkeys = [{KEY:?}, {{ file = {:?}, role = \"read\" }}]\n", file.path());
+    let tenants = keys + &endpoint("acme", "hook", &receiver.url("/hook"), "");
+    let admin = format!("token = {TOKEN:?}");
+    let gateway = Gateway::start(Config { admin, ..Config::new(tenants) }).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    receiver.wait_for(1).await;
+    let browser = Browser::start().await;
+    let url = |path: &str| format!("http://{}{path}", gateway.admin_address());
+    const SHOWN: &str = "return [...document.querySelectorAll('[data-post], [data-recover]')]\
+        .filter((button) => button.checkVisibility()).length";
+    for (key, wanted) in [(reader, false), (KEY, true)] {
+        browser.open(&url("/")).await;
+        browser.write("#login [name=token]", key).await;
+        browser.click("#login button").await;
+        browser.shows("h1", "acme").await;
+        for page in [format!("/t/acme/deliveries/{event}/hook"), "/t/acme/endpoints/hook".to_owned()] {
+            browser.open(&url(&page)).await;
+            browser.shows("main", "hook").await;
+            let shown = browser.script(SHOWN, json!([])).await;
+            assert_eq!(shown != json!(0), wanted, "{key} on {page}: {shown}");
+        }
+        browser.click("[action='/logout'] button").await;
+        browser.shows("h1", "Log in").await;
+    }
+}

@@ -167,3 +167,28 @@ async fn a_chain_is_tried_on_a_stored_event_and_a_list_is_filtered() {
     let calls = scene.receiver.count();
     assert_eq!(calls, 3 + 5 + 1 + 2, "nothing of it was sent");
 }
+
+#[tokio::test]
+async fn a_delivery_shows_what_came_in_beside_what_went_out_and_is_cancelled() {
+    let (scene, browser) = (Scene::start().await, Browser::start().await);
+    scene.receiver.follow(|_, _| Reply::Status(503));
+    let event = scene.gateway.sender().event("order.created", r#"{"order":{"total":500}}"#).await;
+    let path = format!("/t/acme/deliveries/{event}/chat");
+    scene.receiver.wait_for(1).await;
+    scene.open(&browser, &path).await;
+    browser.shows("#verdict", "1 attempt failed").await;
+    browser.shows("#went-out", "New order").await;
+    assert!(!browser.text("[aria-label='Data as it came in']").await.contains("New order"));
+    browser.click("section[aria-labelledby=sent] summary").await;
+    assert!(browser.text(".diff ins").await.contains("+"), "{}", browser.text(".diff").await);
+    browser.shows(".timings", "first byte").await;
+    browser.click(".way details:last-of-type summary").await;
+    browser.shows(".way .headers", "webhook-id").await;
+
+    browser.click("#cancel").await;
+    browser.shows("#verdict", "Cancelled: no further attempt is made").await;
+    was_not_loaded_anew(&browser).await;
+    let detail = scene.gateway.admin().delivery("acme", &event, "chat", "cancelled").await;
+    assert_eq!(detail["delivery"]["reason"], "cancelled by hand");
+    assert_eq!(browser.violations().await, [""; 0]);
+}
