@@ -1,9 +1,13 @@
 //! Receivers verify deliveries with the libraries they have: the official ones of Standard Webhooks for Python,
 //! JavaScript and Rust, before, during and after a rotation of the secret.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hookweir_tests::{Gateway, Receiver, Reply, Request, eventually, one_endpoint, peer, peers};
+use hookweir_tests::{
+    Config, Gateway, KEY, Receiver, Reply, Request, endpoint, eventually, one_endpoint, peer, peers, tenant,
+};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -165,4 +169,101 @@ async fn every_attempt_is_signed_with_its_own_time_and_the_same_id() {
         .map(|request| request.header("webhook-timestamp").parse().expect("a number"))
         .collect();
     assert!(timestamps[1] > timestamps[0], "{timestamps:?}");
+}
+
+const ROTATE: &str = "/v1/tenants/acme/endpoints/hook/rotate-secret";
+
+#[tokio::test]
+async fn the_gateway_rotates_a_secret_in_its_file_and_the_old_one_signs_on() {
+    let first = secret();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    std::fs::write(&path, format!("{first}\n")).expect("a secret");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let from_file = format!("secret = {{ file = {path:?} }}");
+    let mut gateway = Gateway::start(one_endpoint(&receiver.url("/hook"), &from_file)).await;
+    let rotate =
+        async |gateway: &Gateway, body: &str| gateway.admin().post(ROTATE, body).await.expect(200).json();
+    let send = async |gateway: &Gateway| {
+        let event = gateway.sender().event("order.created", "[1]").await;
+        receiver.wait_for_event(&event).await
+    };
+    let signed_by = async |request: &Request, wanted: &[&str], others: &[&str], phase: &str| {
+        let signatures = request.header("webhook-signature").split(' ').count();
+        assert_eq!(signatures, wanted.len(), "{phase}: {request:?}");
+        let ask = |secrets: &[&str]| {
+            secrets.iter().map(|secret| question(secret, request, "[1]")).collect::<Vec<_>>()
+        };
+        ask_all(&ask(wanted), true, phase).await;
+        ask_all(&ask(others), false, phase).await;
+    };
+
+    let made = rotate(&gateway, "").await;
+    let second = made["secret"].as_str().expect("a secret").to_owned();
+    signed_by(&send(&gateway).await, &[&second, &first], &[], "after a rotation").await;
+    gateway.terminate().await;
+    gateway.start_again().await;
+    signed_by(&send(&gateway).await, &[&second, &first], &[], "after another start").await;
+
+    // One of the caller's own, and those before it end at once.
+    let third = secret();
+    let taken = rotate(&gateway, &json!({ "secret": third, "keep": "0s" }).to_string()).await;
+    assert_eq!((&taken["secret"], &taken["public_key"]), (&Value::Null, &Value::Null), "{taken}");
+    signed_by(&send(&gateway).await, &[&third], &[&first, &second], "after a leak").await;
+    gateway.reload();
+    gateway.logged(&["the new configuration is in force"]).await;
+    signed_by(&send(&gateway).await, &[&third], &[&first, &second], "after a reload").await;
+
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), format!("{third}\n"));
+    assert_eq!(std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
+    let log = gateway.log();
+    assert!([&first, &second, &third].iter().all(|secret| !log.contains(secret.as_str())), "{log}");
+}
+
+#[tokio::test]
+async fn a_secret_that_can_not_be_rotated_stays_and_the_answer_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, mode| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, secret()).expect("a secret");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        format!("secret = {{ file = {path:?} }}")
+    };
+    let (own, shared) = (file("own", 0o600), file("shared", 0o600));
+    let lists = format!("secret = [{:?}, {:?}]", secret(), secret());
+    let tenants = tenant("acme", KEY)
+        + &[("own", &*own), ("listed", &*lists), ("unsigned", ""), ("shared", &*shared)]
+            .map(|(name, lines)| endpoint("acme", name, "http://127.0.0.1:9/", lines))
+            .concat()
+        + &tenant("other", "another-key-of-the-test")
+        + &endpoint("other", "shared", "http://127.0.0.1:9/", &shared);
+    let gateway = Gateway::start(Config::new(tenants)).await;
+    let admin = gateway.admin();
+    let before = std::fs::read_to_string(folder.path().join("own")).expect("a secret");
+    for (name, body, status, wanted) in [
+        ("listed", "", 409, "from no file of its own"),
+        ("unsigned", "", 409, "not signed as Standard Webhooks has it"),
+        ("shared", "", 409, "another tenant's endpoint has the same file"),
+        ("own", r#"{"secret": "hush-hush"}"#, 400, "a signing secret starts with whsec_"),
+        ("own", r#"{"keep": "31d"}"#, 400, "keep: give a time of at most 30 days, as 24h"),
+        ("own", r#"{"sekret": "hush-hush"}"#, 400, "send {\"secret\": TEXT, \"keep\": TIME}"),
+        ("missing", "", 404, "there is no such endpoint"),
+    ] {
+        let path = format!("/v1/tenants/acme/endpoints/{name}/rotate-secret");
+        let refused = admin.post(&path, body).await.expect(status);
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains(wanted.replace('"', "\\\"").as_str()), "{name} {body}: {detail}");
+        assert!(!detail.contains("hush-hush"), "{detail}");
+    }
+    // A file that was opened to everybody meanwhile, and a folder that is gone.
+    let own = folder.path().join("own");
+    let path = "/v1/tenants/acme/endpoints/own/rotate-secret";
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    let refused = admin.post(path, "").await.expect(409);
+    assert!(refused.text().contains("opens it to every user"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&own).expect("the file"), before);
+    std::fs::remove_file(&own).expect("the file");
+    admin.post(path, "").await.expect(409);
+    assert!(!own.exists());
 }

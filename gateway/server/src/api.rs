@@ -270,6 +270,28 @@ pub(crate) struct RecoverRequest {
     pub dry_run: bool,
 }
 
+/// Asks for another signing secret.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateRequest {
+    /// `whsec_...` or `whsk_...`; null: the gateway makes one of the same kind.
+    #[schema(value_type = Option<String>, write_only)]
+    pub secret: Option<secrecy::SecretString>,
+    /// How long those before it sign beside it, as `24h`, at most `30d`; null: 24 hours.
+    pub keep: Option<String>,
+}
+
+/// The secret that an endpoint signs with from now on, as far as its receiver has to be told.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Rotated {
+    /// `whsec_...`, where the gateway made it. It is shown this once.
+    pub secret: Option<String>,
+    /// `whpk_...`, where the gateway made a key pair; the private half stays in the file.
+    pub public_key: Option<String>,
+    /// RFC 3339: up to when those before it sign beside it.
+    pub previous_until: String,
+}
+
 /// How many deliveries a retry, recovery or replay sends again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Requeued {

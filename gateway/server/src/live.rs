@@ -202,6 +202,16 @@ impl Live {
         Some(live)
     }
 
+    /// The same configuration with a tenant's secrets replaced: other settings must be as they are.
+    pub(crate) fn with_secrets(&self, tenant: &TenantId, settings: config::Tenant) -> Self {
+        let (mut live, mut config) = (self.clone(), Config::clone(&self.config));
+        let plugins = self.tenants.get(tenant).map(|tenant| tenant.plugins.clone()).unwrap_or_default();
+        live.tenants.insert(tenant.clone(), Arc::new(Tenant::assemble(tenant, &settings, plugins)));
+        config.tenants.insert(tenant.clone(), settings);
+        live.config = Arc::new(config);
+        live
+    }
+
     pub(crate) fn slot(&self, key: &PluginKey) -> Option<&Slot> {
         self.tenants.get(&key.tenant)?.plugins.get(&key.plugin)
     }

@@ -27,7 +27,9 @@ mod problem;
 mod pull;
 mod retry;
 mod role;
+mod rotate;
 mod scrape;
+mod secret_file;
 mod settle;
 mod shape;
 #[cfg_attr(not(feature = "otlp"), path = "telemetry/off.rs")]

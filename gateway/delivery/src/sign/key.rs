@@ -7,6 +7,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ed25519_dalek::SigningKey;
 use hmac::{Hmac, KeyInit as _};
+use hookweir_model::Timestamp;
+use secrecy::SecretString;
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -45,7 +47,11 @@ pub enum KeyFault {
 
 /// A key that signs.
 #[derive(Clone)]
-pub struct Key(pub(super) Signer);
+pub struct Key {
+    pub(super) signer: Signer,
+    /// It signs no more from then on: another has taken its place.
+    until: Option<Timestamp>,
+}
 
 #[derive(Clone)]
 pub(super) enum Signer {
@@ -59,9 +65,9 @@ impl Key {
     /// Reads `whsec_...` or `whsk_...`.
     pub fn parse(secret: &str) -> Result<Self, KeyFault> {
         if let Some(text) = secret.strip_prefix(SYMMETRIC) {
-            Ok(Self(Signer::Symmetric(symmetric(text)?)))
+            Ok(Self::of(Signer::Symmetric(symmetric(text)?)))
         } else if let Some(text) = secret.strip_prefix(PRIVATE) {
-            Ok(Self(Signer::Ed25519(Box::new(private(text)?))))
+            Ok(Self::of(Signer::Ed25519(Box::new(private(text)?))))
         } else if secret.starts_with(PUBLIC) {
             Err(KeyFault::PublicCannotSign)
         } else {
@@ -69,9 +75,40 @@ impl Key {
         }
     }
 
+    const fn of(signer: Signer) -> Self {
+        Self { signer, until: None }
+    }
+
+    /// The same key, which signs up to a time; without one it has no end.
+    #[must_use]
+    pub fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Whether it signs a request of this time, in Unix seconds.
+    pub(super) fn signs_at(&self, seconds: i64) -> bool {
+        self.until.is_none_or(|until| seconds < until.as_seconds())
+    }
+
+    /// A secret to follow this key, of the same kind. `random` are bytes that nobody else knows.
+    pub fn successor(&self, random: [u8; 32]) -> Successor {
+        match &self.signer {
+            Signer::Symmetric(_) => {
+                let secret = format!("{SYMMETRIC}{}", BASE64.encode(random));
+                Successor { secret: secret.into(), public: None }
+            }
+            Signer::Ed25519(_) => {
+                let key = SigningKey::from_bytes(&random);
+                let secret = format!("{PRIVATE}{}", BASE64.encode(key.to_keypair_bytes()));
+                let public = format!("{PUBLIC}{}", BASE64.encode(key.verifying_key().as_bytes()));
+                Successor { secret: secret.into(), public: Some(public) }
+            }
+        }
+    }
+
     /// The key that a receiver verifies with.
     pub fn verifying(&self) -> VerifyingKey {
-        VerifyingKey(match &self.0 {
+        VerifyingKey(match &self.signer {
             Signer::Symmetric(key) => Verifier::Symmetric(key.clone()),
             Signer::Ed25519(key) => Verifier::Ed25519(key.verifying_key()),
         })
@@ -80,11 +117,20 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.signer {
             Signer::Symmetric(_) => "Key(whsec_***)",
             Signer::Ed25519(_) => "Key(whsk_***)",
         })
     }
+}
+
+/// A secret that takes the place of another.
+#[derive(Debug)]
+pub struct Successor {
+    /// `whsec_...` or `whsk_...`.
+    pub secret: SecretString,
+    /// `whpk_...`, the half of a key pair that a receiver verifies with.
+    pub public: Option<String>,
 }
 
 /// A key that verifies.

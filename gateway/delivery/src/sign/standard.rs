@@ -19,16 +19,17 @@ pub const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-times
 /// Signatures with their versions, separated by spaces.
 pub const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The value of `webhook-signature`: one signature a key, in the order of the keys. `timestamp` is the value of
-/// `webhook-timestamp`, in Unix seconds.
+/// The value of `webhook-signature`: one signature for each key that has not ended, in the order of the keys. `timestamp`
+/// is the value of `webhook-timestamp`, in Unix seconds.
 pub fn sign_standard(keys: &[Key], id: &str, timestamp: i64, body: &[u8]) -> String {
     let head = format!("{id}.{timestamp}.");
-    let signatures: Vec<String> = keys.iter().map(|key| sign_one(key, &head, body)).collect();
+    let signatures: Vec<String> =
+        keys.iter().filter(|key| key.signs_at(timestamp)).map(|key| sign_one(key, &head, body)).collect();
     signatures.join(" ")
 }
 
 fn sign_one(key: &Key, head: &str, body: &[u8]) -> String {
-    match &key.0 {
+    match &key.signer {
         Signer::Symmetric(key) => {
             let mac = key.clone().chain_update(head).chain_update(body).finalize();
             format!("v1,{}", STANDARD.encode(mac.into_bytes()))

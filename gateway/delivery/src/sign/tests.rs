@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::*;
 
@@ -253,5 +253,34 @@ fn no_debug_form_shows_a_secret() {
     for (secret, wanted) in [(SECRET, "Key(whsec_***)"), (PRIVATE, "Key(whsk_***)")] {
         assert_eq!(format!("{:?}", key(secret)), wanted);
         assert!(format!("{:?}", key(secret).verifying()).ends_with("_***)"));
+    }
+}
+
+#[test]
+fn a_key_that_has_ended_signs_no_more() {
+    let body = b"{}";
+    let (old, new) = (key(SECRET).until(Some(at(1000))), key("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"));
+    for (seconds, signatures) in [(999, 2), (1000, 1), (1001, 1)] {
+        let signature = sign_standard(&[new.clone(), old.clone()], "evt_1", seconds, body);
+        assert_eq!(signature.split(' ').count(), signatures, "{seconds}: {signature}");
+        let headers = signed("evt_1", seconds, &signature);
+        let verified =
+            |key: &Key| verify_standard(&[key.verifying()], &headers, body, at(seconds), TOLERANCE);
+        assert_eq!(verified(&new), Ok(()));
+        assert_eq!(verified(&old).is_ok(), signatures == 2);
+    }
+}
+
+#[test]
+fn a_key_is_followed_by_one_of_its_kind() {
+    for (secret, prefix, public) in [(SECRET, "whsec_", false), (PRIVATE, "whsk_", true)] {
+        let made = key(secret).successor([7; 32]);
+        let text = made.secret.expose_secret();
+        assert!(text.starts_with(prefix), "{secret}");
+        assert_eq!(made.public.is_some(), public);
+        let signature = sign_standard(&[key(text)], "evt_1", 1000, b"{}");
+        let verifying = VerifyingKey::parse(made.public.as_deref().unwrap_or(text)).unwrap();
+        let headers = signed("evt_1", 1000, &signature);
+        assert_eq!(verify_standard(&[verifying], &headers, b"{}", at(1000), TOLERANCE), Ok(()));
     }
 }

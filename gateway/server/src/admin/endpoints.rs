@@ -1,15 +1,18 @@
-//! Tenants and their endpoints: list, get, enable, disable, recover, test.
+//! Tenants and their endpoints: list, get, enable, disable, recover, test, rotate-secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use hookweir_journal::Selection;
 use hookweir_model::{EndpointKey, PluginId, Status, TenantId, Timestamp};
+use http::header::{CACHE_CONTROL, HeaderValue};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use super::access::{Reader, Tenant};
+use super::access::{OwnTenant, Reader, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
 use super::{Admin, ok, query};
@@ -17,6 +20,11 @@ use crate::api;
 use crate::live::Endpoint;
 use crate::probe;
 use crate::problem::Problem;
+use crate::rotate::{self, Told};
+
+/// How long secrets before a new one sign beside it, unless it is said, and the longest that can be.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EndpointPath {
@@ -149,6 +157,52 @@ pub(super) async fn test(
     })?;
     let live = admin.live.load_full();
     Ok(ok(&probe::probe(&live, &admin.host, &admin.queues, &endpoint, sample).await?))
+}
+
+/// Puts another signing secret in force, and answers what its receiver has to be told.
+#[cfg_attr(test, utoipa::path(post, operation_id = "rotate_endpoint_secret", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/rotate-secret", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = Option<api::RotateRequest>, responses((status = 200, description = "The new secret", body = api::Rotated), Refusals)))]
+pub(super) async fn rotate_secret(
+    State(admin): State<Admin>,
+    OwnTenant(tenant): OwnTenant,
+    Path(path): Path<EndpointPath>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let key = path.find(&admin, &tenant)?.key.clone();
+    let request = match body.trim_ascii() {
+        b"" | b"null" => Ok(api::RotateRequest { secret: None, keep: None }),
+        body => query::object(body),
+    };
+    let api::RotateRequest { secret, keep } = request.map_err(|_| {
+        // What was sent may hold a secret and is not repeated.
+        Problem::Malformed("send {\"secret\": TEXT, \"keep\": TIME}, either or both or nothing".to_owned())
+    })?;
+    let keep = match keep {
+        Some(text) => {
+            let keep = humantime::parse_duration(&text).ok().filter(|keep| *keep <= LONGEST_KEPT);
+            keep.ok_or_else(|| query::malformed("keep", "give a time of at most 30 days, as 24h"))?
+        }
+        None => KEPT,
+    };
+    // A task of its own: a caller that hangs up must not part the file from what is in force.
+    let rotated = tokio::spawn(async move { rotate::rotate(&admin.plugins, &key, secret, keep).await });
+    let rotated = rotated.await.map_err(|_| Problem::Internal)?.map_err(|refused| match refused {
+        rotate::Refused::Gone => Problem::NotFound("endpoint"),
+        rotate::Refused::Conflict(reason) => Problem::Conflict(reason),
+        rotate::Refused::Secret(_) => Problem::Malformed(refused.to_string()),
+        rotate::Refused::Random(_) => {
+            tracing::error!(error = %refused, "the machine gives no random bytes");
+            Problem::Internal
+        }
+    })?;
+    let (secret, public_key) = match rotated.told {
+        Some(Told::Secret(secret)) => (Some(secret.expose_secret().to_owned()), None),
+        Some(Told::Public(key)) => (None, Some(key)),
+        None => (None, None),
+    };
+    let answer = api::Rotated { secret, public_key, previous_until: rotated.until.to_string() };
+    let mut response = ok(&answer);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 pub(super) async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {

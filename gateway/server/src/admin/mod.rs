@@ -79,6 +79,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
         .route("/endpoints/{endpoint}/recover", post(endpoints::recover))
         .route("/endpoints/{endpoint}/test", post(endpoints::test))
+        .route("/endpoints/{endpoint}/rotate-secret", post(endpoints::rotate_secret))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{plugin}", get(plugins::get).put(plugins::put))
         .route("/plugins/{plugin}/rollback", post(plugins::rollback))

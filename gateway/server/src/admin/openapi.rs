@@ -71,6 +71,7 @@ pub(super) enum Refusals {
         endpoints::disable,
         endpoints::recover,
         endpoints::test,
+        endpoints::rotate_secret,
         plugins::list,
         plugins::get,
         plugins::put,

@@ -1,7 +1,9 @@
 //! `hookweir endpoint`: how the endpoints fare, and switching one off and on.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
+use anyhow::Context as _;
 use hookweir_model::{EndpointId, EventType, Outcome, Status};
 use reqwest::header::HeaderMap;
 use serde::Serialize;
@@ -10,7 +12,7 @@ use serde_json::value::RawValue;
 use super::client::{AdminArgs, Client};
 use super::watch::WatchArgs;
 use super::{Exit, TenantArg, attempt, input, show};
-use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult};
+use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult, Rotated};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -31,6 +33,15 @@ Examples:
   hookweir endpoint test --tenant acme billing
   hookweir endpoint test --tenant acme billing --type invoice.paid --data '{\"total\": 120}'")]
     Test(TestArgs),
+    /// Give an endpoint another signing secret; the one before it signs beside it for a while
+    #[command(after_help = "\
+The secret's place in the configuration has to be a file, { file = \"path\" }, which the gateway replaces. What is printed is
+for the receiver and is not shown again.
+
+Examples:
+  hookweir endpoint rotate-secret --tenant acme billing
+  hookweir endpoint rotate-secret --tenant acme billing --keep 0s      the old one has leaked")]
+    RotateSecret(RotateArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +77,18 @@ pub(crate) struct TestArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct RotateArgs {
+    /// How long the secrets before it sign beside it, at most 30d
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    keep: humantime::Duration,
+    /// A file with the secret [default: the gateway makes one of the same kind]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    one: One,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
     #[command(flatten)]
     one: One,
@@ -80,6 +103,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Enable(args) => switch(args, "enable", "enabled").await,
         Command::Disable(args) => switch(args, "disable", "disabled").await,
         Command::Test(args) => test(args).await,
+        Command::RotateSecret(args) => rotate_secret(args).await,
     }
 }
 
@@ -141,6 +165,35 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
     }
     let took = |attempt: &AttemptView| attempt.outcome == Outcome::Delivered;
     Ok(if probe.attempt.as_ref().is_some_and(took) { Exit::Done } else { Exit::Failed })
+}
+
+async fn rotate_secret(RotateArgs { keep, secret_file, one }: RotateArgs) -> anyhow::Result<Exit> {
+    let secret = match &secret_file {
+        Some(path) => {
+            let text = String::from_utf8(input::read_file(path)?);
+            Some(text.with_context(|| format!("{} holds no secret: it is not text", path.display()))?)
+        }
+        None => None,
+    };
+    let request = serde_json::json!({ "secret": secret.as_deref().map(str::trim), "keep": keep.to_string() });
+    let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str(), "rotate-secret"];
+    let answer = Client::admin(&one.admin)?.post(&path, HeaderMap::new(), Some(request.to_string())).await?;
+    if one.admin.json {
+        show::print(&show::json_line(answer.json()))?;
+    } else {
+        show::print(&rotated(&one.endpoint, &answer.read()?))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the receiver has to be given, on a line of its own.
+fn rotated(endpoint: &EndpointId, Rotated { secret, public_key, previous_until }: &Rotated) -> String {
+    let told = match (secret, public_key) {
+        (Some(secret), _) => format!("{endpoint} signs with a secret that is shown this once:\n{secret}\n"),
+        (None, Some(key)) => format!("{endpoint} signs with a key pair, whose public half is:\n{key}\n"),
+        (None, None) => format!("{endpoint} signs with the secret that was given\n"),
+    };
+    format!("{told}the secrets before it sign too, up to {previous_until}\n")
 }
 
 /// What became of a sample, in the order in which it happened.

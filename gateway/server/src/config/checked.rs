@@ -141,6 +141,8 @@ pub(crate) struct Endpoint {
     pub pace: PacePolicy,
     /// Whether headers, timings and the shaped body are kept of what was delivered too.
     pub keeps_all: bool,
+    /// The file that all of its signing secrets are from, where that is one.
+    pub secret_file: Option<PathBuf>,
     pub enabled: bool,
 }
 

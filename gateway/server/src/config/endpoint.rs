@@ -12,6 +12,7 @@ use super::pace;
 use super::plugin::Found;
 use super::problem::{Fault, Report};
 use super::retry;
+use super::secret;
 use super::written::{Table, Value};
 
 /// The keys of every kind of endpoint.
@@ -66,6 +67,7 @@ pub(super) fn endpoint(
         retry,
         pace,
         keeps_all: record.unwrap_or(false),
+        secret_file: table.get("secret").and_then(|value| secret::file_of(&value, outside)),
         enabled,
     })
 }

@@ -25,7 +25,7 @@ pub(crate) use check::{Unusable, load, load_inspecting};
 pub(crate) use checked::{
     Config, Destination, Endpoint, Format, Otlp, Plugin, PluginSource, Pull, Quota, Tenant,
 };
-pub(crate) use env::StdEnv;
+pub(crate) use env::{Env, StdEnv, Unreadable};
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
 pub(crate) use kind::VISIBILITY;
 pub(crate) use plugin::{MAX_PLUGIN_SIZE, read_component};

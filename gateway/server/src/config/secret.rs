@@ -3,6 +3,8 @@
 //!
 //! No error here holds any of a secret, and a secret that stands in the file is masked in the lines that are shown.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::check::Surroundings;
@@ -12,6 +14,7 @@ use super::problem::{Fault, Report};
 use super::source::plain_reason;
 use super::written::Value;
 use crate::role::Role;
+use crate::secret_file::{self, Line};
 
 /// Shorter keys can be guessed by one who may try as often as the gateway answers.
 const SHORTEST_KEY: usize = 16;
@@ -92,18 +95,38 @@ fn read(
     }
 }
 
-/// Reads one secret, or a list of them for a rotation. Each comes with the value that it was read from.
+/// Reads what an endpoint signs with: one secret, a list of them for a rotation, or the lines of files. Each comes with the
+/// value that it was read from.
 pub(super) fn one_or_more<'a>(
     value: &Value<'a>,
     outside: &Surroundings<'_>,
     report: &mut Report,
-) -> Vec<(Value<'a>, SecretString)> {
+) -> Vec<(Value<'a>, Line)> {
     let items = value.as_list().unwrap_or_else(|| vec![value.clone()]);
     if items.is_empty() {
         let help = format!("{EXAMPLE}, or leave the key out");
         value.refuse(Fault::new("the list holds no secret", help), report);
     }
-    items.into_iter().filter_map(|item| secret(&item, outside, report).map(|found| (item, found))).collect()
+    let mut found = Vec::new();
+    for item in items {
+        let Some(secret) = secret(&item, outside, report) else { continue };
+        let lines = match file_of(&item, outside) {
+            Some(path) => secret_file::lines(secret.expose_secret()).map_err(|misread| {
+                let help = "write one secret a line, the one in force first";
+                Fault::new(format!("{} can't be used: {misread}", path.display()), help)
+            }),
+            None => Ok(vec![Line { secret, until: None }]),
+        };
+        let lines = item.take(lines, report).unwrap_or_default();
+        found.extend(lines.into_iter().map(|line| (item.clone(), line)));
+    }
+    found
+}
+
+/// The file that a value names as the place of its secret.
+pub(super) fn file_of(value: &Value<'_>, outside: &Surroundings<'_>) -> Option<PathBuf> {
+    let path = value.as_table()?.get("file")?;
+    path.raw().as_str().map(|text| outside.resolve(path.place().file, text))
 }
 
 fn variable(name: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<SecretString> {

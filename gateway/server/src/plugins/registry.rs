@@ -34,6 +34,23 @@ pub(crate) struct Plugins {
     changes: tokio::sync::Mutex<()>,
 }
 
+/// What is in force, while nobody else replaces it.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    in_force: &'a ArcSwap<Live>,
+    _held: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Change<'_> {
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.in_force.load_full()
+    }
+
+    pub(crate) fn put(&self, live: Live) {
+        self.in_force.store(Arc::new(live));
+    }
+}
+
 /// Why a plugin was not changed.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -77,6 +94,11 @@ impl Plugins {
     ) -> Self {
         let (writes, changes) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         Self { journal, host, live, states: Mutex::new(states), writes, changes }
+    }
+
+    /// Keeps everyone else from replacing what is in force, for a change that leaves the plugins as they are.
+    pub(crate) async fn change(&self) -> Change<'_> {
+        Change { in_force: &self.live, _held: self.changes.lock().await }
     }
 
     /// Puts a new configuration in force. A component that is new in it is tried first.

@@ -13,6 +13,7 @@ use crate::config::check::Surroundings;
 use crate::config::problem::{Fault, Report};
 use crate::config::secret::{self, one_or_more};
 use crate::config::written::{Table, Value, names_secret};
+use crate::secret_file::Line;
 
 pub(super) const KIND: Kind = Kind { name: "http", keys: &["url", "sign", "secret", "headers"], target };
 
@@ -80,7 +81,7 @@ fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -
         (None | Some(Named::Standard), Some(secret)) => {
             let keys = one_or_more(&secret, outside, report)
                 .into_iter()
-                .filter_map(|(value, secret)| value.take(standard_key(&secret), report));
+                .filter_map(|(value, line)| value.take(standard_key(&line), report));
             Signing::Standard(keys.collect())
         }
         (Some(Named::Ims), Some(secret)) => {
@@ -88,17 +89,20 @@ fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -
             // rotation that is still to come.
             let keys: Vec<SecretString> = one_or_more(&secret, outside, report)
                 .into_iter()
-                .filter_map(|(value, secret)| value.take(ims_key(&secret).map(|()| secret), report))
+                .filter_map(|(value, Line { secret, .. })| {
+                    value.take(ims_key(&secret).map(|()| secret), report)
+                })
                 .collect();
             keys.into_iter().next().map_or(Signing::None, Signing::Ims)
         }
     }
 }
 
-fn standard_key(secret: &SecretString) -> Result<SigningKey, Fault> {
+fn standard_key(Line { secret, until }: &Line) -> Result<SigningKey, Fault> {
     let help =
         "a fresh one is whsec_ and what `openssl rand -base64 32` prints; for IMS, set `sign = \"ims\"`";
-    SigningKey::parse(secret.expose_secret()).map_err(|fault| Fault::new(fault.to_string(), help))
+    let key = SigningKey::parse(secret.expose_secret());
+    key.map(|key| key.until(*until)).map_err(|fault| Fault::new(fault.to_string(), help))
 }
 
 fn ims_key(secret: &SecretString) -> Result<(), Fault> {

@@ -1,0 +1,150 @@
+//! Another signing secret for an endpoint, in the file that the configuration names, while the one before it signs on.
+//!
+//! The file is the only place of a secret: it is written before the secret is in force, and what is in force is read from it
+//! again at the next start or reload.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hookweir_delivery::sign::{Key, KeyFault, Successor};
+use hookweir_delivery::{HttpTarget, Signing, Target};
+use hookweir_model::{EndpointKey, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use thiserror::Error;
+
+use crate::config::{self, Destination, Env as _, StdEnv, Unreadable};
+use crate::live::Live;
+use crate::plugins::Plugins;
+use crate::secret_file::{self, Line, Misread};
+
+/// The new secret, as far as it may be told.
+#[derive(Debug)]
+pub(crate) struct Rotated {
+    /// What its receiver has to be given, unless the caller brought the secret.
+    pub told: Option<Told>,
+    /// When those before it sign for the last time.
+    pub until: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) enum Told {
+    Secret(SecretString),
+    /// Of a key pair, the half that verifies; the other one never leaves the file.
+    Public(String),
+}
+
+/// Why an endpoint has the secrets that it had.
+#[derive(Debug, Error)]
+pub(crate) enum Refused {
+    #[error("there is no such endpoint")]
+    Gone,
+    /// A sentence that says what to do.
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the secret can't be used: {0}")]
+    Secret(KeyFault),
+    #[error("failed to make a secret: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Makes a secret, or takes the one that is given, and puts it in force. Those before it sign beside it for a while.
+pub(crate) async fn rotate(
+    plugins: &Plugins,
+    key: &EndpointKey,
+    given: Option<SecretString>,
+    keep: Duration,
+) -> Result<Rotated, Refused> {
+    let change = plugins.change().await;
+    let live = change.live();
+    let (path, in_force) = file(&live, key)?;
+    let (secret, told) = match given {
+        Some(secret) => {
+            Key::parse(secret.expose_secret()).map_err(Refused::Secret)?;
+            (secret, None)
+        }
+        None => {
+            let mut random = [0; 32];
+            getrandom::fill(&mut random).map_err(Refused::Random)?;
+            let Successor { secret, public } = in_force.successor(random);
+            (secret.clone(), Some(public.map_or(Told::Secret(secret), Told::Public)))
+        }
+    };
+    let now = Timestamp::now();
+    let until = now.after(keep);
+    let written = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || write(&path, secret, now, until)
+    });
+    let lines = written.await.map_err(|_| conflict(&path, &"writing it was broken off"))??;
+    let keys = keys(&lines).map_err(|fault| conflict(&path, &fault))?;
+    change.put(signing_with(&live, key, &path, &keys));
+    tracing::info!(endpoint = %key, %until, "another signing secret is in force; those before it sign up to then");
+    Ok(Rotated { told, until })
+}
+
+/// The file that holds all signing secrets of an endpoint, and the key in force. Endpoints of the same tenant may share it.
+fn file(live: &Live, key: &EndpointKey) -> Result<(PathBuf, Key), Refused> {
+    let settings = &live.endpoint(key).ok_or(Refused::Gone)?.settings;
+    let refused = |reason: &str| Err(Refused::Conflict(reason.to_owned()));
+    let Some(keys) = standard(&settings.target) else {
+        return refused(
+            "the endpoint's requests are not signed as Standard Webhooks has it: only such a secret is rotated here",
+        );
+    };
+    let (Some(path), Some(in_force)) = (&settings.secret_file, keys.first()) else {
+        return refused(
+            "the endpoint's secret is from no file of its own: write secret = { file = \"path\" }, or change it where it is",
+        );
+    };
+    let others = live.config.tenants.iter().filter(|(tenant, _)| **tenant != key.tenant);
+    let mut others = others.flat_map(|(_, tenant)| tenant.endpoints.values());
+    if others.any(|endpoint| endpoint.secret_file.as_ref() == Some(path)) {
+        return refused("another tenant's endpoint has the same file: give each a file of its own");
+    }
+    Ok((path.clone(), in_force.clone()))
+}
+
+fn standard(target: &Destination) -> Option<&[Key]> {
+    match target {
+        Destination::Outside(target) => match &**target {
+            Target::Http(HttpTarget { signing: Signing::Standard(keys), .. }) => Some(keys),
+            _ => None,
+        },
+        Destination::Pull(_) => None,
+    }
+}
+
+/// Reads the file as it is now and writes it with another secret.
+fn write(path: &Path, secret: SecretString, now: Timestamp, until: Timestamp) -> Result<Vec<Line>, Refused> {
+    let text = StdEnv.secret_file(path).map_err(|error: Unreadable| conflict(path, &error))?;
+    let before = secret_file::lines(&text).map_err(|misread: Misread| conflict(path, &misread))?;
+    // What could not be read back must not get in.
+    keys(&before).map_err(|fault| conflict(path, &fault))?;
+    let after = secret_file::rotated(before, secret, now, until);
+    secret_file::replace(path, &after).map_err(|error: io::Error| conflict(path, &error))?;
+    Ok(after)
+}
+
+fn keys(lines: &[Line]) -> Result<Vec<Key>, KeyFault> {
+    lines.iter().map(|line| Ok(Key::parse(line.secret.expose_secret())?.until(line.until))).collect()
+}
+
+/// What is in force, with other keys for those endpoints of the tenant whose secrets are in the file.
+fn signing_with(live: &Live, key: &EndpointKey, path: &Path, keys: &[Key]) -> Live {
+    let mut tenant: config::Tenant = live.config.tenants.get(&key.tenant).cloned().unwrap_or_default();
+    for endpoint in tenant.endpoints.values_mut() {
+        if endpoint.secret_file.as_deref() == Some(path)
+            && let Destination::Outside(target) = &mut endpoint.target
+            && let Target::Http(HttpTarget { signing: Signing::Standard(signing), .. }) = &mut **target
+        {
+            *signing = keys.to_vec();
+        }
+    }
+    live.with_secrets(&key.tenant, tenant)
+}
+
+fn conflict(path: &Path, reason: &dyn std::fmt::Display) -> Refused {
+    let name = path.display();
+    Refused::Conflict(format!("the secrets stay as they are, since {name} can't be replaced: {reason}"))
+}
