@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hookweir_tests::{Output, Receiver, Reply, binary, raw, run, within};
+use hookweir_tests::{Gateway, Output, Receiver, Reply, binary, one_endpoint, raw, run, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -430,4 +430,32 @@ async fn listen_ends_well_when_it_is_interrupted_or_not_read_any_more() {
     drop(unread.lines);
     raw::exchange(unread.address, b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
     assert_eq!(within("the receiver to end", unread.child.wait()).await.expect("its end").code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_recovery_tells_how_far_it_is_on_a_terminal_and_nowhere_else() {
+    let receiver = Receiver::always(Reply::Status(500)).await;
+    let gateway = Gateway::start(one_endpoint(&receiver.url("/"), "retry = { waits = [] }")).await;
+    for _ in 0..3 {
+        let event = gateway.sender().event("a.b", "1").await;
+        gateway.admin().delivery("acme", &event, "hook", "exhausted").await;
+    }
+    let admin = format!("http://{}", gateway.admin_address());
+    let recover = ["recover", "--tenant", "acme", "hook", "--since", "1h", "--admin", &admin];
+
+    // `script` runs a command on a terminal of its own.
+    let line = format!("{} {}", binary().display(), recover.join(" "));
+    let mut terminal = Command::new("script");
+    let shown =
+        run(terminal.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm"), b"").await.expect(0).stdout;
+    assert!(shown.contains("0 of 3 sent again"), "{shown:?}");
+    assert!(shown.contains("3 deliveries are sent to hook again"), "{shown:?}");
+
+    receiver.wait_for(6).await;
+    for item in gateway.admin().list("/v1/tenants/acme/deliveries").await {
+        let event = item["event"].as_str().expect("an id").to_owned();
+        gateway.admin().delivery("acme", &event, "hook", "exhausted").await;
+    }
+    let quiet = ran(&recover).await.expect(0);
+    assert_eq!((&*quiet.stdout, &*quiet.stderr), ("3 deliveries are sent to hook again\n", ""));
 }

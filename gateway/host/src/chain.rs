@@ -36,6 +36,7 @@ pub(crate) fn run(job: &Job, warm: &Warm) -> Ran {
                 digest: step.plugin.digest(),
                 role: step.role,
                 micros: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                memory: took.memory as u64,
                 log,
             });
             match ended {

@@ -111,6 +111,9 @@ pub struct PluginCall {
     pub digest: Digest,
     pub role: PluginRole,
     pub micros: u64,
+    /// Bytes of memory that its instance had in the end; 0 where that was not kept.
+    #[serde(default)]
+    pub memory: u64,
     /// The lines it logged, cut at the log limit.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,

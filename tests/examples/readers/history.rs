@@ -258,6 +258,7 @@ impl Draw {
             digest: self.plugin,
             role: PluginRole::Filter,
             micros: self.rng.u64(30..200),
+            memory: 1_114_112,
             log: String::new(),
         }
     }

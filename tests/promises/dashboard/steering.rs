@@ -192,3 +192,40 @@ async fn a_delivery_shows_what_came_in_beside_what_went_out_and_is_cancelled() {
     assert_eq!(detail["delivery"]["reason"], "cancelled by hand");
     assert_eq!(browser.violations().await, [""; 0]);
 }
+
+#[tokio::test]
+async fn pages_of_an_endpoint_and_a_plugin_tell_how_the_last_calls_went() {
+    let (scene, browser) = (Scene::start().await, Browser::start().await);
+    scene.filled().await;
+    scene.open(&browser, "/t/acme/endpoints/archive").await;
+    browser.shows("#times", "How long the last 6 took").await;
+    let counted = "return [...document.querySelectorAll('.bars td.num')].reduce((sum, cell) => sum + Number(cell.textContent), 0)";
+    assert_eq!(browser.script(counted, json!([])).await, 6);
+
+    let calls = "[aria-labelledby=calls] tbody";
+    for (plugin, row) in [("keep-above", "filter"), ("to-slack", "transformer")] {
+        scene.open(&browser, &format!("/t/acme/plugins/{plugin}")).await;
+        let text = browser.shows(calls, row).await;
+        let wanted = if plugin == "keep-above" { "5" } else { "3" };
+        assert!(text.contains(wanted) && text.contains("µs") && text.contains("MiB"), "{plugin}: {text}");
+        assert_eq!(
+            browser.script("return document.querySelector('#failures')", json!([])).await,
+            json!(null)
+        );
+    }
+    let admin = scene.gateway.admin();
+    for (plugin, component) in [
+        ("keep-above", guests::keeping(&["of <b>Sunday</b>"])),
+        ("to-slack", guests::refusing(&["no order"])),
+    ] {
+        admin.put(&format!("/v1/tenants/acme/plugins/{plugin}"), component).await.expect(200);
+    }
+    let event = scene.gateway.sender().event("order.created", r#"{"order":{"total":500}}"#).await;
+    admin.delivery("acme", &event, "chat", "failed").await;
+    scene.open(&browser, "/t/acme/plugins/keep-above").await;
+    browser.shows("pre.log", "of <b>Sunday</b>").await;
+    scene.open(&browser, "/t/acme/plugins/to-slack").await;
+    browser.shows("#failures", "1 invalid").await;
+    browser.shows("pre.log", "no order").await;
+    assert_eq!(browser.violations().await, [""; 0]);
+}

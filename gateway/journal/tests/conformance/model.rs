@@ -272,6 +272,7 @@ fn call(log: &str) -> hookweir_model::PluginCall {
         digest: hookweir_model::Digest::of(b"wasm"),
         role: hookweir_model::PluginRole::Filter,
         micros: 1,
+        memory: 0,
         log: log.to_owned(),
     }
 }

@@ -251,6 +251,7 @@ pub(super) fn view(admin: &Admin, live: &Live, key: &PluginKey, slot: &Slot) -> 
             reason: paused.reason,
             failures: paused.failures,
         }),
+        failures: admin.metrics.plugin_failures(key),
         uploaded_at: upload.map(|upload| upload.at.to_string()),
         limits: api::LimitsView {
             deadline_us: u64::try_from(settings.limits.deadline.as_micros()).unwrap_or(u64::MAX),

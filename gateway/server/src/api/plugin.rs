@@ -1,5 +1,7 @@
 //! The JSON about plugins: what is in force, and what a dry run would change.
 
+use std::collections::BTreeMap;
+
 use hookweir_model::{Digest, EndpointId, EventId, EventType, PluginId, PluginRole};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +24,8 @@ pub(crate) struct PluginView {
     pub paused: Option<PausedView>,
     /// Why deliveries that need it wait; null while they don't.
     pub waits: Option<String>,
+    /// Calls that gave no result since the gateway was started, by the reason; those that never happened are left out.
+    pub failures: BTreeMap<String, u64>,
     /// RFC 3339; null for a plugin that comes from a file.
     pub uploaded_at: Option<String>,
     pub limits: LimitsView,

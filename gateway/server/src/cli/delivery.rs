@@ -326,6 +326,7 @@ mod tests {
                 digest: Digest::of(b""),
                 role: PluginRole::Filter,
                 micros: 84,
+                memory: 1_114_112,
                 log: "kept\u{7}: 120".to_owned(),
             }],
             ..attempt(1, "2026-01-31T12:00:00.000Z", Outcome::Retry)

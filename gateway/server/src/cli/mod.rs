@@ -20,6 +20,7 @@ mod look;
 #[cfg(feature = "manual")]
 mod manual;
 mod plugin;
+mod progress;
 mod queue;
 mod recover;
 mod replay;

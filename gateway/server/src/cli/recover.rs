@@ -1,12 +1,18 @@
 //! `hookweir recover`: sends what an endpoint has missed, once it is well again.
 
-use hookweir_model::EndpointId;
+use std::time::Duration;
+
+use hookweir_model::{EndpointId, Status};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::client::{AdminArgs, Client};
+use super::client::{AdminArgs, Answer, Client, Error};
+use super::progress::Progress;
 use super::when::When;
 use super::{Exit, TenantArg, show};
-use crate::api::{RecoverRequest, Requeued};
+use crate::api::{EndpointView, RecoverRequest, Requeued};
+
+/// How often the gateway is asked how far it is, where somebody looks on.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,11 +37,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let client = Client::admin(&args.admin)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "endpoints", args.endpoint.as_str(), "recover"];
-    let request = RecoverRequest { since: args.since.rfc3339(), dry_run: args.dry_run };
-    let request = serde_json::to_string(&request)?;
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let answer = Client::admin(&args.admin)?.post(&path, headers, Some(request)).await?;
+    let send = async |dry_run| {
+        let request = RecoverRequest { since: args.since.rfc3339(), dry_run };
+        // Two fields, of which one is text.
+        let request = serde_json::to_string(&request).unwrap_or_default();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        client.post(&path, headers, Some(request)).await
+    };
+    let answer = if args.dry_run || !Progress::is_shown() {
+        send(args.dry_run).await?
+    } else {
+        let many = send(true).await?.read::<Requeued>()?.deliveries;
+        watched(&client, &path[..5], many, send(false)).await?
+    };
     if args.admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {
@@ -43,6 +59,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         show::print(&format!("{}\n", again(requeued.deliveries, args.endpoint.as_str(), args.dry_run)))?;
     }
     Ok(Exit::Done)
+}
+
+/// Shows how many of the deliveries are sent again, while the gateway goes through them.
+async fn watched(
+    client: &Client,
+    endpoint: &[&str],
+    many: u64,
+    sent: impl Future<Output = Result<Answer, Error>>,
+) -> anyhow::Result<Answer> {
+    // Those that were given up become fewer as they are put back.
+    let given_up = async || -> anyhow::Result<u64> {
+        let endpoint: EndpointView = client.get(endpoint, &[]).await?.read()?;
+        let count = |status: Status| endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0);
+        Ok(count(Status::Exhausted) + count(Status::Failed))
+    };
+    let before = given_up().await?;
+    let progress = Progress::of_many(many, "sent again".to_owned());
+    tokio::pin!(sent);
+    loop {
+        tokio::select! {
+            answer = &mut sent => return Ok(answer?),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        progress.at(before.saturating_sub(given_up().await?).min(many));
+    }
 }
 
 fn again(deliveries: u64, endpoint: &str, dry_run: bool) -> String {

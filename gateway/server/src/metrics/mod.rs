@@ -6,6 +6,7 @@
 
 mod moment;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -161,6 +162,15 @@ impl Metrics {
         self.plugin_failures.get_or_create(&(key, kind)).inc();
     }
 
+    /// Calls of a plugin that gave no result, by the reason, where there were any.
+    pub(crate) fn plugin_failures(&self, key: &PluginKey) -> BTreeMap<String, u64> {
+        let counted = FaultKind::ALL.into_iter().filter_map(|kind| {
+            let counter = self.plugin_failures.get(&(key.clone(), kind))?;
+            Some((kind.as_str().to_owned(), counter.get()))
+        });
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The text at `/metrics`: what was counted, and what is so at this moment.
     pub(crate) fn render(&self, moment: &Moment) -> String {
         let mut text = String::new();
@@ -266,6 +276,8 @@ mod tests {
             pending: 7,
             oldest_pending: Some(Timestamp::from_millis(1_000)),
         };
+        let failures = metrics.plugin_failures(&PluginKey::new(tenant.clone(), plugin.clone()));
+        assert_eq!(failures, BTreeMap::from([("deadline".to_owned(), 1)]));
         let mut moment = Moment {
             now: Timestamp::from_millis(61_000),
             health,

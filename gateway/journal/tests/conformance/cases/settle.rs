@@ -16,6 +16,7 @@ fn call(role: PluginRole) -> PluginCall {
         digest: Digest::of(b"wasm"),
         role,
         micros: 41,
+        memory: 1 << 20,
         log: "line\n\0".to_owned(),
     }
 }

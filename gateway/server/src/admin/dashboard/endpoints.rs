@@ -5,10 +5,10 @@ use axum::response::Response;
 use hookweir_journal::DeliveryFilter;
 use hookweir_model::{DeliveryKey, Status, TenantId};
 use minijinja::context;
-use serde::Serialize;
 
 use super::overview::Row;
 use super::page::{Viewer, page};
+use super::spread::{Spread, histogram};
 use crate::admin::Admin;
 use crate::admin::access::Tenant;
 use crate::admin::endpoints::EndpointPath;
@@ -21,14 +21,6 @@ const STRIP: usize = 60;
 const TIMED: usize = 30;
 /// Deliveries that are listed.
 const LISTED: usize = 15;
-
-/// How long the attempts took that arrived last, in milliseconds.
-#[derive(Debug, Serialize)]
-struct Took {
-    attempts: usize,
-    middle: u64,
-    slowest: u64,
-}
 
 pub(super) async fn get(
     State(admin): State<Admin>,
@@ -44,7 +36,8 @@ pub(super) async fn get(
     };
     let newest = admin.journal.deliveries(&filter, None, STRIP).await?.items;
     let arrived: Vec<_> = newest.iter().filter(|delivery| delivery.status == Status::Delivered).collect();
-    let took = took(&admin, arrived.iter().take(TIMED).map(|delivery| &delivery.key)).await?;
+    let times = times(&admin, arrived.iter().take(TIMED).map(|delivery| &delivery.key)).await?;
+    let (columns, took) = (histogram(&times), Spread::of(times));
     let ended = newest
         .iter()
         .filter(|delivery| !matches!(delivery.status, Status::Pending | Status::Filtered))
@@ -57,20 +50,19 @@ pub(super) async fn get(
     let retry = &endpoint.settings.retry;
     let waits: Vec<String> =
         retry.waits.iter().map(|wait| humantime::format_duration(*wait).to_string()).collect();
-    page("endpoint.html", context! { frame, endpoint => row, strip, listed, took, rate, ended, waits })
+    page(
+        "endpoint.html",
+        context! { frame, endpoint => row, strip, listed, took, columns, rate, ended, waits },
+    )
 }
 
-async fn took(admin: &Admin, keys: impl Iterator<Item = &DeliveryKey>) -> Result<Option<Took>, Problem> {
+/// How long the attempts took that arrived, in milliseconds.
+async fn times(admin: &Admin, keys: impl Iterator<Item = &DeliveryKey>) -> Result<Vec<u64>, Problem> {
     let mut times = Vec::new();
     for key in keys {
         times.extend(admin.journal.attempts(key).await?.last().map(|attempt| attempt.duration_ms));
     }
-    times.sort_unstable();
-    Ok(times.last().map(|slowest| Took {
-        attempts: times.len(),
-        middle: times[times.len() / 2],
-        slowest: *slowest,
-    }))
+    Ok(times)
 }
 
 /// The names of a tenant's endpoints, for a choice among them.

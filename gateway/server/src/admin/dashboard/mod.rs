@@ -14,6 +14,7 @@ mod page;
 mod plugins;
 mod preview;
 mod session;
+mod spread;
 mod text;
 
 use axum::Router;

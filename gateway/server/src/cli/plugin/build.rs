@@ -12,6 +12,7 @@ use wit_parser::Resolve;
 
 use super::toolchain::{Machine, Makes, Recipe};
 use super::{folder, inspect};
+use crate::cli::progress::Progress;
 use crate::cli::{Exit, show};
 use crate::config::PluginFolder;
 
@@ -48,6 +49,8 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
 /// Runs the language's own tool, and answers where its result is.
 fn make(recipe: &Recipe, plugin: &PluginFolder, output: PathBuf) -> Result<PathBuf> {
     let name = recipe.program.display();
+    // Cargo tells of its progress by itself.
+    let progress = (recipe.makes == Makes::Output).then(|| Progress::of(format!("{name} is at work")));
     let ran = Command::new(&recipe.program)
         .args(&recipe.args)
         .current_dir(&plugin.folder)
@@ -55,6 +58,9 @@ fn make(recipe: &Recipe, plugin: &PluginFolder, output: PathBuf) -> Result<PathB
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("can't run {name}"))?;
+    if let Some(progress) = progress {
+        progress.end();
+    }
     let said = String::from_utf8_lossy(&ran.stdout);
     if !ran.status.success() {
         if recipe.makes == Makes::Output {

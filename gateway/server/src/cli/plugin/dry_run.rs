@@ -10,6 +10,7 @@ use similar::TextDiff;
 
 use crate::api::{DryRun, DryRunContent, DryRunEvent, DryRunResult};
 use crate::cli::client::{AdminArgs, Client};
+use crate::cli::progress::Progress;
 use crate::cli::when::When;
 use crate::cli::{Exit, show};
 
@@ -57,7 +58,9 @@ pub(super) async fn dry_run(
     window: &Window,
 ) -> anyhow::Result<Exit> {
     let path = ["v1", "tenants", tenant.as_str(), "plugins", plugin.as_str(), "test"];
+    let progress = Progress::of("stored events go through it".to_owned());
     let answer = Client::admin(admin)?.send_bytes(Method::POST, &path, &window.query(), wasm).await?;
+    progress.end();
     if admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {

@@ -8,6 +8,7 @@ use reqwest::Method;
 
 use crate::api::PluginView;
 use crate::cli::client::{AdminArgs, Client};
+use crate::cli::progress::Progress;
 use crate::cli::{Exit, TenantArg, exit, input, show};
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let wasm = input::read_file(&args.file)?;
     let client = Client::admin(&args.admin)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "plugins", plugin.as_str()];
+    let progress = Progress::of(format!("{plugin} is compiled and tried"));
     let answer = client.send_bytes(Method::PUT, &path, &[], wasm).await?;
+    progress.end();
     if args.admin.json {
         show::print(&show::json_line(answer.json()))?;
     } else {

@@ -141,6 +141,8 @@ fn whole(plugin: &PluginView) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::api::{LimitsView, PausedView, PluginSource};
     use hookweir_model::{Digest, EndpointId};
@@ -156,6 +158,7 @@ mod tests {
             endpoints: vec![EndpointId::new("billing").unwrap()],
             paused: None,
             waits: None,
+            failures: BTreeMap::new(),
             uploaded_at: Some("2026-01-31T12:00:00.000Z".to_owned()),
             limits: LimitsView { deadline_us: 10_000, memory: 1 << 24, output: 1 << 21, log: 1024 },
             reuse: false,
