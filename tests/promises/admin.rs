@@ -101,6 +101,18 @@ async fn lists_are_paged_newest_first_and_filtered() {
     let endpoints = admin.list("/v1/tenants/acme/endpoints").await;
     assert_eq!(ids(&endpoints, "id"), ["bad", "good"]);
     assert_eq!(endpoints[0]["deliveries"]["exhausted"], 7, "{endpoints:?}");
+    for (query, names, next) in [
+        ("?limit=1", &["bad"][..], Some("bad")),
+        ("?limit=1&cursor=bad", &["good"], None),
+        ("?id=oo", &["good"], None),
+    ] {
+        let page = admin.json(&format!("/v1/tenants/acme/endpoints{query}")).await;
+        assert_eq!(ids(page["data"].as_array().expect("a list"), "id"), names, "{query}");
+        assert_eq!(page["next"].as_str(), next, "{query}");
+    }
+    for list in ["endpoints", "plugins"] {
+        admin.get(&format!("/v1/tenants/acme/{list}?limit=0")).await.expect(400);
+    }
     assert!(
         endpoints[0]["failing_since"].is_string() && endpoints[1]["failing_since"].is_null(),
         "{endpoints:?}"

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::access::{OwnTenant, Reader, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
+use super::query::NamesQuery;
 use super::{Admin, ok, query};
 use crate::api;
 use crate::live::Endpoint;
@@ -57,16 +58,20 @@ pub(super) async fn tenants(State(admin): State<Admin>, Reader(caller): Reader) 
     Ok(ok(&api::List { data, next: None }))
 }
 
-#[cfg_attr(test, utoipa::path(get, operation_id = "list_endpoints", path = "/v1/tenants/{tenant}/endpoints", params(("tenant" = hookweir_model::TenantId, Path)), responses((status = 200, description = "The endpoints", body = api::List<api::EndpointView>), Refusals)))]
-pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> Result<Response, Problem> {
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_endpoints", path = "/v1/tenants/{tenant}/endpoints", params(("tenant" = hookweir_model::TenantId, Path), query::NamesQuery), responses((status = 200, description = "The endpoints, by their ids", body = api::List<api::EndpointView>), Refusals)))]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    which: NamesQuery,
+) -> Result<Response, Problem> {
     let live = admin.live.load_full();
-    let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
-    let mut data = Vec::with_capacity(configured.endpoints.len());
-    for endpoint in configured.endpoints.values() {
+    let endpoints = &live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?.endpoints;
+    let (names, next) = which.page(endpoints.keys())?;
+    let mut data = Vec::with_capacity(names.len());
+    for endpoint in names.into_iter().filter_map(|name| endpoints.get(name)) {
         data.push(view(&admin, endpoint).await?);
     }
-    data.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(ok(&api::List { data, next: None }))
+    Ok(ok(&api::List { data, next }))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The endpoint", body = api::EndpointView), Refusals)))]

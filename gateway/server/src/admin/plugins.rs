@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::access::{OwnTenant, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
+use super::query::NamesQuery;
 use super::{Admin, ok, query, upload};
 use crate::api;
 use crate::config::PluginSource;
@@ -73,17 +74,21 @@ impl Window {
     }
 }
 
-#[cfg_attr(test, utoipa::path(get, operation_id = "list_plugins", path = "/v1/tenants/{tenant}/plugins", params(("tenant" = hookweir_model::TenantId, Path)), responses((status = 200, description = "The plugins", body = api::List<api::PluginView>), Refusals)))]
-pub(super) async fn list(State(admin): State<Admin>, Tenant(tenant): Tenant) -> Result<Response, Problem> {
+#[cfg_attr(test, utoipa::path(get, operation_id = "list_plugins", path = "/v1/tenants/{tenant}/plugins", params(("tenant" = hookweir_model::TenantId, Path), query::NamesQuery), responses((status = 200, description = "The plugins, by their ids", body = api::List<api::PluginView>), Refusals)))]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Tenant(tenant): Tenant,
+    which: NamesQuery,
+) -> Result<Response, Problem> {
     let live = admin.live.load_full();
-    let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
-    let mut data: Vec<_> = configured
-        .plugins
-        .iter()
-        .map(|(id, slot)| view(&admin, &live, &PluginKey::new(tenant.clone(), id.clone()), slot))
-        .collect();
-    data.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(ok(&api::List { data, next: None }))
+    let plugins = &live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?.plugins;
+    let (names, next) = which.page(plugins.keys())?;
+    let shown = |id: &PluginId| {
+        let slot = plugins.get(id)?;
+        Some(view(&admin, &live, &PluginKey::new(tenant.clone(), id.clone()), slot))
+    };
+    let data = names.into_iter().filter_map(shown).collect();
+    Ok(ok(&api::List { data, next }))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_plugin", path = "/v1/tenants/{tenant}/plugins/{plugin}", params(("tenant" = hookweir_model::TenantId, Path), ("plugin" = hookweir_model::PluginId, Path)), responses((status = 200, description = "The plugin", body = api::PluginView), Refusals)))]

@@ -1,5 +1,7 @@
 //! Filters and cursors of lists.
 
+use std::borrow::Borrow;
+
 use axum::extract::{FromRequestParts, Query};
 use hookweir_journal::{Cursor, DeliveryFilter, EventFilter, Page, Seq};
 use hookweir_model::{EndpointId, Outcome, Status, TenantId, Timestamp, TypePattern};
@@ -72,6 +74,40 @@ pub(super) struct DeliveriesQuery {
     cursor: Option<String>,
 }
 
+/// Which of a tenant's endpoints or plugins to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NamesQuery {
+    /// A part of the id.
+    id: Option<String>,
+    /// How many at most; 50 if not given.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// What the page before answered as `next`.
+    #[param(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    cursor: Option<String>,
+}
+
+impl NamesQuery {
+    /// The names of the page, in order, and the cursor of the next one.
+    pub(super) fn page<'a, N: Ord + Borrow<str>>(
+        self,
+        names: impl Iterator<Item = &'a N>,
+    ) -> Result<(Vec<&'a N>, Option<String>), Problem> {
+        let limit = limit(self.limit)?;
+        let (part, after) = (self.id.unwrap_or_default(), self.cursor.unwrap_or_default());
+        let text = |name: &&N| -> &str { (*name).borrow() };
+        let mut names: Vec<&N> =
+            names.filter(|name| text(name) > after.as_str() && text(name).contains(&part)).collect();
+        names.sort_unstable();
+        let is_more = names.len() > limit;
+        names.truncate(limit);
+        let last = names.last().map(|name| text(name).to_owned());
+        Ok((names, last.filter(|_| is_more)))
+    }
+}
+
 /// A page of a list to read, of a query whose every field has been checked.
 #[derive(Debug)]
 pub(super) struct ListQuery<F> {
@@ -128,6 +164,14 @@ impl DeliveriesQuery {
             code: code.map(http_status).transpose()?,
         };
         Ok(ListQuery { filter, limit: events.limit, cursor: events.cursor })
+    }
+}
+
+impl FromRequestParts<Admin> for NamesQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        written(parts, admin).await
     }
 }
 
@@ -250,6 +294,31 @@ mod tests {
         for bad in ["", "x", "7~", "7~A", "-1", "~a"] {
             assert_eq!(read_cursor(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_are_listed_page_by_page() {
+        let names = ["billing", "audit", "archive", "bills"].map(|name| EndpointId::new(name).unwrap());
+        let page = |id: Option<&str>, limit, cursor: Option<&str>| {
+            let query = NamesQuery { id: id.map(str::to_owned), limit, cursor: cursor.map(str::to_owned) };
+            let (page, next) = query.page(names.iter()).unwrap();
+            (page.into_iter().map(EndpointId::as_str).collect::<Vec<_>>().join(" "), next)
+        };
+        for (id, limit, cursor, wanted, next) in [
+            (None, None, None, "archive audit billing bills", None),
+            (None, Some(4), None, "archive audit billing bills", None),
+            (None, Some(3), None, "archive audit billing", Some("billing")),
+            (None, Some(3), Some("billing"), "bills", None),
+            // A name that is gone by now is a place all the same.
+            (None, Some(1), Some("b"), "billing", Some("billing")),
+            (Some("ill"), Some(1), None, "billing", Some("billing")),
+            (Some("ill"), Some(1), Some("billing"), "bills", None),
+            (Some("x"), None, None, "", None),
+        ] {
+            assert_eq!(page(id, limit, cursor), (wanted.to_owned(), next.map(str::to_owned)));
+        }
+        let refused = NamesQuery { limit: Some(501), ..NamesQuery::default() }.page(names.iter());
+        assert_eq!(refused.unwrap_err(), malformed("limit", "give a number from 1 to 500"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::client::{AdminArgs, Client};
 use super::watch::WatchArgs;
-use super::{Exit, TenantArg, attempt, input, show};
+use super::{Exit, Paging, TenantArg, attempt, input, show};
 use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult, Rotated};
 
 #[derive(Debug, clap::Subcommand)]
@@ -48,6 +48,8 @@ Examples:
 pub(crate) struct ListArgs {
     #[command(flatten)]
     tenant: TenantArg,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
@@ -111,7 +113,7 @@ async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "endpoints"];
     let look = async || {
-        let answer = client.get(&path, &[]).await?;
+        let answer = client.get(&path, &args.paging.query()).await?;
         if args.admin.json {
             return Ok(show::json_line(answer.json()).into());
         }

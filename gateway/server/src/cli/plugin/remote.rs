@@ -9,12 +9,14 @@ use super::push::in_force;
 use crate::api::{List, PluginView};
 use crate::cli::client::{AdminArgs, Answer, Client};
 use crate::cli::watch::WatchArgs;
-use crate::cli::{Exit, TenantArg, show};
+use crate::cli::{Exit, Paging, TenantArg, show};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     tenant: TenantArg,
+    #[command(flatten)]
+    paging: Paging,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
@@ -35,7 +37,7 @@ pub(super) async fn list(args: ListArgs) -> anyhow::Result<Exit> {
     let client = Client::admin(&args.admin)?;
     let path = ["v1", "tenants", args.tenant.as_str(), "plugins"];
     let look = async || {
-        let answer = client.get(&path, &[]).await?;
+        let answer = client.get(&path, &args.paging.query()).await?;
         if args.admin.json {
             return Ok(show::json_line(answer.json()).into());
         }
