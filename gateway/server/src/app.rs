@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::accept::{self, Accept};
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
 use crate::feed::Feed;
 use crate::live::Live;
@@ -51,13 +51,22 @@ pub(crate) struct App {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Why a gateway did not start, or a new configuration was not taken.
+/// Why a gateway did not start.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// The configuration asks for what can't be had: every problem that was found.
     Configuration(Vec<anyhow::Error>),
     /// The machine does not give what is needed.
     Machine(anyhow::Error),
+}
+
+/// Why a new configuration was not taken.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// Its files have problems.
+    Files(config::Problems),
+    /// It asks for what can't be had: every problem that was found.
+    Configuration(Vec<anyhow::Error>),
 }
 
 impl From<anyhow::Error> for Refused {
@@ -175,9 +184,15 @@ impl App {
         })
     }
 
-    /// Puts a new configuration in force, whole, or leaves the old one as it is.
-    pub(crate) async fn reload(&self, mut config: Config) -> Result<(), Refused> {
-        let before = self.live.load_full();
+    /// Puts the configuration that `load` reads in force, whole, or leaves the old one as it is. Nothing else is changed from
+    /// the reading on, so that no secret that is rotated meanwhile is lost.
+    pub(crate) async fn reload(
+        &self,
+        load: impl FnOnce() -> Result<Config, config::Problems>,
+    ) -> Result<(), NotTaken> {
+        let change = self.plugins.change().await;
+        let mut config = load().map_err(NotTaken::Files)?;
+        let before = change.live();
         config.egress.own_addresses.clone_from(&before.config.egress.own_addresses);
         let fixed = [
             ("accept.listen", config.accept.listen != before.config.accept.listen),
@@ -188,7 +203,7 @@ impl App {
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             warn!(key, "a change of this takes a restart; the rest of the new configuration is in force");
         }
-        self.plugins.reload(config).await.map_err(Refused::Configuration)?;
+        self.plugins.reload(change, config).await.map_err(NotTaken::Configuration)?;
         self.dispatcher.reloaded();
         Ok(())
     }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::Exit;
-use crate::app::{App, Refused};
+use crate::app::{App, NotTaken, Refused};
 use crate::config::{self, StdEnv};
 use crate::log;
 
@@ -75,31 +75,14 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
 }
 
 async fn reload(app: &App, args: &Args) {
-    let loaded = match config::load(&args.config, &StdEnv) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            error!(
-                problems = problems.render(false),
-                "the new configuration has problems; the old one stays in force"
-            );
-            return;
-        }
-    };
-    match app.reload(loaded).await {
+    const KEPT: &str = "the new configuration has problems; the old one stays in force";
+    match app.reload(|| config::load(&args.config, &StdEnv)).await {
         Ok(()) => info!("the new configuration is in force"),
-        Err(Refused::Configuration(problems)) => {
+        Err(NotTaken::Files(problems)) => error!(problems = problems.render(false), "{KEPT}"),
+        Err(NotTaken::Configuration(problems)) => {
             for problem in &problems {
-                error!(
-                    problem = format!("{problem:#}"),
-                    "the new configuration has problems; the old one stays in force"
-                );
+                error!(problem = format!("{problem:#}"), "{KEPT}");
             }
-        }
-        Err(Refused::Machine(problem)) => {
-            error!(
-                problem = format!("{problem:#}"),
-                "the new configuration can't be used; the old one stays in force"
-            );
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) struct Plugins {
 }
 
 /// What is in force, while nobody else replaces it.
+#[must_use]
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     in_force: &'a ArcSwap<Live>,
@@ -102,9 +103,8 @@ impl Plugins {
     }
 
     /// Puts a new configuration in force. A component that is new in it is tried first.
-    pub(crate) async fn reload(&self, config: Config) -> Result<(), Vec<anyhow::Error>> {
-        let _changing = self.changes.lock().await;
-        let before = self.live.load_full();
+    pub(crate) async fn reload(&self, change: Change<'_>, config: Config) -> Result<(), Vec<anyhow::Error>> {
+        let before = change.live();
         let states = self.states().clone();
         let loader = Loader { host: &self.host, journal: &*self.journal, states: &states };
         let live = Live::build(config, loader, Some(&before)).await?;
@@ -112,7 +112,7 @@ impl Plugins {
         if !problems.is_empty() {
             return Err(problems);
         }
-        self.live.store(Arc::new(live));
+        change.put(live);
         self.host.cool();
         self.forget_pauses().await;
         Ok(())
