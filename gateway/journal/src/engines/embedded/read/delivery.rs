@@ -347,6 +347,8 @@ impl<'q> Listing<'q> {
             && filter.events.wants(&event.id, &event.event_type, event.received)
         {
             self.page.items.push(stored.shown(&filter.events.tenant, endpoint, &event));
+        } else {
+            self.patience.looked_in_vain();
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -375,7 +377,6 @@ impl<'q> Listing<'q> {
         ))?;
         let mut blocks = Blocks::new(self.connection, lane, from, to)?;
         while let Some((low, high)) = blocks.next()? {
-            self.patience.pass(high - low + 1);
             let mut rows = statement.query((lane, low, high))?;
             while let Some(row) = rows.next()? {
                 if self.offer(endpoint, lane, Stored::read(row)?)?.is_break() {
@@ -403,7 +404,6 @@ impl<'q> Listing<'q> {
         let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
         let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
         while let Some((low, high)) = blocks.next()? {
-            self.patience.pass(high - low + 1);
             let mut rows = statement.query((query.number, low, high))?;
             while let Some(row) = rows.next()? {
                 let seq: i64 = row.get(record::AFTER_HEAD)?;
@@ -430,6 +430,8 @@ impl<'q> Listing<'q> {
                         && filter.status.is_none_or(|status| status == stored.status)
                     {
                         self.page.items.push(stored.shown(&filter.events.tenant, endpoint, event));
+                    } else {
+                        self.patience.looked_in_vain();
                     }
                 }
             }
@@ -449,12 +451,14 @@ impl<'q> Listing<'q> {
         let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
         let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
         while let Some((low, high)) = blocks.next()? {
-            self.patience.pass(high - low + 1);
             let mut found: Vec<(Reverse<i64>, &EndpointId, i64, Stored)> = Vec::new();
             let mut rows = statement.query((low, high))?;
             while let Some(row) = rows.next()? {
                 let lane: i64 = row.get(AFTER_STORED)?;
-                let Some(endpoint) = lanes.get(&lane) else { continue };
+                let Some(endpoint) = lanes.get(&lane) else {
+                    self.patience.looked_in_vain();
+                    continue;
+                };
                 let stored = Stored::read(row)?;
                 if query.highest(endpoint, stored.seq) == stored.seq {
                     found.push((Reverse(stored.seq), *endpoint, lane, stored));
@@ -485,7 +489,6 @@ impl<'q> Listing<'q> {
         });
         let mut newest = Newest::of(lanes, from)?;
         while let Some((lane, stored)) = newest.next()? {
-            self.patience.pass(1);
             if self.offer(lane.endpoint, lane.id, stored)?.is_break() {
                 return Ok(());
             }

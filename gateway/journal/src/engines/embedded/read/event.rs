@@ -66,7 +66,6 @@ pub(in crate::engines::embedded) fn list(
     let (mut patience, mut bytes, mut last) = (Patience::new(), 0, None);
     let mut blocks = Blocks::new(connection, of_tenant(query.tenant), from, to)?;
     while let Some((low, high)) = blocks.next()? {
-        patience.pass(high - low + 1);
         let mut rows = statement.query((query.tenant, low, high))?;
         while let Some(row) = rows.next()? {
             if page.items.len() == query.limit
@@ -82,6 +81,7 @@ pub(in crate::engines::embedded) fn list(
             let wants =
                 |summary: &Summary| query.filter.wants(&summary.id, &summary.event_type, summary.received);
             if summary.as_ref().is_some_and(|summary| !wants(summary)) {
+                patience.looked_in_vain();
                 continue;
             }
             match by_seq(connection, &query.filter.tenant, seq)? {
