@@ -97,13 +97,12 @@ impl NamesQuery {
     ) -> Result<(Vec<&'a N>, Option<String>), Problem> {
         let limit = limit(self.limit)?;
         let (part, after) = (self.id.unwrap_or_default(), self.cursor.unwrap_or_default());
-        let text = |name: &&N| -> &str { (*name).borrow() };
         let mut names: Vec<&N> =
-            names.filter(|name| text(name) > after.as_str() && text(name).contains(&part)).collect();
+            names.filter(|name| text(*name) > after.as_str() && text(*name).contains(&part)).collect();
         names.sort_unstable();
         let is_more = names.len() > limit;
         names.truncate(limit);
-        let last = names.last().map(|name| text(name).to_owned());
+        let last = names.last().map(|name| text(*name).to_owned());
         Ok((names, last.filter(|_| is_more)))
     }
 }
@@ -114,6 +113,10 @@ pub(super) struct ListQuery<F> {
     pub filter: F,
     pub limit: usize,
     pub cursor: Option<Cursor>,
+}
+
+fn text<N: Borrow<str>>(name: &N) -> &str {
+    name.borrow()
 }
 
 /// The query of a request, taken apart by `serde`.
