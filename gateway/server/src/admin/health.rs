@@ -66,6 +66,7 @@ pub(super) async fn metrics(State(admin): State<Admin>, Reader(caller): Reader) 
 }
 
 /// What the admin listener answers, in OpenAPI 3.1. It is made from the code and compared with it by a test.
+#[cfg(feature = "manual")]
 pub(super) async fn specification() -> Response {
     ([(CONTENT_TYPE, "application/json")], include_str!("../../../../docs/openapi.json")).into_response()
 }

@@ -89,11 +89,12 @@ pub(crate) fn router(admin: Admin) -> Router {
     let router = Router::new();
     #[cfg(feature = "dashboard")]
     let router = router.merge(dashboard::routes(&admin));
+    #[cfg(feature = "manual")]
+    let router = router.route("/openapi.json", get(health::specification));
     router
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/openapi.json", get(health::specification))
         .route("/v1/live", get(live::of_all))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
