@@ -51,7 +51,7 @@ use self::check::Check;
 use self::directory::{Directory, Entry};
 use self::door::{Door, free_bytes};
 use self::quarantine::Quarantine;
-use self::read::{DeliveryQuery, EventQuery, Readers, read};
+use self::read::{DeliveryQuery, EventQuery, Readers, browse, read};
 use self::record::EventRecord;
 use self::stats::Counters;
 use self::writer::{
@@ -347,7 +347,7 @@ impl Journal for Embedded {
             below: after.map(|cursor| seq_to_sql(cursor.seq)),
             limit: limit.max(1),
         };
-        read(&self.shared, move |connection| read::events(connection, &query)).await
+        browse(&self.shared, move |connection| read::events(connection, &query)).await
     }
 
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {
@@ -387,7 +387,7 @@ impl Journal for Embedded {
             after: after.map(|cursor| (seq_to_sql(cursor.seq), cursor.endpoint.clone())),
             limit: limit.max(1),
         };
-        read(&self.shared, move |connection| read::deliveries(connection, &query)).await
+        browse(&self.shared, move |connection| read::deliveries(connection, &query)).await
     }
 
     async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error> {
@@ -460,7 +460,7 @@ impl Journal for Embedded {
 
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {
         let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(0) };
-        read(&self.shared, move |connection| read::recoverable(connection, lane, since)).await
+        browse(&self.shared, move |connection| read::recoverable(connection, lane, since)).await
     }
 
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {

@@ -1,8 +1,9 @@
-//! Reading: a few read-only connections, each on a blocking thread while it is used.
+//! Reading: a few read-only connections, each on a blocking thread while it is used; for lists, on threads that give way.
 //!
 //! A read sees one snapshot from its start to its end. Reads are kept short, since SQLite can't cut its log while an
 //! old snapshot is in use.
 
+mod background;
 mod blocks;
 mod delivery;
 mod due;
@@ -19,9 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use self::background::Background;
 pub(super) use self::delivery::recoverable;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries, made, place,
@@ -47,6 +49,7 @@ const STATEMENTS: usize = 64;
 
 pub(super) struct Readers {
     permits: Semaphore,
+    background: Background,
     idle: Mutex<Vec<Connection>>,
     file: Source,
 }
@@ -68,7 +71,8 @@ impl fmt::Debug for Readers {
 impl Readers {
     pub(super) fn open(directory: &Path, count: usize, file: Source) -> Result<Self, Fault> {
         let idle = Mutex::new(vec![connect(directory, file)?]);
-        Ok(Self { permits: Semaphore::new(count.max(1)), idle, file })
+        let (permits, background) = (Semaphore::new(count.max(1)), Background::default());
+        Ok(Self { permits, background, idle, file })
     }
 
     /// Reads that run are finished; none starts after this.
@@ -95,19 +99,40 @@ pub(super) async fn read<T: Send + 'static>(
 ) -> Result<T, Error> {
     let _permit = shared.readers.permits.acquire().await.map_err(|_| closed())?;
     let pool = Arc::clone(shared);
-    let job = spawn_blocking(move || {
-        // There may be fewer connections than permits: each is made when it is first needed, and made anew where a read
-        // that panicked has lost it.
-        let idle = pool.readers.idle().pop();
-        let connection = idle.map_or_else(|| connect(&pool.path, pool.readers.file), Ok)?;
-        let result = snapshot(&connection, work);
-        pool.readers.give_back(connection);
-        result
-    });
-    match job.await {
+    match spawn_blocking(move || on_connection(&pool, work)).await {
         Ok(result) => result.map_err(Fault::of_read),
         Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
     }
+}
+
+/// The same for what may go through much and that nobody but a person or a script waits for.
+pub(super) async fn browse<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Error> {
+    let (tell, told) = oneshot::channel();
+    let pool = Arc::clone(shared);
+    shared.readers.background.run(move || {
+        let result = if pool.readers.permits.is_closed() {
+            Err(closed())
+        } else {
+            on_connection(&pool, work).map_err(Fault::of_read)
+        };
+        drop(pool);
+        // Who asked may be gone by now.
+        let _ = tell.send(result);
+    })?;
+    let unfinished = |_| Err(Error::Failed("a read of the journal was not finished".to_owned()));
+    told.await.unwrap_or_else(unfinished)
+}
+
+fn on_connection<T>(shared: &Shared, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+    // Connections are made when they are needed, and made anew where a read that panicked has lost one.
+    let idle = shared.readers.idle().pop();
+    let connection = idle.map_or_else(|| connect(&shared.path, shared.readers.file), Ok)?;
+    let result = snapshot(&connection, work);
+    shared.readers.give_back(connection);
+    result
 }
 
 fn snapshot<T>(
