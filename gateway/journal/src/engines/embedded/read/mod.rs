@@ -17,6 +17,7 @@ mod plugin;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -46,6 +47,9 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Each statement of the reading side is prepared once in each connection.
 const STATEMENTS: usize = 64;
+
+/// Steps of SQLite's machine between two moments at which a list gives way: less than a tenth of a millisecond.
+const STEPS: i32 = 1000;
 
 pub(super) struct Readers {
     permits: Semaphore,
@@ -99,7 +103,7 @@ pub(super) async fn read<T: Send + 'static>(
 ) -> Result<T, Error> {
     let _permit = shared.readers.permits.acquire().await.map_err(|_| closed())?;
     let pool = Arc::clone(shared);
-    match spawn_blocking(move || on_connection(&pool, work)).await {
+    match spawn_blocking(move || on_connection(&pool, None, work)).await {
         Ok(result) => result.map_err(Fault::of_read),
         Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
     }
@@ -116,7 +120,7 @@ pub(super) async fn browse<T: Send + 'static>(
         let result = if pool.readers.permits.is_closed() {
             Err(closed())
         } else {
-            on_connection(&pool, work).map_err(Fault::of_read)
+            on_connection(&pool, Some(give_way), work).map_err(Fault::of_read)
         };
         drop(pool);
         // Who asked may be gone by now.
@@ -126,10 +130,22 @@ pub(super) async fn browse<T: Send + 'static>(
     told.await.unwrap_or_else(unfinished)
 }
 
-fn on_connection<T>(shared: &Shared, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+/// Lets another thread have the core, where one waits for it: the system would let it wait for milliseconds.
+fn give_way() -> bool {
+    thread::yield_now();
+    false
+}
+
+/// `on_the_way` is called every few steps of a statement, and ends it by true.
+fn on_connection<T>(
+    shared: &Shared,
+    on_the_way: Option<fn() -> bool>,
+    work: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     // Connections are made when they are needed, and made anew where a read that panicked has lost one.
     let idle = shared.readers.idle().pop();
-    let connection = idle.map_or_else(|| connect(&shared.path, shared.readers.file), Ok)?;
+    let mut connection = idle.map_or_else(|| connect(&shared.path, shared.readers.file), Ok)?;
+    connection.progress_handler(STEPS, on_the_way)?;
     let result = snapshot(&connection, work);
     shared.readers.give_back(connection);
     result
