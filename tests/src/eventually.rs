@@ -45,8 +45,13 @@ pub async fn try_eventually<T, E>(
 
 /// Awaits `future`, which must end within the deadline.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(DEADLINE, future).await {
+    within_time(DEADLINE, what, future).await
+}
+
+/// The same for what has thousands of things to do.
+pub async fn within_time<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(limit, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+        Err(_) => panic!("waited {limit:?} for {what}"),
     }
 }

@@ -39,6 +39,6 @@ pub use port::Port;
 pub use prometheus::Prometheus;
 pub use receiver::{Receiver, Reply, Request};
 pub use relay::Relay;
-pub use script::{Output, peer, peers, run};
+pub use script::{Output, peer, peers, run, run_for};
 pub use sender::{KEY, Sender};
 pub use servant::Servant;

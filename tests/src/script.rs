@@ -4,12 +4,13 @@ use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::eventually::within;
+use crate::eventually::{DEADLINE, within_time};
 use crate::places::{repository, target};
 
 /// How a program ended, and what it said.
@@ -36,6 +37,11 @@ impl Output {
 
 /// Runs `command` to its end, with `input` on its standard input.
 pub async fn run(command: &mut Command, input: &[u8]) -> Output {
+    run_for(DEADLINE, command, input).await
+}
+
+/// The same for a program that has much to do.
+pub async fn run_for(limit: Duration, command: &mut Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -49,8 +55,10 @@ pub async fn run(command: &mut Command, input: &[u8]) -> Output {
         let _ = stdin.write_all(input).await;
         drop(stdin);
     };
-    let ((), output) =
-        within(&format!("{command:?} to end"), async { tokio::join!(feed, child.wait_with_output()) }).await;
+    let ((), output) = within_time(limit, &format!("{command:?} to end"), async {
+        tokio::join!(feed, child.wait_with_output())
+    })
+    .await;
     let output = output.expect("the program's output");
     Output {
         code: output.status.code(),

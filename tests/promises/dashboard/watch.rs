@@ -89,7 +89,7 @@ const ANEW: &str = r"
 /// Elements and attributes that no page of ours has.
 const FOREIGN: &str = r"
     const names = new Set(`html head meta title link script body a header div span svg path circle polyline rect button form
-        main footer nav h1 h2 h3 p section aside dl dt dd table caption thead tbody tr th td time code small strong label
+        main footer nav h1 h2 h3 h4 p section aside dl dt dd table caption thead tbody tr th td time code small strong label progress
         input select option textarea pre ins del details summary ol li`.split(/\s+/));
     const leads = /^(href|src|action|formaction|data|xlink:href)$/i;
     const isForeign = (attribute) => /^(on|style$)/i.test(attribute.name)

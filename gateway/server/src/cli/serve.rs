@@ -75,13 +75,18 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
 }
 
 async fn reload(app: &App, args: &Args) {
-    const KEPT: &str = "the new configuration has problems; the old one stays in force";
     match app.reload(|| config::load(&args.config, &StdEnv)).await {
         Ok(()) => info!("the new configuration is in force"),
-        Err(NotTaken::Files(problems)) => error!(problems = problems.render(false), "{KEPT}"),
+        Err(NotTaken::Files(problems)) => error!(
+            problems = problems.render(false),
+            "the new configuration has problems; the old one stays in force"
+        ),
         Err(NotTaken::Configuration(problems)) => {
             for problem in &problems {
-                error!(problem = format!("{problem:#}"), "{KEPT}");
+                error!(
+                    problem = format!("{problem:#}"),
+                    "the new configuration has problems; the old one stays in force"
+                );
             }
         }
     }
