@@ -49,7 +49,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// The same for what has thousands of things to do.
-pub async fn within_time<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within_time<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     match timeout(limit, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {limit:?} for {what}"),
