@@ -260,7 +260,7 @@ const DELIVERY: &str = r"
         const found = document.querySelector(`pre.${part}`);
         if (found) shown[part] = found.textContent;
     }
-    for (const name of document.querySelectorAll('dl.facts dt')) {
+    for (const name of document.querySelectorAll('dl.facts:not(.headers) dt')) {
         const value = name.nextElementSibling;
         if (name.textContent !== 'Goes to') shown[name.textContent] = (value.querySelector('code') ?? value).textContent;
     }
