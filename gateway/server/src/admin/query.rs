@@ -96,6 +96,10 @@ impl NamesQuery {
         names: impl Iterator<Item = &'a N>,
     ) -> Result<(Vec<&'a N>, Option<String>), Problem> {
         let limit = limit(self.limit)?;
+        // Endpoints and plugins are named by the same rule.
+        if self.cursor.as_deref().is_some_and(|cursor| EndpointId::new(cursor).is_err()) {
+            return Err(malformed("cursor", "give what a list answered as 'next'"));
+        }
         let (part, after) = (self.id.unwrap_or_default(), self.cursor.unwrap_or_default());
         let mut names: Vec<&N> =
             names.filter(|name| text(*name) > after.as_str() && text(*name).contains(&part)).collect();
