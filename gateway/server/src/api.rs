@@ -271,7 +271,7 @@ pub(crate) struct RecoverRequest {
 }
 
 /// Asks for another signing secret.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateRequest {
     /// `whsec_...` or `whsk_...`; null: the gateway makes one of the same kind.
@@ -302,6 +302,13 @@ pub(crate) struct Requeued {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Cancelled {
     pub deliveries: u64,
+}
+
+impl EndpointView {
+    /// How many of its deliveries have a status.
+    pub(crate) fn count(&self, status: Status) -> u64 {
+        self.deliveries.get(status.as_str()).copied().unwrap_or(0)
+    }
 }
 
 impl From<&Event> for EventView {

@@ -127,7 +127,7 @@ fn write(path: &Path, secret: SecretString, now: Timestamp, until: Timestamp) ->
 }
 
 fn keys(lines: &[Line]) -> Result<Vec<Key>, KeyFault> {
-    lines.iter().map(|line| Ok(Key::parse(line.secret.expose_secret())?.until(line.until))).collect()
+    lines.iter().map(Line::key).collect()
 }
 
 /// What is in force, with other keys for those endpoints of the tenant whose secrets are in the file.

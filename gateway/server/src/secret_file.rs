@@ -6,13 +6,15 @@
 //! whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw until 2026-01-31T12:00:00.000Z
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
+use hookweir_delivery::sign::{Key, KeyFault};
 use hookweir_model::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// How many secrets a file may have. Each of them adds a signature to every request.
@@ -23,6 +25,13 @@ pub(crate) const MOST: usize = 10;
 pub(crate) struct Line {
     pub secret: SecretString,
     pub until: Option<Timestamp>,
+}
+
+impl Line {
+    /// The key of Standard Webhooks that it is.
+    pub(crate) fn key(&self) -> Result<Key, KeyFault> {
+        Key::parse(self.secret.expose_secret()).map(|key| key.until(self.until))
+    }
 }
 
 /// The file can't be read as secrets. The texts never hold any of it.
@@ -80,30 +89,20 @@ fn text(lines: &[Line]) -> String {
 pub(crate) fn replace(path: &Path, lines: &[Line]) -> io::Result<()> {
     // What a link leads to is replaced, and not the link.
     let path = fs::canonicalize(path)?;
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let before = fs::metadata(&path)?;
-    let mut beside = name.to_owned();
-    beside.push(".new");
-    let beside = folder.join(beside);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let written = (|| {
-        let made = file.metadata()?;
-        if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
-            fchown(&file, Some(before.uid()), Some(before.gid()))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
-        file.write_all(text(lines).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // It holds a secret that nobody was told.
-        let _ = fs::remove_file(&beside);
+    // For its owner alone, and gone again where it does not get to its place.
+    let mut draft = NamedTempFile::new_in(folder)?;
+    let file = draft.as_file_mut();
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+        fchown(&*file, Some(before.uid()), Some(before.gid()))?;
     }
-    written
+    file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
+    file.write_all(text(lines).as_bytes())?;
+    file.sync_all()?;
+    draft.persist(&path)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -153,11 +153,7 @@ pub(super) async fn test(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let sample = match body.trim_ascii() {
-        b"" | b"null" => Ok(probe::Sample::default()),
-        body => query::object(body),
-    };
-    let sample = sample.map_err(|error| {
+    let sample = query::object_or_nothing(&body).map_err(|error| {
         Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
     })?;
     let live = admin.live.load_full();
@@ -173,11 +169,7 @@ pub(super) async fn rotate_secret(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?.key.clone();
-    let request = match body.trim_ascii() {
-        b"" | b"null" => Ok(api::RotateRequest { secret: None, keep: None }),
-        body => query::object(body),
-    };
-    let api::RotateRequest { secret, keep } = request.map_err(|_| {
+    let api::RotateRequest { secret, keep } = query::object_or_nothing(&body).map_err(|_| {
         // What was sent may hold a secret and is not repeated.
         Problem::Malformed("send {\"secret\": TEXT, \"keep\": TIME}, either or both or nothing".to_owned())
     })?;

@@ -48,18 +48,17 @@ pub(super) async fn get(
     Tenant(tenant): Tenant,
     Path(path): Path<EventPath>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&event(&*admin.journal, &tenant, &path.event).await?))
+    Ok(ok(&event(&*admin.journal, &tenant, &path).await?))
 }
 
 /// One event, with where it went.
 pub(super) async fn event(
     journal: &dyn Journal,
     tenant: &TenantId,
-    id: &str,
+    path: &EventPath,
 ) -> Result<api::EventDetail, Problem> {
-    let missing = Problem::NotFound("event");
-    let id = EventId::new(id).map_err(|_| missing.clone())?;
-    let event = journal.event(tenant, &id).await?.ok_or(missing)?;
+    let id = path.id()?;
+    let event = journal.event(tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
     let deliveries = journal.deliveries_of(tenant, &id).await?;
     Ok(api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect()))
 }

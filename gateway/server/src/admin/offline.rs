@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::deliveries::{self, DeliveryPath};
-use super::events;
+use super::events::{self, EventPath};
 use super::query::{DeliveriesQuery, EventsQuery};
 use crate::problem::Problem;
 
@@ -21,7 +21,10 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
             let query = written::<EventsQuery>(uri)?.check(tenant)?;
             json(&events::events(journal, &query).await?)
         }
-        ["events", id] => json(&events::event(journal, &tenant, id).await?),
+        ["events", event] => {
+            let path = EventPath { event: (*event).to_owned() };
+            json(&events::event(journal, &tenant, &path).await?)
+        }
         ["deliveries"] => {
             let query = written::<DeliveriesQuery>(uri)?.check(tenant)?;
             json(&deliveries::deliveries(journal, &query).await?)

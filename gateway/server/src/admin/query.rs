@@ -256,6 +256,14 @@ pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     is_object.and_then(|_| serde_json::from_slice(body).map_err(|error| error.to_string()))
 }
 
+/// The same, where nothing or null stands for an object without members.
+pub(super) fn object_or_nothing<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, String> {
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(T::default()),
+        body => object(body),
+    }
+}
+
 fn limit(written: Option<usize>) -> Result<usize, Problem> {
     let limit = written.unwrap_or(DEFAULT_LIMIT);
     let is_fit = (1..=MAX_LIMIT).contains(&limit);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use hookweir_model::{EndpointId, EventType, Outcome, Status};
 use reqwest::header::HeaderMap;
 use serde::Serialize;
@@ -11,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::client::{AdminArgs, Client};
 use super::watch::WatchArgs;
-use super::{Exit, Paging, TenantArg, attempt, input, show};
+use super::{Exit, Paging, TenantArg, attempt, input, secret, show};
 use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult, Rotated};
 
 #[derive(Debug, clap::Subcommand)]
@@ -170,13 +169,7 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
 }
 
 async fn rotate_secret(RotateArgs { keep, secret_file, one }: RotateArgs) -> anyhow::Result<Exit> {
-    let secret = match &secret_file {
-        Some(path) => {
-            let text = String::from_utf8(input::read_file(path)?);
-            Some(text.with_context(|| format!("{} holds no secret: it is not text", path.display()))?)
-        }
-        None => None,
-    };
+    let secret = secret_file.as_deref().map(secret::text_of).transpose()?;
     let request = serde_json::json!({ "secret": secret.as_deref().map(str::trim), "keep": keep.to_string() });
     let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str(), "rotate-secret"];
     let answer = Client::admin(&one.admin)?.post(&path, HeaderMap::new(), Some(request.to_string())).await?;
@@ -245,15 +238,11 @@ fn state(endpoint: &EndpointView) -> String {
     }
 }
 
-fn count(endpoint: &EndpointView, status: Status) -> u64 {
-    endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0)
-}
-
 fn table(endpoints: &[EndpointView]) -> show::Rows {
     let mut rows =
         show::Rows::new(&["ENDPOINT", "KIND", "URL", "PENDING", "DELIVERED", "EXHAUSTED", "FAILED", "STATE"]);
     for endpoint in endpoints {
-        let count = |status| count(endpoint, status).to_string();
+        let count = |status| endpoint.count(status).to_string();
         rows.push([
             endpoint.id.as_str(),
             &endpoint.kind,
@@ -304,7 +293,7 @@ fn whole(endpoint: &EndpointView) -> String {
     }
     text.push_str("deliveries\n");
     for status in Status::ALL {
-        let _ = writeln!(text, "  {:<12}  {}", status.as_str(), count(endpoint, status));
+        let _ = writeln!(text, "  {:<12}  {}", status.as_str(), endpoint.count(status));
     }
     text
 }

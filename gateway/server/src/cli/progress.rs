@@ -15,6 +15,9 @@ mod shown {
     use indicatif::{ProgressBar, ProgressStyle};
 
     const TICK: Duration = Duration::from_millis(120);
+    /// What is measured meanwhile is disturbed less.
+    #[cfg(feature = "bench")]
+    const SLOW_TICK: Duration = Duration::from_millis(500);
 
     #[derive(Debug)]
     pub(crate) struct Progress(Option<ProgressBar>);
@@ -22,16 +25,23 @@ mod shown {
     impl Progress {
         /// Of work that does not say how far it is.
         pub(crate) fn of(what: String) -> Self {
-            Self::begin(ProgressBar::no_length(), "{spinner} {wide_msg} {elapsed}", what)
+            Self::begin(ProgressBar::no_length(), "{spinner} {wide_msg} {elapsed}", what, TICK)
         }
 
         /// Of so many things.
         pub(crate) fn of_many(many: u64, what: String) -> Self {
             let template = "{spinner} [{wide_bar}] {human_pos} of {human_len} {msg} {elapsed}";
-            Self::begin(ProgressBar::new(many), template, what)
+            Self::begin(ProgressBar::new(many), template, what, TICK)
         }
 
-        fn begin(bar: ProgressBar, template: &str, what: String) -> Self {
+        /// Of rounds, each with a line of its own at its end.
+        #[cfg(feature = "bench")]
+        pub(crate) fn of_rounds(rounds: u64) -> Self {
+            let template = "{spinner} [{pos}/{len}] {elapsed} {wide_msg}";
+            Self::begin(ProgressBar::new(rounds), template, String::new(), SLOW_TICK)
+        }
+
+        fn begin(bar: ProgressBar, template: &str, what: String, tick: Duration) -> Self {
             if !Self::is_shown() {
                 return Self(None);
             }
@@ -40,7 +50,7 @@ mod shown {
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = bar.with_style(style.progress_chars("#>-")).with_message(what);
             bar.tick();
-            bar.enable_steady_tick(TICK);
+            bar.enable_steady_tick(tick);
             Self(Some(bar))
         }
 
@@ -53,6 +63,26 @@ mod shown {
         pub(crate) fn at(&self, done: u64) {
             if let Some(bar) = &self.0 {
                 bar.set_position(done);
+            }
+        }
+
+        /// What is going on now.
+        #[cfg(feature = "bench")]
+        pub(crate) fn doing(&self, what: String) {
+            if let Some(bar) = &self.0 {
+                bar.set_message(what);
+            }
+        }
+
+        /// A round is over. Where no bar is shown, its line is printed all the same.
+        #[cfg(feature = "bench")]
+        pub(crate) fn done(&self, line: &str) {
+            match &self.0 {
+                Some(bar) => {
+                    bar.println(line);
+                    bar.inc(1);
+                }
+                None => eprintln!("{line}"),
             }
         }
 

@@ -71,8 +71,7 @@ async fn watched(
     // Those that were given up become fewer as they are put back.
     let given_up = async || -> anyhow::Result<u64> {
         let endpoint: EndpointView = client.get(endpoint, &[]).await?.read()?;
-        let count = |status: Status| endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0);
-        Ok(count(Status::Exhausted) + count(Status::Failed))
+        Ok(endpoint.count(Status::Exhausted) + endpoint.count(Status::Failed))
     };
     let before = given_up().await?;
     let progress = Progress::of_many(many, "sent again".to_owned());

@@ -1,6 +1,6 @@
 //! Signing secrets as `sign`, `verify` and `listen` take them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hookweir_delivery::sign::{Key, KeyFault, VerifyingKey};
@@ -40,8 +40,7 @@ impl SecretArgs {
         let from_file;
         let secrets = match &self.secret_file {
             Some(path) => {
-                let text = String::from_utf8(input::read_file(path)?)
-                    .with_context(|| format!("{} holds no secret: it is not text", path.display()))?;
+                let text = text_of(path)?;
                 from_file = text.lines().map(SecretString::from).collect::<Vec<_>>();
                 &from_file
             }
@@ -56,6 +55,12 @@ impl SecretArgs {
             })
             .collect()
     }
+}
+
+/// The text of a file with secrets.
+pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(input::read_file(path)?)
+        .with_context(|| format!("{} holds no secret: it is not text", path.display()))
 }
 
 fn at_least_one<K>(keys: Vec<K>) -> anyhow::Result<Vec<K>> {

@@ -75,13 +75,12 @@ struct Trouble {
 impl Row {
     pub(super) async fn read(admin: &Admin, endpoint: &live::Endpoint) -> Result<Self, Problem> {
         let endpoint = endpoints::view(admin, endpoint).await?;
-        let count = |status: Status| endpoint.deliveries.get(status.as_str()).copied().unwrap_or(0);
         Ok(Self {
             condition: condition(&endpoint),
-            pending: count(Status::Pending),
+            pending: endpoint.count(Status::Pending),
             oldest: None,
-            delivered: count(Status::Delivered),
-            failed: count(Status::Exhausted) + count(Status::Failed),
+            delivered: endpoint.count(Status::Delivered),
+            failed: endpoint.count(Status::Exhausted) + endpoint.count(Status::Failed),
             endpoint,
         })
     }

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hookweir_journal::DeliveryFilter;
-use hookweir_model::{Delivery, EndpointId, PluginCall, PluginKey, PluginRole};
+use hookweir_model::{Delivery, EndpointId, PluginCall, PluginKey, PluginRole, Status};
 use minijinja::context;
 use serde::Serialize;
 
@@ -75,10 +75,17 @@ async fn calls(
         let filter =
             DeliveryFilter { endpoint: Some(endpoint.clone()), ..DeliveryFilter::of(key.tenant.clone()) };
         for delivery in admin.journal.deliveries(&filter, None, each).await?.items {
-            // An event that a filter dropped was never attempted.
-            let mut made = admin.journal.made(&delivery.key).await?.calls;
-            let attempts = admin.journal.attempts(&delivery.key).await?;
-            made.extend(attempts.into_iter().flat_map(|attempt| attempt.plugins));
+            let mut made: Vec<PluginCall> = match delivery.attempts {
+                0 => Vec::new(),
+                _ => {
+                    let attempts = admin.journal.attempts(&delivery.key).await?;
+                    attempts.into_iter().flat_map(|attempt| attempt.plugins).collect()
+                }
+            };
+            // An event that a filter dropped was not attempted then.
+            if delivery.status == Status::Filtered {
+                made.extend(admin.journal.made(&delivery.key).await?.calls);
+            }
             let own = made.into_iter().filter(|call| call.plugin == key.plugin);
             calls.extend(own.map(|call| (delivery.clone(), call)));
         }

@@ -13,7 +13,6 @@ mod latency;
 mod load;
 mod plot;
 mod process;
-mod progress;
 mod receiver;
 mod relay;
 mod report;
@@ -33,10 +32,10 @@ use clap::builder::RangedU64ValueParser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use self::progress::Progress;
 use self::report::{OpenLoop, Report};
 use self::rig::Rig;
 use self::scenario::Scenario;
+use crate::cli::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -169,7 +168,7 @@ async fn scenarios(
 ) -> anyhow::Result<Report> {
     let steps =
         rates.as_ref().map_or(0, |rates| if rates.is_empty() { PARTS.len() + 1 } else { rates.len() });
-    let progress = Progress::new((scenarios.len() + steps) as u64 * u64::from(settings.rounds))?;
+    let progress = Progress::of_rounds((scenarios.len() + steps) as u64 * u64::from(settings.rounds));
     let mut rig = Rig::start(settings, own).await?;
     let mut measured = Vec::with_capacity(scenarios.len());
     for scenario in scenarios {

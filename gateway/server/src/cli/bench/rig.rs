@@ -14,7 +14,6 @@ use super::gateway::Gateway;
 use super::latency::Quantiles;
 use super::load::{Access, Outcome, Plan, Until};
 use super::process::Watch;
-use super::progress::Progress;
 use super::receiver::{Answer, Command, Report};
 use super::relay::RelayTo;
 use super::scenario::{self, DEAD, MEASURED, MEASURED_ENDPOINT, PENDING, QUEUE, Scenario, Setup, TENANT};
@@ -22,6 +21,7 @@ use super::spread::ratio;
 use super::stages::StageTimes;
 use super::tally::{Tally, lost};
 use super::{Role, Settings, disk, process};
+use crate::cli::progress::Progress;
 
 /// For a command that is answered at once.
 const AT_ONCE: Duration = Duration::from_secs(30);

@@ -98,11 +98,10 @@ fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -
     }
 }
 
-fn standard_key(Line { secret, until }: &Line) -> Result<SigningKey, Fault> {
+fn standard_key(line: &Line) -> Result<SigningKey, Fault> {
     let help =
         "a fresh one is whsec_ and what `openssl rand -base64 32` prints; for IMS, set `sign = \"ims\"`";
-    let key = SigningKey::parse(secret.expose_secret());
-    key.map(|key| key.until(*until)).map_err(|fault| Fault::new(fault.to_string(), help))
+    line.key().map_err(|fault| Fault::new(fault.to_string(), help))
 }
 
 fn ims_key(secret: &SecretString) -> Result<(), Fault> {
