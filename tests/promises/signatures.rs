@@ -208,7 +208,7 @@ async fn the_gateway_rotates_a_secret_in_its_file_and_the_old_one_signs_on() {
 
     // One of the caller's own, and those before it end at once.
     let third = secret();
-    let taken = rotate(&gateway, &json!({ "secret": third, "keep": "0s" }).to_string()).await;
+    let taken = rotate(&gateway, &json!({ "secret": third, "keep_seconds": 0 }).to_string()).await;
     assert_eq!((&taken["secret"], &taken["public_key"]), (&Value::Null, &Value::Null), "{taken}");
     signed_by(&send(&gateway).await, &[&third], &[&first, &second], "after a leak").await;
     gateway.reload();
@@ -246,8 +246,8 @@ async fn a_secret_that_can_not_be_rotated_stays_and_the_answer_says_why() {
         ("unsigned", "", 409, "not signed as Standard Webhooks has it"),
         ("shared", "", 409, "another tenant's endpoint has the same file"),
         ("own", r#"{"secret": "hush-hush"}"#, 400, "a signing secret starts with whsec_"),
-        ("own", r#"{"keep": "31d"}"#, 400, "keep: give a time of at most 30 days, as 24h"),
-        ("own", r#"{"sekret": "hush-hush"}"#, 400, "send {\"secret\": TEXT, \"keep\": TIME}"),
+        ("own", r#"{"keep_seconds": 2592001}"#, 400, "keep_seconds: give at most 2592000, which is 30 days"),
+        ("own", r#"{"sekret": "hush-hush"}"#, 400, "send {\"secret\": TEXT, \"keep_seconds\": NUMBER}"),
         ("missing", "", 404, "there is no such endpoint"),
     ] {
         let path = format!("/v1/tenants/acme/endpoints/{name}/rotate-secret");

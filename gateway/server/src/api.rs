@@ -277,8 +277,9 @@ pub(crate) struct RotateRequest {
     /// `whsec_...` or `whsk_...`; null: the gateway makes one of the same kind.
     #[schema(value_type = Option<String>, write_only)]
     pub secret: Option<secrecy::SecretString>,
-    /// How long those before it sign beside it, as `24h`, at most `30d`; null: 24 hours.
-    pub keep: Option<String>,
+    /// How many seconds those before it sign beside it, 30 days at most; null: a day.
+    #[schema(maximum = 2_592_000)]
+    pub keep_seconds: Option<u32>,
 }
 
 /// The secret that an endpoint signs with from now on, as far as its receiver has to be told.

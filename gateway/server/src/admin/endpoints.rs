@@ -23,9 +23,9 @@ use crate::probe;
 use crate::problem::Problem;
 use crate::rotate::{self, Told};
 
-/// How long secrets before a new one sign beside it, unless it is said, and the longest that can be.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-const LONGEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many seconds secrets before a new one sign beside it, unless it is said, and the longest that can be.
+const KEPT: u32 = 24 * 3600;
+const LONGEST_KEPT: u32 = 30 * 24 * 3600;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EndpointPath {
@@ -169,17 +169,17 @@ pub(super) async fn rotate_secret(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?.key.clone();
-    let api::RotateRequest { secret, keep } = query::object_or_nothing(&body).map_err(|_| {
+    let api::RotateRequest { secret, keep_seconds } = query::object_or_nothing(&body).map_err(|_| {
         // What was sent may hold a secret and is not repeated.
-        Problem::Malformed("send {\"secret\": TEXT, \"keep\": TIME}, either or both or nothing".to_owned())
+        let wanted = "send {\"secret\": TEXT, \"keep_seconds\": NUMBER}, either or both or nothing";
+        Problem::Malformed(wanted.to_owned())
     })?;
-    let keep = match keep {
-        Some(text) => {
-            let keep = humantime::parse_duration(&text).ok().filter(|keep| *keep <= LONGEST_KEPT);
-            keep.ok_or_else(|| query::malformed("keep", "give a time of at most 30 days, as 24h"))?
-        }
-        None => KEPT,
-    };
+    let keep_seconds = keep_seconds.unwrap_or(KEPT);
+    if keep_seconds > LONGEST_KEPT {
+        let wanted = format!("give at most {LONGEST_KEPT}, which is 30 days");
+        return Err(query::malformed("keep_seconds", &wanted));
+    }
+    let keep = Duration::from_secs(keep_seconds.into());
     // A task of its own: a caller that hangs up must not part the file from what is in force.
     let rotated = tokio::spawn(async move { rotate::rotate(&admin.plugins, &key, secret, keep).await });
     let rotated = rotated.await.map_err(|_| Problem::Internal)?.map_err(|refused| match refused {

@@ -170,7 +170,8 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
 
 async fn rotate_secret(RotateArgs { keep, secret_file, one }: RotateArgs) -> anyhow::Result<Exit> {
     let secret = secret_file.as_deref().map(secret::text_of).transpose()?;
-    let request = serde_json::json!({ "secret": secret.as_deref().map(str::trim), "keep": keep.to_string() });
+    let request =
+        serde_json::json!({ "secret": secret.as_deref().map(str::trim), "keep_seconds": keep.as_secs() });
     let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str(), "rotate-secret"];
     let answer = Client::admin(&one.admin)?.post(&path, HeaderMap::new(), Some(request.to_string())).await?;
     if one.admin.json {
