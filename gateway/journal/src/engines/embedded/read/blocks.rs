@@ -1,9 +1,10 @@
-//! The blocks of numbers that hold something of a tenant or a lane, newest first.
+//! The numbers at which something of a tenant or a lane is, newest first.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
+use super::patience::Patience;
 use crate::engines::embedded::fault::Fault;
-use crate::engines::embedded::present::{BLOCK, block};
+use crate::engines::embedded::present::{BLOCK, block, take_run};
 
 /// Goes down through the blocks in which one is present.
 #[derive(Debug)]
@@ -12,8 +13,27 @@ pub(super) struct Blocks<'c> {
     /// A lane, or what stands for a tenant.
     id: i64,
     from: i64,
-    /// The highest number that was not looked at yet.
+    /// The highest number that was not looked at yet, outside the block at hand.
     to: i64,
+    at_hand: Block,
+}
+
+/// What is left of a block.
+#[derive(Debug, Default)]
+struct Block {
+    number: i64,
+    fours: u64,
+    to: i64,
+}
+
+/// Where to look next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// From the lowest of these numbers to the highest.
+    At(i64, i64),
+    /// Patience is over: what is left lies below this number.
+    Below(i64),
+    End,
 }
 
 impl<'c> Blocks<'c> {
@@ -23,21 +43,32 @@ impl<'c> Blocks<'c> {
         let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM event")?;
         let first: i64 = first.query_row([], |row| row.get(0))?;
         let last: i64 = last.query_row([], |row| row.get(0))?;
-        Ok(Self { connection, id, from: from.max(first), to: to.min(last) })
+        Ok(Self { connection, id, from: from.max(first), to: to.min(last), at_hand: Block::default() })
     }
 
-    /// The lowest and the highest number of the next block.
-    pub(super) fn next(&mut self) -> Result<Option<(i64, i64)>, Fault> {
+    pub(super) fn next(&mut self, patience: &mut Patience) -> Result<Next, Fault> {
         let mut present =
-            self.connection.prepare_cached("SELECT 1 FROM present WHERE block = ?1 AND id = ?2")?;
-        while self.to >= self.from {
+            self.connection.prepare_cached("SELECT fours FROM present WHERE block = ?1 AND id = ?2")?;
+        loop {
+            while let Some((low, high)) = take_run(self.at_hand.number, &mut self.at_hand.fours) {
+                let (low, high) = (low.max(self.from), high.min(self.at_hand.to));
+                if low <= high {
+                    return Ok(Next::At(low, high));
+                }
+            }
+            if self.to < self.from {
+                return Ok(Next::End);
+            }
+            if patience.is_over() {
+                return Ok(Next::Below(self.to + 1));
+            }
             let (number, to) = (block(self.to), self.to);
-            let start = number * BLOCK;
-            self.to = start - 1;
-            if present.exists((number, self.id))? {
-                return Ok(Some((start.max(self.from), to)));
+            self.to = number * BLOCK - 1;
+            let fours: Option<i64> = present.query_row((number, self.id), |row| row.get(0)).optional()?;
+            match fours {
+                Some(fours) => self.at_hand = Block { number, fours: fours.cast_unsigned(), to },
+                None => patience.looked_in_vain(),
             }
         }
-        Ok(None)
     }
 }

@@ -10,9 +10,9 @@ use hookweir_model::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Next};
 use super::due::{Shape, shaped};
-use super::event::bounds;
+use super::event::{below, bounds};
 use super::newest::{Newest, Source};
 use super::patience::Patience;
 use crate::engines::embedded::fault::Fault;
@@ -186,17 +186,16 @@ pub(in crate::engines::embedded) fn attempts(
     Ok(attempts)
 }
 
-/// How the last attempt of a delivery ended, with the status of the answer.
+/// How the last attempt that has a row of its own ended, with the status of the answer.
 fn last_attempt(
     connection: &Connection,
     lane: i64,
     seq: i64,
 ) -> Result<Option<(Outcome, Option<u16>)>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT 1, 0, answer FROM delivery WHERE lane = ?1 AND seq = ?2 AND started IS NOT NULL UNION ALL \
-         SELECT n, outcome, answer FROM attempt WHERE lane = ?1 AND seq = ?2 ORDER BY 1 DESC LIMIT 1",
+        "SELECT outcome, answer FROM attempt WHERE lane = ?1 AND seq = ?2 ORDER BY n DESC LIMIT 1",
     )?;
-    let last = statement.query_row((lane, seq), |row| Ok((row.get(1)?, row.get(2)?))).optional()?;
+    let last = statement.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let known = |(code, answer)| {
         let outcome = outcome_from_code(code).ok_or_else(|| Fault::damaged("an attempt's outcome"))?;
         Ok((outcome, answer))
@@ -358,12 +357,23 @@ impl<'q> Listing<'q> {
         if !filter.asks_for_attempt() {
             return Ok(true);
         }
+        // A first attempt in the delivery's row delivered.
         let last = match stored {
             Stored { attempts: 0, .. } => None,
             Stored { attempts: 1, has_first: true, answer, .. } => Some((Outcome::Delivered, *answer)),
             Stored { seq, .. } => last_attempt(self.connection, lane, *seq)?,
         };
         Ok(filter.wants_last(last))
+    }
+
+    /// The next numbers to look at; `None` where the page is done.
+    fn next_at(&mut self, blocks: &mut Blocks<'_>) -> Result<Option<(i64, i64)>, Fault> {
+        match blocks.next(&mut self.patience)? {
+            Next::At(low, high) => return Ok(Some((low, high))),
+            Next::Below(seq) => self.page.next = Some(below(seq)),
+            Next::End => {}
+        }
+        Ok(None)
     }
 
     /// All deliveries of one lane.
@@ -376,7 +386,7 @@ impl<'q> Listing<'q> {
             " FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq DESC"
         ))?;
         let mut blocks = Blocks::new(self.connection, lane, from, to)?;
-        while let Some((low, high)) = blocks.next()? {
+        while let Some((low, high)) = self.next_at(&mut blocks)? {
             let mut rows = statement.query((lane, low, high))?;
             while let Some(row) = rows.next()? {
                 if self.offer(endpoint, lane, Stored::read(row)?)?.is_break() {
@@ -403,7 +413,7 @@ impl<'q> Listing<'q> {
         ))?;
         let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
         let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
-        while let Some((low, high)) = blocks.next()? {
+        while let Some((low, high)) = self.next_at(&mut blocks)? {
             let mut rows = statement.query((query.number, low, high))?;
             while let Some(row) = rows.next()? {
                 let seq: i64 = row.get(record::AFTER_HEAD)?;
@@ -450,7 +460,7 @@ impl<'q> Listing<'q> {
         ))?;
         let to = query.after.as_ref().map_or(to, |(seq, _)| to.min(*seq));
         let mut blocks = Blocks::new(connection, of_tenant(query.number), from, to)?;
-        while let Some((low, high)) = blocks.next()? {
+        while let Some((low, high)) = self.next_at(&mut blocks)? {
             let mut found: Vec<(Reverse<i64>, &EndpointId, i64, Stored)> = Vec::new();
             let mut rows = statement.query((low, high))?;
             while let Some(row) = rows.next()? {
@@ -470,11 +480,6 @@ impl<'q> Listing<'q> {
                 if self.offer(endpoint, lane, stored)?.is_break() {
                     return Ok(());
                 }
-            }
-            // None of the tenant's may be among so many of others.
-            if self.patience.is_over() && low > from {
-                self.page.next = Some(Cursor { seq: Seq(low.unsigned_abs()), endpoint: None });
-                return Ok(());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hookweir_model::{Digest, Event, EventId, TenantId, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Next};
 use super::patience::Patience;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
@@ -65,14 +65,22 @@ pub(in crate::engines::embedded) fn list(
     let mut page = Page { items: Vec::new(), next: None };
     let (mut patience, mut bytes, mut last) = (Patience::new(), 0, None);
     let mut blocks = Blocks::new(connection, of_tenant(query.tenant), from, to)?;
-    while let Some((low, high)) = blocks.next()? {
+    loop {
+        let (low, high) = match blocks.next(&mut patience)? {
+            Next::At(low, high) => (low, high),
+            Next::Below(seq) => {
+                page.next = Some(below(seq));
+                return Ok(page);
+            }
+            Next::End => return Ok(page),
+        };
         let mut rows = statement.query((query.tenant, low, high))?;
         while let Some(row) = rows.next()? {
             if page.items.len() == query.limit
                 || bytes >= PAGE_BYTES
                 || (last.is_some() && patience.is_over())
             {
-                page.next = last.map(|seq: i64| Cursor { seq: Seq(seq.unsigned_abs()), endpoint: None });
+                page.next = last.map(below);
                 return Ok(page);
             }
             let seq: i64 = row.get(record::AFTER_HEAD)?;
@@ -95,7 +103,11 @@ pub(in crate::engines::embedded) fn list(
             }
         }
     }
-    Ok(page)
+}
+
+/// Goes on with what lies below this number.
+pub(super) fn below(seq: i64) -> Cursor {
+    Cursor { seq: Seq(seq.unsigned_abs()), endpoint: None }
 }
 
 /// The first and last number that can hold an event of these times. Events outside the times may lie between them,

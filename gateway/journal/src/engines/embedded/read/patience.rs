@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// As many rows as a page looks at in vain in any case, which is as many as the largest page holds: a slow moment does not cut
-/// a short list into pages. What is wanted is not counted, so that a list of everything is cut by its limit alone.
-const AT_LEAST: u32 = 512;
+/// As many rows as a page looks at in vain in any case: a slow moment does not cut a short list into pages. What is wanted is
+/// not counted, so that a list of everything is cut by its limit alone.
+const AT_LEAST: u32 = 256;
 
 /// A page that has looked at more than these ends when this is over, with what it has found.
 const TIME: Duration = Duration::from_millis(8);

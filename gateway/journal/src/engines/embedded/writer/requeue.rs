@@ -8,7 +8,7 @@ use super::statements::Statements;
 use super::tally::Tally;
 use crate::Error;
 use crate::engines::embedded::fault::Fault;
-use crate::engines::embedded::present::block;
+use crate::engines::embedded::present::{bit, block};
 use crate::engines::embedded::record;
 
 /// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
@@ -101,7 +101,7 @@ fn replay(
         } else {
             let size: i64 = statements.size_of_event.query_row((seq,), |row| row.get(0))?;
             statements.insert_fresh.execute((lane, seq, size))?;
-            statements.be_present.execute((block(seq), lane))?;
+            statements.be_present.execute((block(seq), lane, bit(seq)))?;
             tally.add(*lane, Status::Pending, size);
             lanes.push(*lane);
         }

@@ -33,7 +33,8 @@ statements! {
         WHERE i.tenant = ?1 AND i.key = ?2";
     seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
     set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
-    be_present: "INSERT INTO present (block, id) VALUES (?1, ?2) ON CONFLICT (block, id) DO NOTHING";
+    be_present: "INSERT INTO present (block, id, fours) VALUES (?1, ?2, ?3) \
+        ON CONFLICT (block, id) DO UPDATE SET fours = fours | excluded.fours";
     insert_fresh: "INSERT INTO fresh (lane, seq, size) VALUES (?1, ?2, ?3)";
 
     size_of_fresh: "SELECT size FROM fresh WHERE lane = ?1 AND seq = ?2";
