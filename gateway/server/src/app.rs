@@ -162,9 +162,11 @@ impl App {
             guesses: Arc::default(),
             stop: stop.clone(),
         };
+        let admin = admin::serve(admin_listener, admin, stop.clone());
+        let admin = admin.context("failed to start the thread that answers who looks")?;
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),
-            tokio::spawn(admin::serve(admin_listener, admin, stop.clone())),
+            tokio::spawn(admin),
             tokio::spawn(upkeep::run(Arc::clone(&journal), Arc::clone(&live), max_age, stop.clone())),
         ];
         info!(addr = %accept_addr, "accept listening");

@@ -13,6 +13,7 @@ mod events;
 mod guesses;
 mod health;
 mod live;
+mod looking;
 pub(crate) mod offline;
 #[cfg(test)]
 mod openapi;
@@ -20,6 +21,7 @@ mod plugins;
 mod query;
 mod upload;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,10 +62,12 @@ pub(crate) struct Admin {
     pub stop: CancellationToken,
 }
 
+use self::looking::Looking;
+
 pub(crate) use self::guesses::Guesses;
 pub(crate) use self::upload::Uploads;
 
-pub(crate) fn router(admin: Admin) -> Router {
+fn router(admin: Admin, looking: Looking) -> Router {
     let tenant = Router::new()
         .route("/events", get(events::list))
         .route("/events/{event}", get(events::get))
@@ -92,25 +96,32 @@ pub(crate) fn router(admin: Admin) -> Router {
     #[cfg(feature = "manual")]
     let router = router.route("/openapi.json", get(health::specification));
     router
-        .route("/healthz", get(health::process))
-        .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/v1/live", get(live::of_all))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
         .layer(from_fn_with_state(admin.clone(), audit::audit))
+        .layer(from_fn_with_state(looking, looking::apart))
+        .route("/healthz", get(health::process))
+        .route("/readyz", get(health::ready))
         .fallback(|| async { Problem::NotFound("resource") })
         .method_not_allowed_fallback(|| async { Problem::Method(None) })
         .with_state(admin)
 }
 
 /// Serves until `stop`, then finishes the requests that are under way.
-pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
-    let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        error!(%error, "the admin listener failed");
-    }
+pub(crate) fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> io::Result<impl Future<Output = ()> + Send> {
+    let service = router(admin, Looking::start()?).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(async move {
+        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            error!(%error, "the admin listener failed");
+        }
+    })
 }
 
 impl IntoResponse for Problem {

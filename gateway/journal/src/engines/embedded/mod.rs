@@ -353,14 +353,14 @@ impl Journal for Embedded {
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {
         let Some((tenant, lane)) = self.place(key) else { return Ok(None) };
         let key = key.clone();
-        read(&self.shared, move |connection| read::delivery(connection, tenant, lane, &key)).await
+        browse(&self.shared, move |connection| read::delivery(connection, tenant, lane, &key)).await
     }
 
     async fn deliveries_of(&self, tenant: &TenantId, id: &EventId) -> Result<Vec<Delivery>, Error> {
         let place = self.shared.names(|names| Some((names.tenant(tenant)?, names.lanes_of(tenant))));
         let Some((number, lanes)) = place else { return Ok(Vec::new()) };
         let (tenant, id) = (tenant.clone(), id.clone());
-        read(&self.shared, move |connection| read::deliveries_of(connection, number, &tenant, &lanes, &id))
+        browse(&self.shared, move |connection| read::deliveries_of(connection, number, &tenant, &lanes, &id))
             .await
     }
 
@@ -393,20 +393,20 @@ impl Journal for Embedded {
     async fn attempts(&self, key: &DeliveryKey) -> Result<Vec<Attempt>, Error> {
         let Some((tenant, lane)) = self.place(key) else { return Ok(Vec::new()) };
         let event = key.event.clone();
-        read(&self.shared, move |connection| read::attempts(connection, tenant, lane, &event)).await
+        browse(&self.shared, move |connection| read::attempts(connection, tenant, lane, &event)).await
     }
 
     async fn made(&self, key: &DeliveryKey) -> Result<Made, Error> {
         let Some((tenant, lane)) = self.place(key) else { return Ok(Made::default()) };
         let event = key.event.clone();
-        read(&self.shared, move |connection| read::made(connection, tenant, lane, &event)).await
+        browse(&self.shared, move |connection| read::made(connection, tenant, lane, &event)).await
     }
 
     async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
         let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else {
             return Ok(Counts::default());
         };
-        read(&self.shared, move |connection| read::counts(connection, lane)).await
+        browse(&self.shared, move |connection| read::counts(connection, lane)).await
     }
 
     async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error> {

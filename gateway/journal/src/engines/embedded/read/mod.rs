@@ -1,9 +1,8 @@
-//! Reading: a few read-only connections, each on a blocking thread while it is used; for lists, on threads that give way.
+//! Reading: a few read-only connections, each on a blocking thread while it is used.
 //!
 //! A read sees one snapshot from its start to its end. Reads are kept short, since SQLite can't cut its log while an
 //! old snapshot is in use.
 
-mod background;
 mod blocks;
 mod delivery;
 mod due;
@@ -21,10 +20,9 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use self::background::Background;
 pub(super) use self::delivery::recoverable;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries, made, place,
@@ -48,12 +46,13 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Each statement of the reading side is prepared once in each connection.
 const STATEMENTS: usize = 64;
 
-/// Steps of SQLite's machine between two moments at which a list gives way: less than a tenth of a millisecond.
-const STEPS: i32 = 1000;
+/// Steps of SQLite's machine between two moments at which a list gives way: some hundredths of a millisecond.
+const STEPS: i32 = 250;
 
 pub(super) struct Readers {
-    permits: Semaphore,
-    background: Background,
+    permits: Arc<Semaphore>,
+    /// Those who browse have places of their own: no delivery waits for one.
+    browsers: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     file: Source,
 }
@@ -75,13 +74,14 @@ impl fmt::Debug for Readers {
 impl Readers {
     pub(super) fn open(directory: &Path, count: usize, file: Source) -> Result<Self, Fault> {
         let idle = Mutex::new(vec![connect(directory, file)?]);
-        let (permits, background) = (Semaphore::new(count.max(1)), Background::default());
-        Ok(Self { permits, background, idle, file })
+        let places = || Arc::new(Semaphore::new(count.max(1)));
+        Ok(Self { permits: places(), browsers: places(), idle, file })
     }
 
     /// Reads that run are finished; none starts after this.
     pub(super) fn close(&self) {
         self.permits.close();
+        self.browsers.close();
         self.idle().clear();
     }
 
@@ -101,33 +101,35 @@ pub(super) async fn read<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Error> {
-    let _permit = shared.readers.permits.acquire().await.map_err(|_| closed())?;
-    let pool = Arc::clone(shared);
-    match spawn_blocking(move || on_connection(&pool, None, work)).await {
-        Ok(result) => result.map_err(Fault::of_read),
-        Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
-    }
+    on_thread(shared, &shared.readers.permits, None, work).await
 }
 
-/// The same for what may go through much and that nobody but a person or a script waits for.
+/// The same for what nobody but a person or a script waits for, and that may go through much.
 pub(super) async fn browse<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Error> {
-    let (tell, told) = oneshot::channel();
+    on_thread(shared, &shared.readers.browsers, Some(give_way), work).await
+}
+
+async fn on_thread<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    places: &Arc<Semaphore>,
+    on_the_way: Option<fn() -> bool>,
+    work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Error> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(|_| closed())?;
     let pool = Arc::clone(shared);
-    shared.readers.background.run(move || {
-        let result = if pool.readers.permits.is_closed() {
-            Err(closed())
-        } else {
-            on_connection(&pool, Some(give_way), work).map_err(Fault::of_read)
-        };
-        drop(pool);
-        // Who asked may be gone by now.
-        let _ = tell.send(result);
-    })?;
-    let unfinished = |_| Err(Error::Failed("a read of the journal was not finished".to_owned()));
-    told.await.unwrap_or_else(unfinished)
+    // The place is held until the work is done, also where nobody waits for it any more.
+    let work = move || {
+        let result = on_connection(&pool, on_the_way, work);
+        drop(place);
+        result
+    };
+    match spawn_blocking(work).await {
+        Ok(result) => result.map_err(Fault::of_read),
+        Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
+    }
 }
 
 /// Lets another thread have the core, where one waits for it: the system would let it wait for milliseconds.

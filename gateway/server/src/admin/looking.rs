@@ -1,0 +1,74 @@
+//! Who looks takes nothing from who sends: what answers a GET runs on a thread of low priority, with a runtime of its own, and
+//! so does what it asks of the journal. A large page takes milliseconds to be made, and where it had a core of the event path's
+//! runtime, events would wait for so long.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::Method;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use crate::problem::Problem;
+
+/// By how much it gives way: at a nice value of 10 a thread gets a tenth of what one at 0 gets, where both want a core.
+const NICE: i32 = 10;
+
+/// The runtime of those who look. It ends when the last of these is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Looking {
+    runtime: Handle,
+    _end: Arc<DropGuard>,
+}
+
+impl Looking {
+    pub(super) fn start() -> io::Result<Self> {
+        let end = CancellationToken::new();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let started = Self { runtime: runtime.handle().clone(), _end: Arc::new(end.clone().drop_guard()) };
+        thread::Builder::new().name("admin-reads".to_owned()).spawn(move || {
+            // Of this thread and of those that it starts. Where it is refused, pages are made as all else is done.
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                debug!(%error, "pages are made at the priority of all else");
+            }
+            runtime.block_on(end.cancelled());
+            // A read of the journal that still runs has nobody who waits for it.
+            runtime.shutdown_background();
+        })?;
+        Ok(started)
+    }
+}
+
+/// Has what only looks answered there. Whoever hangs up ends it.
+pub(super) async fn apart(State(looking): State<Looking>, request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    match AbortOnDropHandle::new(looking.runtime.spawn(next.run(request))).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => IntoResponse::into_response(Problem::Internal),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_gives_way_and_so_do_the_threads_that_it_starts() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let looking = Looking::start().unwrap();
+        assert_eq!(looking.runtime.spawn(async move { priority() }).await.unwrap(), NICE);
+        assert_eq!(looking.runtime.spawn_blocking(priority).await.unwrap(), NICE);
+        assert_ne!(priority(), NICE, "no other thread of the process");
+    }
+}
