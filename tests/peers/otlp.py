@@ -1,10 +1,11 @@
 """A collector for OTLP over HTTP, which decodes what it is sent with OpenTelemetry's own classes.
 
-It prints the address on which it listens, then a line of JSON for each span and log record. A request that is not OTLP in
+With the files of a certificate and its key as arguments it speaks TLS. It prints the address on which it listens, then a line of JSON for each span and log record. A request that is not OTLP in
 protobuf is answered 400 and printed as a fault.
 """
 
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
@@ -98,6 +99,10 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 0), Collector)
+server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+if len(sys.argv) > 1:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[1:])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(f"127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()

@@ -244,3 +244,22 @@ async fn a_collector_that_is_down_holds_up_nothing_and_is_told_of_once() {
     .await;
     assert_eq!(times(&gateway), 1);
 }
+
+#[tokio::test]
+async fn a_collector_that_speaks_tls_is_believed_by_its_authority_alone() {
+    let folder = tempfile::tempdir().expect("a folder for certificates");
+    let collector = Collector::start_with_tls(folder.path()).await;
+    let stranger = Gateway::start(telemetry(collector.url(), "") + &tenant("acme", KEY)).await;
+    let steer = async |gateway: &Gateway| {
+        gateway.admin().post("/v1/tenants/acme/endpoints/none/disable", "").await.expect(404);
+    };
+    steer(&stranger).await;
+    let said = stranger.logged(&["the collector takes no telemetry", "logs"]).await;
+    assert!(said.contains("certificate"), "{said}");
+
+    let ca = format!(", service = \"known\", ca = {:?}", folder.path().join("ca.pem"));
+    let known = Gateway::start(telemetry(collector.url(), &ca) + &tenant("acme", KEY)).await;
+    steer(&known).await;
+    assert_eq!(collector.log("steered").await["resource"]["service.name"], "known");
+    assert!(!known.log().contains("the collector takes no telemetry"), "{}", known.log());
+}

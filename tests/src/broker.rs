@@ -2,7 +2,6 @@
 //! that read what they hold. Neither is ours: they judge what the gateway has delivered.
 
 mod kinds;
-mod tls;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,7 +21,7 @@ use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
 use crate::http::Client;
 use crate::script::run;
-use crate::{Output, Relay, free_port, repository};
+use crate::{Output, Relay, free_port, repository, tls};
 
 /// Who may enter the brokers that ask.
 pub const USER: &str = "gateway";

@@ -1,5 +1,6 @@
 //! A collector of traces and logs, which reads OTLP with OpenTelemetry's own classes for Python.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +11,7 @@ use tokio::process::{Child, Command};
 use crate::eventually::{eventually, within};
 use crate::places::repository;
 use crate::script::peers;
+use crate::tls;
 
 #[derive(Debug)]
 pub struct Collector {
@@ -20,8 +22,19 @@ pub struct Collector {
 
 impl Collector {
     pub async fn start() -> Self {
+        Self::start_with("http", &[]).await
+    }
+
+    /// One that speaks TLS, with a certificate in this folder; `ca.pem` beside it is the authority that vouches for it.
+    pub async fn start_with_tls(folder: &Path) -> Self {
+        tls::write(folder);
+        Self::start_with("https", &[folder.join("cert.pem"), folder.join("key.pem")]).await
+    }
+
+    async fn start_with(scheme: &str, certificate: &[PathBuf]) -> Self {
         let mut child = Command::new(peers().join("venv/bin/python"))
             .arg(repository().join("tests/peers/otlp.py"))
+            .args(certificate)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -32,7 +45,7 @@ impl Collector {
         let output = child.stdout.take().expect("a piped standard output");
         let mut output = BufReader::new(output).lines();
         let address = within("the collector's address", output.next_line()).await.expect("its output");
-        let url = format!("http://{}", address.expect("an address"));
+        let url = format!("{scheme}://{}", address.expect("an address"));
         let lines = Arc::<Mutex<Vec<Value>>>::default();
         let kept = Arc::clone(&lines);
         tokio::spawn(async move {

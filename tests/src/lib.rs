@@ -22,6 +22,7 @@ mod relay;
 mod script;
 mod sender;
 mod servant;
+mod tls;
 
 pub use admin::Admin;
 pub use browser::{Browser, Heard, Theme, axe};

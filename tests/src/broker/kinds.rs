@@ -42,7 +42,7 @@ impl Site {
         path
     }
 
-    /// Files that [`super::tls`] has made.
+    /// Files that [`crate::tls`] has made.
     fn pem(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }

@@ -60,6 +60,8 @@ pub(crate) struct Journal {
 pub(crate) struct Otlp {
     /// What the path of each signal is added to.
     pub endpoint: Url,
+    /// The authorities that its certificate must come from, as PEM; `None`: those of the system.
+    pub ca: Option<Arc<[u8]>>,
     pub headers: Vec<(HeaderName, SecretString)>,
     /// The share of events whose traces are recorded, from 0 to 1.
     pub sample: f64,
@@ -84,9 +86,9 @@ impl PartialEq for Otlp {
                 |(name, value): &(HeaderName, SecretString)| (name.clone(), value.expose_secret().to_owned());
             otlp.headers.iter().map(header).collect()
         };
-        let Self { endpoint, headers: _, sample, service, traces, logs } = self;
-        (endpoint, sample, service, traces, logs)
-            == (&other.endpoint, &other.sample, &other.service, &other.traces, &other.logs)
+        let Self { endpoint, ca, headers: _, sample, service, traces, logs } = self;
+        (endpoint, ca, sample, service, traces, logs)
+            == (&other.endpoint, &other.ca, &other.sample, &other.service, &other.traces, &other.logs)
             && shown(self) == shown(other)
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration, in two steps: `file` and `written` hold what the user wrote, `checked` what the program may
 //! assume, and `check` leads from the one to the other. All problems are reported at once, by `problem`.
 
+mod authority;
 mod check;
 mod checked;
 mod endpoint;

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::authority::authority;
 use super::check::Surroundings;
 use super::checked::Otlp;
 use super::problem::{Fault, Report};
@@ -30,8 +31,10 @@ pub(super) fn otlp(
         return None;
     }
     let table = value.table(OTLP, report)?;
-    table.allow(&["endpoint", "headers", "sample", "service", "traces", "logs"], report);
+    table.allow(&["endpoint", "headers", "sample", "service", "traces", "logs", "ca"], report);
     let endpoint = table.need("endpoint", OTLP, report).and_then(|value| endpoint(&value, report));
+    let speaks_tls = endpoint.as_ref().is_none_or(|url| url.scheme() == "https");
+    let ca = authority(&table, speaks_tls, outside, report);
     let headers = table.get("headers").map(|value| headers(&value, outside, report)).unwrap_or_default();
     let sample = table.get("sample").and_then(|value| value.number(0.0..=1.0, report)).unwrap_or(1.0);
     let service = table.get("service").and_then(|value| service(&value, report));
@@ -44,7 +47,7 @@ pub(super) fn otlp(
         value.refuse_key(Fault::new("neither traces nor logs are sent", help), report);
     }
     let service = service.unwrap_or_else(|| "hookweir".to_owned());
-    Some(Otlp { endpoint: endpoint?, headers, sample, service, traces, logs })
+    Some(Otlp { endpoint: endpoint?, ca, headers, sample, service, traces, logs })
 }
 
 fn endpoint(value: &Value<'_>, report: &mut Report) -> Option<Url> {

@@ -14,6 +14,7 @@ use opentelemetry_otlp::{LogExporter, Protocol, SpanExporter, WithExportConfig a
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanProcessor as _};
+use reqwest::Certificate;
 use secrecy::ExposeSecret as _;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -31,7 +32,7 @@ pub(super) fn spans(config: &Otlp) -> Result<BatchSpanProcessor> {
         .with_endpoint(config.url("v1/traces"))
         .with_timeout(TIMEOUT)
         .with_headers(headers(config))
-        .with_http_client(Collector::new("traces")?)
+        .with_http_client(Collector::new("traces", config)?)
         .build()
         .context("failed to set up the export of traces")?;
     let mut processor = BatchSpanProcessor::builder(exporter).build();
@@ -47,7 +48,7 @@ pub(super) fn logs(config: &Otlp) -> Result<SdkLoggerProvider> {
         .with_endpoint(config.url("v1/logs"))
         .with_timeout(TIMEOUT)
         .with_headers(headers(config))
-        .with_http_client(Collector::new("logs")?)
+        .with_http_client(Collector::new("logs", config)?)
         .build()
         .context("failed to set up the export of logs")?;
     Ok(SdkLoggerProvider::builder().with_resource(resource(config)).with_batch_exporter(exporter).build())
@@ -75,13 +76,16 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(what: &'static str) -> Result<Self> {
-        let client = reqwest::Client::builder()
+    fn new(what: &'static str, config: &Otlp) -> Result<Self> {
+        let mut client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .build()
-            .context("failed to set up the client for the collector")?;
+            .timeout(TIMEOUT);
+        if let Some(pem) = &config.ca {
+            let authorities = Certificate::from_pem_bundle(pem).context("failed to read `ca`")?;
+            client = client.tls_certs_only(authorities);
+        }
+        let client = client.build().context("failed to set up the client for the collector")?;
         Ok(Self { what, client, runtime: Handle::current(), fails: AtomicBool::new(false) })
     }
 

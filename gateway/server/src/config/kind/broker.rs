@@ -1,21 +1,16 @@
 //! What the kinds of queue have in common: the broker's address, whom its certificate must come from, a user with a
 //! password, and texts with places for an event's attributes.
 
-use std::sync::Arc;
-
 use hookweir_delivery::guard::check_url;
-use hookweir_delivery::{Scheme, Server, Template, Trust, check_authority};
+use hookweir_delivery::{Scheme, Server, Template, Trust};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{Common, told};
+use crate::config::authority::authority;
 use crate::config::problem::{Fault, Report};
 use crate::config::secret;
-use crate::config::source::plain_reason;
 use crate::config::written::{Table, Value};
-
-/// A file of certificate authorities is small; more is another file.
-const MOST_CA_BYTES: u64 = 1 << 20;
 
 /// Reads a broker's address. What stands after its host is answered too, without its slash.
 pub(super) fn server<'a>(
@@ -95,28 +90,8 @@ pub(super) fn url(
 
 /// Reads `ca`, a file of certificate authorities, for a server that speaks TLS.
 pub(super) fn trust(table: &Table<'_>, server: &mut Server, common: &Common<'_>, report: &mut Report) {
-    let Some(value) = table.get("ca") else { return };
-    let help = "write the path of a PEM file, in quotes";
-    let Some(text) = value.text(help, report) else { return };
-    if server.tls.is_none() {
-        let help = "use the scheme that says TLS, or remove `ca`";
-        value.refuse_key(Fault::new("the address is one without TLS", help), report);
-        return;
-    }
-    let path = common.outside.resolve(value.place().file, text);
-    let pem = std::fs::metadata(&path)
-        .and_then(|found| if found.len() > MOST_CA_BYTES { Ok(Vec::new()) } else { std::fs::read(&path) });
-    let checked = match pem {
-        Ok(pem) => match check_authority(&pem) {
-            Ok(()) => Ok(Trust::Authority(Arc::from(pem))),
-            Err(fault) => Err(Fault::new(format!("{} can't be used: {fault}", path.display()), help)),
-        },
-        Err(error) => {
-            Err(Fault::new(format!("{} can't be read: {}", path.display(), plain_reason(&error)), help))
-        }
-    };
-    if let Some(trust) = value.take(checked, report) {
-        server.tls = Some(trust);
+    if let Some(pem) = authority(table, server.tls.is_some(), common.outside, report) {
+        server.tls = Some(Trust::Authority(pem));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Certificates for brokers: an authority of its own, and what it vouches for.
+//! Certificates for servers: an authority of its own, and what it vouches for.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// Writes `ca.pem`, `cert.pem` (for 127.0.0.1) and `key.pem`.
-pub(super) fn write(folder: &Path) {
+pub(crate) fn write(folder: &Path) {
     let key = || KeyPair::generate().expect("a key pair");
     let mut authority = CertificateParams::new([]).expect("parameters of an authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
