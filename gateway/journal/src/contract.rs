@@ -364,7 +364,12 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// What is kept of what was made for a delivery. It has calls only while the delivery is `filtered`.
     async fn made(&self, key: &DeliveryKey) -> Result<Made, Error>;
 
-    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error>;
+    /// How many deliveries of each of these endpoints have which status, in their order.
+    async fn counts_of(&self, endpoints: &[EndpointKey]) -> Result<Vec<Counts>, Error>;
+
+    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
+        Ok(self.counts_of(std::slice::from_ref(endpoint)).await?.pop().unwrap_or_default())
+    }
 
     /// Bytes of data that a tenant's pending deliveries have, an event's counted for each of them. It is asked for each
     /// event of a tenant that has a quota, so it must cost next to nothing.

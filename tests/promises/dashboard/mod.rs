@@ -4,6 +4,7 @@
 mod hostile;
 mod login;
 mod looks;
+mod many;
 mod scene;
 mod sent;
 mod steering;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
-use hookweir_journal::Selection;
+use hookweir_journal::{Counts, Selection};
 use hookweir_model::{EndpointKey, PluginId, Status, TenantId, Timestamp};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use secrecy::ExposeSecret as _;
@@ -67,10 +67,7 @@ pub(super) async fn list(
     let live = admin.live.load_full();
     let endpoints = &live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?.endpoints;
     let (names, next) = which.page(endpoints.keys())?;
-    let mut data = Vec::with_capacity(names.len());
-    for endpoint in names.into_iter().filter_map(|name| endpoints.get(name)) {
-        data.push(view(&admin, endpoint).await?);
-    }
+    let data = views(&admin, names.into_iter().filter_map(|name| endpoints.get(name))).await?;
     Ok(ok(&api::List { data, next }))
 }
 
@@ -203,12 +200,26 @@ pub(super) async fn rotate_secret(
 }
 
 pub(super) async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {
+    let counts = admin.journal.counts(&endpoint.key).await?;
+    Ok(counted(admin, endpoint, &counts))
+}
+
+/// Endpoints in their order: the journal is asked once for all.
+pub(super) async fn views<'e>(
+    admin: &Admin,
+    endpoints: impl Iterator<Item = &'e Arc<Endpoint>> + Clone,
+) -> Result<Vec<api::EndpointView>, Problem> {
+    let keys: Vec<EndpointKey> = endpoints.clone().map(|endpoint| endpoint.key.clone()).collect();
+    let counts = admin.journal.counts_of(&keys).await?;
+    Ok(endpoints.zip(&counts).map(|(endpoint, counts)| counted(admin, endpoint, counts)).collect())
+}
+
+fn counted(admin: &Admin, endpoint: &Endpoint, counts: &Counts) -> api::EndpointView {
     let key: &EndpointKey = &endpoint.key;
     let state = admin.dispatcher.state(key);
-    let counts = admin.journal.counts(key).await?;
     let names = |plugins: &[PluginId]| plugins.iter().map(ToString::to_string).collect();
     let settings = &endpoint.settings;
-    Ok(api::EndpointView {
+    api::EndpointView {
         id: key.endpoint.clone(),
         kind: settings.target.kind().to_owned(),
         url: settings.target.address(),
@@ -223,5 +234,5 @@ pub(super) async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::Endp
         concurrency: settings.pace.concurrency,
         per_second: settings.pace.per_second,
         deliveries: Status::ALL.into_iter().map(|status| (status.to_string(), counts.of(status))).collect(),
-    })
+    }
 }

@@ -402,11 +402,20 @@ impl Journal for Embedded {
         browse(&self.shared, move |connection| read::made(connection, tenant, lane, &event)).await
     }
 
-    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
-        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else {
-            return Ok(Counts::default());
-        };
-        browse(&self.shared, move |connection| read::counts(connection, lane)).await
+    async fn counts_of(&self, endpoints: &[EndpointKey]) -> Result<Vec<Counts>, Error> {
+        let lane = |endpoint| self.shared.names(|names| names.lane_of(endpoint));
+        let lanes: Vec<Option<i64>> = endpoints.iter().map(lane).collect();
+        if lanes.iter().all(Option::is_none) {
+            return Ok(vec![Counts::default(); lanes.len()]);
+        }
+        browse(&self.shared, move |connection| {
+            let counts = |lane: Option<i64>| match lane {
+                Some(lane) => read::counts(connection, lane),
+                None => Ok(Counts::default()),
+            };
+            lanes.into_iter().map(counts).collect()
+        })
+        .await
     }
 
     async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error> {

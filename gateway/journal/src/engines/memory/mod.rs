@@ -166,8 +166,9 @@ impl Journal for Memory {
         Ok(self.open()?.state.made(key))
     }
 
-    async fn counts(&self, endpoint: &EndpointKey) -> Result<Counts, Error> {
-        Ok(self.open()?.state.counts(endpoint))
+    async fn counts_of(&self, endpoints: &[EndpointKey]) -> Result<Vec<Counts>, Error> {
+        let open = self.open()?;
+        Ok(endpoints.iter().map(|endpoint| open.state.counts(endpoint)).collect())
     }
 
     async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error> {

@@ -172,6 +172,10 @@ pub(crate) async fn a_refused_event_leaves_nothing_behind(subject: Subject) {
     assert_eq!(due(journal, &lane("a"), 0).await.len(), 1);
     assert!(due(journal, &lane("b"), 0).await.is_empty());
     assert_eq!(journal.counts(&lane("b")).await.unwrap().0.iter().sum::<u64>(), 0);
+    let several = journal.counts_of(&[lane("b"), lane("a"), lane("none"), lane("a")]).await.unwrap();
+    let pending: Vec<_> = several.iter().map(|counts| counts.of(Status::Pending)).collect();
+    assert_eq!(pending, [0, 1, 0, 1]);
+    assert_eq!(journal.counts_of(&[]).await.unwrap(), []);
     assert_eq!(all(journal, &everything(), 10).await.len(), 1);
 }
 

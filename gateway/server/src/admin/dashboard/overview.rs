@@ -4,16 +4,17 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use hookweir_journal::DeliveryFilter;
 use hookweir_model::{Delivery, EndpointId, EndpointKey, PluginKey, Status, TenantId, Timestamp};
+use http::request::Parts;
 use minijinja::context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::page::{Viewer, page};
 use crate::admin::access::Tenant;
-use crate::admin::{Admin, endpoints, plugins};
+use crate::admin::{Admin, endpoints, plugins, query};
 use crate::api;
 use crate::live::{self, Live};
 use crate::problem::Problem;
@@ -24,6 +25,8 @@ const FAILED: usize = 8;
 const SAID: usize = 200;
 /// Tenants, of those with failures, whose failed deliveries are looked for.
 const TENANTS_LOOKED_AT: usize = 20;
+/// Endpoints that a page lists, and tenants without one. Of more, those come first that somebody may have to look after.
+const SHOWN: usize = 200;
 
 /// An endpoint with what its state comes to, in a word.
 #[derive(Debug, Serialize)]
@@ -48,6 +51,8 @@ struct Group {
     /// When the event of its oldest pending delivery was received.
     oldest: Option<String>,
     rows: Vec<Row>,
+    /// Endpoints that are not shown.
+    more: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -72,18 +77,76 @@ struct Trouble {
     said: Option<String>,
 }
 
+/// Which tenants or endpoints a page is to show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// A part of the id.
+    #[serde(default)]
+    id: String,
+}
+
+impl FromRequestParts<Admin> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        query::written(parts, admin).await
+    }
+}
+
 impl Row {
     pub(super) async fn read(admin: &Admin, endpoint: &live::Endpoint) -> Result<Self, Problem> {
-        let endpoint = endpoints::view(admin, endpoint).await?;
-        Ok(Self {
+        Ok(endpoints::view(admin, endpoint).await?.into())
+    }
+
+    fn is_troubled(&self) -> bool {
+        !matches!(self.condition, "healthy" | "recovering" | "disabled")
+    }
+}
+
+impl From<api::EndpointView> for Row {
+    fn from(endpoint: api::EndpointView) -> Self {
+        Self {
             condition: condition(&endpoint),
             pending: endpoint.count(Status::Pending),
             oldest: None,
             delivered: endpoint.count(Status::Delivered),
             failed: endpoint.count(Status::Exhausted) + endpoint.count(Status::Failed),
             endpoint,
-        })
+        }
     }
+}
+
+impl Group {
+    fn is_troubled(&self) -> bool {
+        self.rows.iter().any(Row::is_troubled)
+    }
+
+    /// Keeps so many endpoints at most.
+    fn keep(&mut self, most: usize) {
+        if self.rows.len() > most {
+            self.rows.sort_by_key(|row| !row.is_troubled());
+            self.more = self.rows.len() - most;
+            self.rows.truncate(most);
+        }
+    }
+}
+
+/// Keeps tenants with so many endpoints at most; answers how many tenants are left out.
+fn keep(groups: &mut Vec<Group>, most: usize) -> usize {
+    let room = |group: &Group| group.rows.len().max(1);
+    if groups.iter().map(room).sum::<usize>() <= most {
+        return 0;
+    }
+    groups.sort_by_key(|group| !group.is_troubled());
+    let (before, mut left) = (groups.len(), most);
+    groups.retain_mut(|group| {
+        let is_kept = left > 0;
+        group.keep(left);
+        left = left.saturating_sub(room(group));
+        is_kept
+    });
+    before - groups.len()
 }
 
 /// The one word that says most.
@@ -104,20 +167,26 @@ fn condition(endpoint: &api::EndpointView) -> &'static str {
 }
 
 /// All tenants that the viewer may see; the page of the only one where that is its own.
-pub(super) async fn all(State(admin): State<Admin>, viewer: Viewer) -> Result<Response, Problem> {
+pub(super) async fn all(
+    State(admin): State<Admin>,
+    viewer: Viewer,
+    asked: Asked,
+) -> Result<Response, Problem> {
     if let Some(own) = &viewer.caller.tenant {
         return Ok(Redirect::to(&format!("/t/{own}")).into_response());
     }
     let live = admin.live.load_full();
     let mut tenants: Vec<_> = live.tenants().cloned().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
-    let (groups, totals, failed) = gather(&admin, &tenants).await?;
+    let (mut groups, totals, failed) = gather(&admin, &tenants).await?;
+    groups.retain(|group| group.id.as_str().contains(&asked.id));
+    let more = keep(&mut groups, SHOWN);
     let health = admin.journal.health().await?;
     let frame = viewer.frame(None, "overview");
     let oldest = health.oldest_pending.map(|oldest| oldest.to_string());
     page(
         "overview.html",
-        context! { frame, groups, totals, failed, oldest, writable => health.writable.is_ok(), all => true, now => Timestamp::now().to_string() },
+        context! { frame, asked => asked.id, groups, more, totals, failed, oldest, writable => health.writable.is_ok(), all => true, now => Timestamp::now().to_string() },
     )
 }
 
@@ -125,16 +194,21 @@ pub(super) async fn tenant(
     State(admin): State<Admin>,
     viewer: Viewer,
     Tenant(tenant): Tenant,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     let live = admin.live.load_full();
     let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
-    let (groups, totals, failed) = gather(&admin, std::slice::from_ref(configured)).await?;
+    let (mut groups, totals, failed) = gather(&admin, std::slice::from_ref(configured)).await?;
+    for group in &mut groups {
+        group.rows.retain(|row| row.endpoint.id.as_str().contains(&asked.id));
+        group.keep(SHOWN);
+    }
     let plugins = plugins_of(&admin, &live, configured);
     let frame = viewer.frame(Some(&tenant), "overview");
     let oldest = groups[0].oldest.clone();
     page(
         "tenant.html",
-        context! { frame, group => &groups[0], groups, totals, failed, plugins, oldest, all => false },
+        context! { frame, asked => asked.id, group => &groups[0], groups, totals, failed, plugins, oldest, all => false },
     )
 }
 
@@ -158,14 +232,15 @@ async fn gather(
     let backlogs = admin.journal.backlogs().await?.into_iter();
     let oldest: HashMap<EndpointKey, Timestamp> =
         backlogs.filter_map(|backlog| Some((backlog.endpoint, backlog.oldest?))).collect();
+    let endpoints = tenants.iter().flat_map(|tenant| tenant.endpoints.values());
+    let mut views = endpoints::views(admin, endpoints).await?.into_iter();
     for tenant in tenants {
         let mut of_tenant: Option<Timestamp> = None;
         let mut rows = Vec::with_capacity(tenant.endpoints.len());
-        for endpoint in tenant.endpoints.values() {
+        for (endpoint, view) in tenant.endpoints.values().zip(&mut views) {
             let since = oldest.get(&endpoint.key).copied();
             of_tenant = of_tenant.into_iter().chain(since).min();
-            let row = Row::read(admin, endpoint).await?;
-            rows.push(Row { oldest: since.map(|since| since.to_string()), ..row });
+            rows.push(Row { oldest: since.map(|since| since.to_string()), ..view.into() });
         }
         rows.sort_by(|a, b| a.endpoint.id.cmp(&b.endpoint.id));
         totals.add(&rows);
@@ -181,6 +256,7 @@ async fn gather(
             quota: tenant.quota.into(),
             oldest: of_tenant.map(|since| since.to_string()),
             rows,
+            more: 0,
         });
     }
     // Those that were given up first: the others are tried again without anybody's help.
@@ -208,11 +284,8 @@ impl Totals {
             self.failed += row.failed;
             self.filtered += row.endpoint.deliveries.get(Status::Filtered.as_str()).copied().unwrap_or(0);
             self.endpoints += 1;
-            match row.condition {
-                "disabled" => self.off += 1,
-                "healthy" | "recovering" => {}
-                _ => self.failing += 1,
-            }
+            self.off += usize::from(row.condition == "disabled");
+            self.failing += usize::from(row.is_troubled());
         }
     }
 }
