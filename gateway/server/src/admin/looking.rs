@@ -17,8 +17,8 @@ use tracing::debug;
 
 use crate::problem::Problem;
 
-/// By how much it gives way: at a nice value of 10 a thread gets a tenth of what one at 0 gets, where both want a core.
-const NICE: i32 = 10;
+/// By how much it gives way: where both want a core, a thread with a nice value of 15 gets a thirtieth of what one at 0 gets.
+const NICE: i32 = 15;
 
 /// The runtime of those who look. It ends when the last of these is dropped.
 #[derive(Debug, Clone)]
