@@ -1,9 +1,8 @@
 //! Shards: how endpoints are spread over the nodes of a cluster.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::EndpointKey;
+use crate::{Digest, EndpointKey};
 
 /// How many shards there are, whatever the number of nodes.
 pub const SHARDS: u16 = 256;
@@ -15,11 +14,8 @@ pub struct Shard(pub u8);
 impl Shard {
     /// The shard of an endpoint. It is written into journals, so the rule may never change.
     pub fn of(key: &EndpointKey) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(key.tenant.as_str());
-        hash.update([0]);
-        hash.update(key.endpoint.as_str());
-        Self(hash.finalize()[0])
+        let name = [key.tenant.as_str(), key.endpoint.as_str()].join("\0");
+        Self(Digest::of(name.as_bytes()).as_bytes()[0])
     }
 
     pub fn all() -> impl Iterator<Item = Self> {

@@ -6,10 +6,9 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ed25519_dalek::SigningKey;
-use hmac::{Hmac, KeyInit as _};
 use hookweir_model::Timestamp;
+use ring::hmac;
 use secrecy::SecretString;
-use sha2::Sha256;
 use thiserror::Error;
 
 /// Secrets are copied by hand, and padding gets lost on the way: its absence changes no bit of the key.
@@ -56,7 +55,7 @@ pub struct Key {
 #[derive(Clone)]
 pub(super) enum Signer {
     /// Keyed once, so that a signature costs no key schedule.
-    Symmetric(Hmac<Sha256>),
+    Symmetric(hmac::Key),
     /// Boxed: a key pair is far larger than its sibling.
     Ed25519(Box<SigningKey>),
 }
@@ -139,7 +138,7 @@ pub struct VerifyingKey(pub(super) Verifier);
 
 #[derive(Clone)]
 pub(super) enum Verifier {
-    Symmetric(Hmac<Sha256>),
+    Symmetric(hmac::Key),
     Ed25519(ed25519_dalek::VerifyingKey),
 }
 
@@ -174,13 +173,12 @@ fn decode(prefix: &'static str, text: &str) -> Result<Vec<u8>, KeyFault> {
     BASE64.decode(text).map_err(|_| KeyFault::NotBase64(prefix))
 }
 
-fn symmetric(text: &str) -> Result<Hmac<Sha256>, KeyFault> {
+fn symmetric(text: &str) -> Result<hmac::Key, KeyFault> {
     let bytes = decode(SYMMETRIC, text)?;
-    let length = KeyFault::SymmetricLength(bytes.len());
     if !(24..=64).contains(&bytes.len()) {
-        return Err(length);
+        return Err(KeyFault::SymmetricLength(bytes.len()));
     }
-    Hmac::new_from_slice(&bytes).map_err(|_| length)
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
 fn private(text: &str) -> Result<SigningKey, KeyFault> {
