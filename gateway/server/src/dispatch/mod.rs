@@ -8,6 +8,7 @@
 
 mod attempt;
 mod lane;
+mod news;
 mod pace;
 mod queue;
 mod settler;
@@ -20,17 +21,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use hookweir_host::Host;
-use hookweir_journal::{Appended, Journal, Lease, NewEvent, Next, Seq, Settlement};
+use hookweir_journal::{Journal, Lease, Seq};
 use hookweir_model::{
-    Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, Outcome,
-    PacePolicy, Shard, Status, TenantId, Timestamp,
+    Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, PacePolicy, Shard,
+    TenantId, Timestamp,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use self::attempt::{Handled, Means, Sent};
+use self::attempt::{Handled, Means};
 use self::lane::{Lane, Memory, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
@@ -39,10 +40,9 @@ use crate::feed::Feed;
 use crate::live::Live;
 use crate::memory;
 use crate::metrics::{EndpointCounters, Metrics};
-use crate::plugins::{Plugins, Watch};
+use crate::plugins::Plugins;
 use crate::pull::Queues;
 use crate::telemetry::Traces;
-use crate::{operational, settle};
 
 /// How many lanes' journal reads run at once; more would only wait for each other.
 const READS: usize = 4;
@@ -408,111 +408,6 @@ impl Shared {
                 shared.pump(&lane);
             }
         });
-    }
-
-    /// Writes the endpoint's state as it is now, so that of two writes the later one has the last word.
-    async fn keep_state(&self, lane: &Lane) -> Result<(), hookweir_journal::Error> {
-        let _order = self.state_writes.lock().await;
-        let state = lane.fare().state.clone();
-        self.journal.put_endpoint_state(&lane.key, &state).await?;
-        lane.fare().kept = state;
-        Ok(())
-    }
-
-    /// Learns from a request how the endpoint fares.
-    async fn note(self: &Arc<Self>, lane: &Lane, sent: Sent) {
-        lane.counters.attempted(sent.outcome);
-        let now = Timestamp::now();
-        let policy = self.live.load().endpoint(&lane.key).map(|endpoint| endpoint.settings.pace);
-        let delivered = sent.outcome == Outcome::Delivered;
-        if policy.is_some_and(|policy| lane.pace().note(&policy, delivered, Instant::now())) {
-            warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
-        }
-        let (keep, switched_off, recovered) = {
-            let mut fare = lane.fare();
-            let before = fare.state.disabled.is_some();
-            let recovered =
-                fare.state.failing_since.filter(|since| delivered && settle::is_lasting(*since, now));
-            if let Some(next) = settle::endpoint_state(&fare.state, sent.outcome, sent.gone, now) {
-                fare.state = next;
-            }
-            let switched_off = fare.state.disabled.clone().filter(|_| !before);
-            (settle::worth_keeping(&fare.kept, &fare.state, now), switched_off, recovered)
-        };
-        if let Some(disabled) = switched_off {
-            warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
-            self.announce(operational::endpoint_disabled(&lane.key, &disabled)).await;
-        }
-        if let Some(since) = recovered {
-            info!(endpoint = %lane.key, failing_since = %since, "endpoint recovered");
-            self.announce(operational::endpoint_recovered(&lane.key, since, now)).await;
-        }
-        if keep && let Err(error) = self.keep_state(lane).await {
-            // The state is right in memory, and is written again after the next attempt.
-            warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
-        }
-    }
-
-    /// A plugin was paused for its failures. The tenant is told before the pause is kept: a crash between the two tells
-    /// of it twice rather than never.
-    async fn paused(self: &Arc<Self>, watch: &Arc<Watch>) {
-        let Some(paused) = watch.paused().filter(|_| self.plugins.is_in_force(watch)) else { return };
-        warn!(plugin = %watch.key, reason = paused.reason, "plugin paused");
-        self.pump_all(&watch.key.tenant);
-        self.announce(operational::plugin_paused(&watch.key, &paused)).await;
-        if let Err(error) = self.plugins.keep_pause(watch).await {
-            // It is paused in memory. After a restart it is called again, and fails again.
-            warn!(plugin = %watch.key, %error, "failed to keep the plugin's pause");
-        }
-    }
-
-    /// Tells of a delivery that has used up its attempts, where somebody asks for that, before it ends: a crash between
-    /// the two tells of it twice rather than never. The end of an operational event's own delivery is told by nobody.
-    async fn exhausted(self: &Arc<Self>, lane: &Lane, of: &Event, settlement: &Settlement) {
-        let (Next::Final { status: Status::Exhausted, .. }, Some(last)) =
-            (&settlement.next, &settlement.attempt)
-        else {
-            return;
-        };
-        if operational::is_operational(&of.event_type) {
-            return;
-        }
-        let event = operational::delivery_exhausted(&lane.key, of, last, Timestamp::now());
-        let live = self.live.load();
-        let is_wanted = |event: &Event| {
-            let tenant = live.tenant(event.tenant.as_str());
-            tenant.is_some_and(|tenant| !tenant.matching(&event.event_type).is_empty())
-        };
-        if event.as_ref().is_ok_and(is_wanted) {
-            drop(live);
-            self.announce(event).await;
-        }
-    }
-
-    /// Sends an event about the gateway to the tenant that it concerns.
-    async fn announce(self: &Arc<Self>, event: Result<Event, InvalidEventType>) {
-        let Ok(event) = event.inspect_err(|error| error!(%error, "an operational event has no type")) else {
-            return;
-        };
-        let live = self.live.load_full();
-        let Some(tenant) = live.tenant(event.tenant.as_str()) else { return };
-        let endpoints = tenant.matching(&event.event_type);
-        let event = Arc::new(event);
-        let since = Instant::now();
-        let new = NewEvent {
-            event: Arc::clone(&event),
-            fingerprint: Digest::of(&event.data),
-            idempotency_key: None,
-            endpoints: endpoints.clone(),
-        };
-        match self.journal.append(vec![new]).await.as_deref() {
-            Ok([Appended::Stored { seq }]) => {
-                self.traces.announced(&event, since);
-                self.offer(&event, *seq, &endpoints);
-            }
-            Ok(other) => error!(?other, "an operational event was not kept"),
-            Err(error) => warn!(tenant = %tenant.id, %error, "failed to keep an operational event"),
-        }
     }
 }
 
