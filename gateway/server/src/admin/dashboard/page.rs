@@ -71,7 +71,7 @@ fn environment() -> Environment<'static> {
     pages.add_filter("number", text::number);
     pages.add_filter("pretty", |value: String| text::pretty(&value));
     pages.add_filter("micros", text::micros);
-    pages.add_filter("millis", |value: u64| text::micros(value.saturating_mul(1000)));
+    pages.add_filter("millis", text::millis);
     pages.add_filter("moment", |value: String| text::moment(&value));
     for (name, source) in TEMPLATES {
         if let Err(error) = pages.add_template(name, source) {

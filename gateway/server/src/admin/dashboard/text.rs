@@ -52,6 +52,11 @@ pub(super) fn micros(value: u64) -> String {
     }
 }
 
+/// A span of whole milliseconds.
+pub(super) fn millis(value: u64) -> String {
+    if value == 0 { "under 1 ms".to_owned() } else { micros(value.saturating_mul(1_000)) }
+}
+
 /// A quotient with one decimal where it is below ten and not whole.
 fn trim(value: u64, unit: u64) -> String {
     let tenths = value * 10 / unit;
@@ -165,6 +170,7 @@ mod tests {
         ] {
             assert_eq!(micros(value), text);
         }
+        assert_eq!((millis(0), millis(2)), ("under 1 ms".to_owned(), "2 ms".to_owned()));
         assert_eq!(moment("2026-01-31T12:00:00.123Z"), "2026-01-31 12:00:00 UTC");
         assert_eq!(moment("<b>"), "<b>");
     }
