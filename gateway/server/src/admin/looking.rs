@@ -30,18 +30,22 @@ pub(super) struct Looking {
 impl Looking {
     pub(super) fn start() -> io::Result<Self> {
         let end = CancellationToken::new();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().on_thread_start(give_way).build()?;
         let started = Self { runtime: runtime.handle().clone(), _end: Arc::new(end.clone().drop_guard()) };
         thread::Builder::new().name("admin-reads".to_owned()).spawn(move || {
-            // Of this thread and of those that it starts. Where it is refused, pages are made as all else is done.
-            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-                debug!(%error, "pages are made at the priority of all else");
-            }
+            give_way();
             runtime.block_on(end.cancelled());
             // A read of the journal that still runs has nobody who waits for it.
             runtime.shutdown_background();
         })?;
         Ok(started)
+    }
+}
+
+/// Lowers the priority of this thread alone.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        debug!(%error, "pages are made at the priority of all else");
     }
 }
 
@@ -64,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_gives_way_and_so_do_the_threads_that_it_starts() {
+    async fn it_gives_way_with_all_of_its_threads() {
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let looking = Looking::start().unwrap();
         assert_eq!(looking.runtime.spawn(async move { priority() }).await.unwrap(), NICE);
