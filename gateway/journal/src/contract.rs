@@ -410,6 +410,9 @@ pub trait Journal: Queues + std::fmt::Debug + 'static {
     /// on them; at most `budget` events in one call. An event with a pending delivery stays.
     async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error>;
 
+    /// Whether events are taken, and why not.
+    fn writable(&self) -> Result<(), String>;
+
     async fn health(&self) -> Result<Health, Error>;
 
     /// What waits for each endpoint that has pending deliveries, by endpoint. Its cost grows with the number of

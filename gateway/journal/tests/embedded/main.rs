@@ -213,6 +213,55 @@ async fn everything_is_there_after_close_and_after_drop() {
     assert!(open(directory.path()).event(&tenant(), &id("late")).await.expect("read").is_some());
 }
 
+/// Which fours of a block hold something is known to the writer for as long as it runs.
+#[tokio::test]
+async fn a_list_is_whole_where_the_journal_was_opened_anew_in_the_middle_of_a_block() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut wanted = Vec::new();
+    for opening in 0..12 {
+        let journal = open(directory.path());
+        let mut batch = Vec::new();
+        for number in 0..9 {
+            let mut theirs = new(&format!("theirs-{opening}-{number}"), "x");
+            Arc::make_mut(&mut theirs.event).tenant = TenantId::new("other").expect("a name");
+            batch.push(theirs);
+        }
+        let name = format!("ours-{opening:02}");
+        batch.push(new(&name, "x"));
+        wanted.push(name);
+        journal.append(batch).await.expect("kept");
+        match opening % 2 {
+            0 => journal.close().await,
+            _ => drop(journal),
+        }
+    }
+    wanted.reverse();
+    let journal = open(directory.path());
+    for page_size in [1, 5, 50] {
+        let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+        let mut after = None;
+        loop {
+            let filter = EventFilter::of(tenant());
+            let page = journal.events(&filter, after.as_ref(), page_size).await.expect("read");
+            events.extend(page.items.into_iter().map(|event| event.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let filter = DeliveryFilter::of(tenant());
+            let page = journal.deliveries(&filter, after.as_ref(), page_size).await.expect("read");
+            deliveries.extend(page.items.into_iter().map(|delivery| delivery.key.event.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((&events, &deliveries), (&wanted, &wanted), "pages of {page_size}");
+    }
+}
+
 #[tokio::test]
 async fn every_opening_has_a_higher_epoch() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -329,7 +329,7 @@ impl Journal for Embedded {
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error> {
         let Some(number) = self.shared.names(|names| names.tenant(tenant)) else { return Ok(None) };
         let (tenant, id) = (tenant.clone(), id.clone());
-        read(&self.shared, move |connection| read::event(connection, number, &tenant, &id)).await
+        browse(&self.shared, move |connection| read::event(connection, number, &tenant, &id)).await
     }
 
     async fn events(
@@ -525,13 +525,17 @@ impl Journal for Embedded {
         self.ask(Expire::new(before, budget), Op::Expire).await
     }
 
+    fn writable(&self) -> Result<(), String> {
+        self.shared.door.writable()
+    }
+
     async fn health(&self) -> Result<Health, Error> {
         let lanes: Vec<i64> = self.shared.names(|names| names.all().collect());
         let (pending, oldest_pending) =
             read(&self.shared, move |connection| read::pending(connection, &lanes)).await?;
         let size = |name| fs::metadata(self.shared.path.join(name)).map_or(0, |file| file.len());
         Ok(Health {
-            writable: self.shared.door.writable(),
+            writable: self.writable(),
             power_safe: true,
             bytes: size("journal.db") + self.shared.wal_bytes(),
             free_bytes: free_bytes(&self.shared.path),
@@ -543,7 +547,7 @@ impl Journal for Embedded {
 
     async fn backlogs(&self) -> Result<Vec<LaneBacklog>, Error> {
         let lanes: Vec<i64> = self.shared.names(|names| names.all().collect());
-        let waiting = read(&self.shared, move |connection| read::backlogs(connection, &lanes)).await?;
+        let waiting = browse(&self.shared, move |connection| read::backlogs(connection, &lanes)).await?;
         let mut backlogs: Vec<_> = self.shared.names(|names| {
             let backlog = |(lane, pending, oldest)| {
                 Some(LaneBacklog { endpoint: names.key(lane)?.clone(), pending, oldest })

@@ -13,7 +13,8 @@ pub struct Options {
     pub waiting_bytes: usize,
     /// The same, in calls.
     pub waiting_calls: usize,
-    /// Connections that read, each on a thread of its own while it is used.
+    /// Connections that read for deliveries and for health, each on a thread of its own while it is used. Those who look
+    /// at lists and details have two more.
     pub readers: usize,
 }
 

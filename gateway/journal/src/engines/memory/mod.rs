@@ -216,11 +216,15 @@ impl Journal for Memory {
         Ok(self.open()?.state.expire(before, budget))
     }
 
+    fn writable(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn health(&self) -> Result<Health, Error> {
         let inner = self.open()?;
         let (pending, oldest_pending) = inner.state.pending();
         Ok(Health {
-            writable: Ok(()),
+            writable: self.writable(),
             power_safe: false,
             bytes: 0,
             free_bytes: None,

@@ -49,6 +49,9 @@ const STATEMENTS: usize = 64;
 /// Steps of SQLite's machine between two moments at which a list gives way: some hundredths of a millisecond.
 const STEPS: i32 = 250;
 
+/// Places for those who browse.
+const BROWSERS: usize = 2;
+
 pub(super) struct Readers {
     permits: Arc<Semaphore>,
     /// Those who browse have places of their own: no delivery waits for one.
@@ -74,8 +77,8 @@ impl fmt::Debug for Readers {
 impl Readers {
     pub(super) fn open(directory: &Path, count: usize, file: Source) -> Result<Self, Fault> {
         let idle = Mutex::new(vec![connect(directory, file)?]);
-        let places = || Arc::new(Semaphore::new(count.max(1)));
-        Ok(Self { permits: places(), browsers: places(), idle, file })
+        let places = |count| Arc::new(Semaphore::new(count));
+        Ok(Self { permits: places(count.max(1)), browsers: places(BROWSERS), idle, file })
     }
 
     /// Reads that run are finished; none starts after this.
@@ -122,12 +125,16 @@ async fn on_thread<T: Send + 'static>(
     let pool = Arc::clone(shared);
     // The place is held until the work is done, also where nobody waits for it any more.
     let work = move || {
-        let result = on_connection(&pool, on_the_way, work);
+        // It may have waited for its thread while the journal was closed.
+        let result = match pool.readers.permits.is_closed() {
+            true => Err(closed()),
+            false => on_connection(&pool, on_the_way, work).map_err(Fault::of_read),
+        };
         drop(place);
         result
     };
     match spawn_blocking(work).await {
-        Ok(result) => result.map_err(Fault::of_read),
+        Ok(result) => result,
         Err(error) => Err(Error::Failed(format!("a read of the journal was not finished: {error}"))),
     }
 }

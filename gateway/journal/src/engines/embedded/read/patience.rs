@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// As many rows as a page looks at in vain in any case: a slow moment does not cut a short list into pages. What is wanted is
-/// not counted, so that a list of everything is cut by its limit alone.
+/// not counted, so that a list of everything is cut by its limit alone, or among very many events of others.
 const AT_LEAST: u32 = 128;
 
 /// A page that has looked at more than these ends when this is over, with what it has found.
