@@ -1,6 +1,6 @@
 //! With many tenants and endpoints the overview shows those that somebody may have to look after, and finds the others.
 
-use hookweir_tests::{Gateway, Receiver, Reply, endpoint, eventually, tenant};
+use hookweir_tests::{Gateway, KEY, Receiver, Reply, endpoint, eventually, tenant};
 
 /// What an overview of these shows: whether a text is on the page.
 async fn shows(gateway: &Gateway, path: &str, text: &str) -> bool {
@@ -42,7 +42,7 @@ async fn of_many_tenants_those_with_trouble_come_first_and_any_is_found() {
 async fn of_many_endpoints_the_same() {
     let receiver = Receiver::always(Reply::Status(200)).await;
     let endpoints = (0..201).map(|number| endpoint("acme", &format!("e{number:03}"), &receiver.url("/"), ""));
-    let gateway = Gateway::start(tenant("acme", hookweir_tests::KEY) + &endpoints.collect::<String>()).await;
+    let gateway = Gateway::start(tenant("acme", KEY) + &endpoints.collect::<String>()).await;
     assert!(shows(&gateway, "/t/acme", "1 more is not shown").await);
     assert!(!shows(&gateway, "/t/acme", "/endpoints/e200\"").await);
     gateway.admin().post("/v1/tenants/acme/endpoints/e199/disable", "").await.expect(200);
@@ -51,4 +51,44 @@ async fn of_many_endpoints_the_same() {
     assert!(!shows(&gateway, "/t/acme?id=e2", "/endpoints/e199\"").await);
     assert!(shows(&gateway, "/t/acme?id=none", "No endpoint has this in its id").await);
     assert!(shows(&gateway, "/", "1 more is not shown").await, "and on the page of all tenants");
+}
+
+#[tokio::test]
+async fn the_healthy_endpoints_of_one_tenant_take_no_room_from_the_failing_ones_of_others() {
+    let receiver = Receiver::start(|_, request| match request.path.as_str() {
+        "/failing" => Reply::Status(500),
+        _ => Reply::Status(200),
+    })
+    .await;
+    let key = "key-of-the-other-tenant-0123456789";
+    let retry = "retry = { waits = [\"1h\"] }";
+    let failing = |tenant: &str| endpoint(tenant, "z-failing", &receiver.url("/failing"), retry);
+    let well = |number: usize| endpoint("acme", &format!("e{number:03}"), &receiver.url("/"), "");
+    let config = tenant("acme", KEY)
+        + &(0..205).map(well).collect::<String>()
+        + &failing("acme")
+        + &tenant("zeta", key)
+        + &failing("zeta");
+    let gateway = Gateway::start(config).await;
+    gateway.sender().event("a.b", "1").await;
+    gateway.sender_of("zeta", key).event("a.b", "1").await;
+    for path in ["href=\"/t/acme/endpoints/z-failing\"", "href=\"/t/zeta/endpoints/z-failing\""] {
+        eventually("the failing ones to be shown", async || match shows(&gateway, "/", path).await {
+            true => Ok(()),
+            false => Err(format!("{path} is not")),
+        })
+        .await;
+    }
+    assert!(shows(&gateway, "/", "7 more are not shown").await);
+
+    // What waits for one that is off is for somebody to look after.
+    gateway.admin().post("/v1/tenants/acme/endpoints/e204/disable", "").await.expect(200);
+    gateway.sender().event("a.b", "2").await;
+    eventually("the one that is off to be shown", async || {
+        match shows(&gateway, "/", "href=\"/t/acme/endpoints/e204\"").await {
+            true => Ok(()),
+            false => Err("it is not".to_owned()),
+        }
+    })
+    .await;
 }

@@ -1,5 +1,5 @@
-//! Who looks takes nothing from who sends: what answers a GET runs on a thread of low priority, with a runtime of its own, and
-//! so does what it asks of the journal. A large page takes milliseconds to be made, and where it had a core of the event path's
+//! Who looks takes little from who sends: pages, lists and details are made on a thread of low priority, with a runtime of its
+//! own, and so is what they ask of the journal. A large page takes milliseconds to be made, and where it had a core of the event path's
 //! runtime, events would wait for so long.
 
 use std::io;

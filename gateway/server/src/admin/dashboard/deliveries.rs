@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hookweir_journal::DeliveryFilter;
-use hookweir_model::{EndpointKey, Outcome, Status};
+use hookweir_model::{Delivery, EndpointKey, Outcome, Status};
 use http::Uri;
 use minijinja::context;
 use serde::Serialize;
@@ -62,6 +62,27 @@ pub(super) async fn get(
     let api::DeliveryDetail { delivery, attempts, sent, plugins } = detail;
     let sent = sent.map(|sent| Sent::new(sent, &data));
     page("delivery.html", context! { frame, delivery, attempts, plugins, event, endpoint, data, sent })
+}
+
+/// How often the journal is asked to go on, where its page ends early because it has looked for long.
+const TURNS: usize = 16;
+
+/// So many of the newest deliveries under a filter, as far as they are found in reasonable time.
+pub(super) async fn newest(
+    admin: &Admin,
+    filter: &DeliveryFilter,
+    wanted: usize,
+) -> Result<Vec<Delivery>, Problem> {
+    let (mut found, mut after) = (Vec::new(), None);
+    for _ in 0..TURNS {
+        let page = admin.journal.deliveries(filter, after.as_ref(), wanted - found.len()).await?;
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() || found.len() == wanted {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// What was sent, beside what came in.

@@ -6,6 +6,7 @@ use hookweir_journal::DeliveryFilter;
 use hookweir_model::{DeliveryKey, Status, TenantId};
 use minijinja::context;
 
+use super::deliveries::newest;
 use super::overview::Row;
 use super::page::{Viewer, page};
 use super::spread::{Spread, histogram};
@@ -34,7 +35,7 @@ pub(super) async fn get(
         endpoint: Some(endpoint.key.endpoint.clone()),
         ..DeliveryFilter::of(tenant.clone())
     };
-    let newest = admin.journal.deliveries(&filter, None, STRIP).await?.items;
+    let newest = newest(&admin, &filter, STRIP).await?;
     let arrived: Vec<_> = newest.iter().filter(|delivery| delivery.status == Status::Delivered).collect();
     let times = times(&admin, arrived.iter().take(TIMED).map(|delivery| &delivery.key)).await?;
     let (columns, took) = (histogram(&times), Spread::of(times));

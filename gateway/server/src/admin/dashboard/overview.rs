@@ -65,6 +65,9 @@ struct Totals {
     failing: usize,
     off: usize,
     endpoints: usize,
+    /// When the event of the oldest pending delivery was received.
+    #[serde(skip)]
+    oldest: Option<Timestamp>,
 }
 
 /// A delivery that somebody may have to look after.
@@ -99,8 +102,13 @@ impl Row {
         Ok(endpoints::view(admin, endpoint).await?.into())
     }
 
-    fn is_troubled(&self) -> bool {
+    fn is_failing(&self) -> bool {
         !matches!(self.condition, "healthy" | "recovering" | "disabled")
+    }
+
+    /// Somebody may have to look after it: also where it is off, by hand or by the gateway, and something waits for it.
+    fn is_troubled(&self) -> bool {
+        self.is_failing() || (self.condition == "disabled" && self.pending > 0)
     }
 }
 
@@ -118,8 +126,8 @@ impl From<api::EndpointView> for Row {
 }
 
 impl Group {
-    fn is_troubled(&self) -> bool {
-        self.rows.iter().any(Row::is_troubled)
+    fn troubled(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_troubled()).count()
     }
 
     /// Keeps so many endpoints at most.
@@ -132,19 +140,24 @@ impl Group {
     }
 }
 
-/// Keeps tenants with so many endpoints at most; answers how many tenants are left out.
+/// Keeps tenants with so many endpoints at most, and of all of them those with trouble before any other; answers how many
+/// tenants are left out.
 fn keep(groups: &mut Vec<Group>, most: usize) -> usize {
-    let room = |group: &Group| group.rows.len().max(1);
-    if groups.iter().map(room).sum::<usize>() <= most {
+    let lines = |group: &Group| group.rows.len().max(1);
+    if groups.iter().map(lines).sum::<usize>() <= most {
         return 0;
     }
-    groups.sort_by_key(|group| !group.is_troubled());
-    let (before, mut left) = (groups.len(), most);
+    groups.sort_by_key(|group| group.troubled() == 0);
+    let before = groups.len();
+    let mut for_trouble = groups.iter().map(Group::troubled).sum::<usize>().min(most);
+    let mut for_others = most - for_trouble;
     groups.retain_mut(|group| {
-        let is_kept = left > 0;
-        group.keep(left);
-        left = left.saturating_sub(room(group));
-        is_kept
+        let troubled = group.troubled().min(for_trouble);
+        let others = (lines(group) - group.troubled()).min(for_others);
+        for_trouble -= troubled;
+        for_others -= others;
+        group.keep(troubled + others);
+        troubled + others > 0
     });
     before - groups.len()
 }
@@ -179,14 +192,14 @@ pub(super) async fn all(
     let mut tenants: Vec<_> = live.tenants().cloned().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
     let (mut groups, totals, failed) = gather(&admin, &tenants).await?;
+    let oldest = totals.oldest.map(|oldest| oldest.to_string());
     groups.retain(|group| group.id.as_str().contains(&asked.id));
     let more = keep(&mut groups, SHOWN);
-    let health = admin.journal.health().await?;
     let frame = viewer.frame(None, "overview");
-    let oldest = health.oldest_pending.map(|oldest| oldest.to_string());
+    let writable = admin.journal.writable().is_ok();
     page(
         "overview.html",
-        context! { frame, asked => asked.id, groups, more, totals, failed, oldest, writable => health.writable.is_ok(), all => true, now => Timestamp::now().to_string() },
+        context! { frame, asked => asked.id, groups, more, totals, failed, oldest, writable, all => true, now => Timestamp::now().to_string() },
     )
 }
 
@@ -244,6 +257,7 @@ async fn gather(
         }
         rows.sort_by(|a, b| a.endpoint.id.cmp(&b.endpoint.id));
         totals.add(&rows);
+        totals.oldest = totals.oldest.into_iter().chain(of_tenant).min();
         let has_trouble = rows.iter().any(|row| row.failed > 0 || row.endpoint.failing_since.is_some());
         if has_trouble && looked_at < TENANTS_LOOKED_AT {
             looked_at += 1;
@@ -285,7 +299,7 @@ impl Totals {
             self.filtered += row.endpoint.deliveries.get(Status::Filtered.as_str()).copied().unwrap_or(0);
             self.endpoints += 1;
             self.off += usize::from(row.condition == "disabled");
-            self.failing += usize::from(row.is_troubled());
+            self.failing += usize::from(row.is_failing());
         }
     }
 }

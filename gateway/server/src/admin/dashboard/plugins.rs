@@ -7,6 +7,7 @@ use hookweir_model::{Delivery, EndpointId, PluginCall, PluginKey, PluginRole, St
 use minijinja::context;
 use serde::Serialize;
 
+use super::deliveries::newest;
 use super::page::{Viewer, page};
 use super::spread::Spread;
 use crate::admin::Admin;
@@ -74,7 +75,7 @@ async fn calls(
     for endpoint in endpoints.iter().take(LOOKED_AT) {
         let filter =
             DeliveryFilter { endpoint: Some(endpoint.clone()), ..DeliveryFilter::of(key.tenant.clone()) };
-        for delivery in admin.journal.deliveries(&filter, None, each).await?.items {
+        for delivery in newest(admin, &filter, each).await? {
             let mut made: Vec<PluginCall> = match delivery.attempts {
                 0 => Vec::new(),
                 _ => {
