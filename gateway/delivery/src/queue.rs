@@ -22,8 +22,8 @@ mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ring::digest;
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 
 pub(crate) use fault::{Fault, Progress, attempt};
 pub use template::{InvalidTemplate, Template};
@@ -35,12 +35,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Stands for credentials where connections are told apart by them.
 fn fingerprint(kind: &str, secrets: &[&SecretString]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(kind);
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(kind.as_bytes());
     for secret in secrets {
         // With its length, so that no two lists are one text.
-        hash.update(secret.expose_secret().len().to_le_bytes());
-        hash.update(secret.expose_secret());
+        hash.update(&secret.expose_secret().len().to_le_bytes());
+        hash.update(secret.expose_secret().as_bytes());
     }
-    hash.finalize().into()
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(hash.finish().as_ref());
+    bytes
 }

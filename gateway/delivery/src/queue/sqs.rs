@@ -11,14 +11,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookweir_model::Timestamp;
+use hookweir_model::{Digest, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use md5::{Digest as _, Md5};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::Sha256;
 use url::Url;
 
 use self::sign::Signed;
@@ -199,7 +198,7 @@ fn deduplication_id(id: &str) -> String {
     if id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic()) {
         id.to_owned()
     } else {
-        hex(&Sha256::digest(id))
+        Digest::of(id.as_bytes()).to_string()
     }
 }
 

@@ -2,9 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
-use sha1::Sha1;
 
 /// What a signature covers. An absent header is empty here.
 #[derive(Debug, Clone, Copy)]
@@ -22,30 +21,27 @@ pub struct Signed<'a> {
 impl Signed<'_> {
     /// The value of `Authorization` after `MNS ID:`.
     pub fn signature(&self, secret: &SecretString) -> String {
-        STANDARD.encode(self.mac(secret).finalize().into_bytes())
+        STANDARD.encode(hmac::sign(&key(secret), self.text().as_bytes()))
     }
 
     /// Says in constant time whether a request carries the right signature.
     pub fn is_right(&self, secret: &SecretString, signature: &str) -> bool {
-        STANDARD.decode(signature).is_ok_and(|bytes| self.mac(secret).verify_slice(&bytes).is_ok())
+        let is_right = |bytes: Vec<u8>| hmac::verify(&key(secret), self.text().as_bytes(), &bytes).is_ok();
+        STANDARD.decode(signature).is_ok_and(is_right)
     }
 
-    fn mac(&self, secret: &SecretString) -> Hmac<Sha1> {
-        // A key of any length can be used.
-        let mut mac = match Hmac::<Sha1>::new_from_slice(secret.expose_secret().as_bytes()) {
-            Ok(mac) => mac,
-            Err(_) => unreachable!("HMAC takes keys of any length"),
-        };
-        for part in [self.method, self.content_md5, self.content_type, self.date] {
-            mac.update(part.as_bytes());
-            mac.update(b"\n");
-        }
+    /// What is signed.
+    fn text(&self) -> String {
+        let mut text = [self.method, self.content_md5, self.content_type, self.date, ""].join("\n");
         for (name, value) in self.mns_headers {
-            mac.update(format!("{name}:{value}\n").as_bytes());
+            text.extend([name, ":", value, "\n"]);
         }
-        mac.update(self.resource.as_bytes());
-        mac
+        text + self.resource
     }
+}
+
+fn key(secret: &SecretString) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose_secret().as_bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The signature of Amazon's APIs, version 4, for a POST to the root of a host. Pure.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookweir_model::Digest;
+use ring::hmac::{HMAC_SHA256, Key, sign};
 use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest as _, Sha256};
 
 use crate::text::hex;
 
@@ -25,10 +25,10 @@ impl Signed<'_> {
         let names = names.join(";");
         let headers: String =
             self.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-        let request = format!("POST\n/\n\n{headers}\n{names}\n{}", hex(&Sha256::digest(self.body)));
+        let request = format!("POST\n/\n\n{headers}\n{names}\n{}", Digest::of(self.body));
         let day = self.date.get(..8).unwrap_or(self.date);
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.date, hex(&Sha256::digest(request)));
+        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.date, Digest::of(request.as_bytes()));
         let start = format!("AWS4{}", secret.expose_secret());
         let key = [day, self.region, self.service, "aws4_request"]
             .into_iter()
@@ -39,12 +39,7 @@ impl Signed<'_> {
 }
 
 fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC takes keys of any length"),
-    };
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
+    sign(&Key::new(HMAC_SHA256, key), text).as_ref().to_vec()
 }
 
 #[cfg(test)]
