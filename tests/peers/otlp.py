@@ -1,7 +1,7 @@
 """A collector for OTLP over HTTP, which decodes what it is sent with OpenTelemetry's own classes.
 
-With the files of a certificate and its key as arguments it speaks TLS. It prints the address on which it listens, then a line of JSON for each span and log record. A request that is not OTLP in
-protobuf is answered 400 and printed as a fault.
+With the files of a certificate and of its key as arguments it speaks TLS. It prints the address on which it listens, then a
+line of JSON for each span and log record. A request that is not OTLP in protobuf is answered 400 and printed as a fault.
 """
 
 import json

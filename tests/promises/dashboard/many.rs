@@ -7,6 +7,15 @@ async fn shows(gateway: &Gateway, path: &str, text: &str) -> bool {
     gateway.admin().get(path).await.expect(200).text().contains(text)
 }
 
+/// Waits until it does.
+async fn comes_to_show(gateway: &Gateway, path: &str, text: &str) {
+    eventually(&format!("{text} on {path}"), async || match shows(gateway, path, text).await {
+        true => Ok(()),
+        false => Err("it is not there".to_owned()),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn of_many_tenants_those_with_trouble_come_first_and_any_is_found() {
     let receiver = Receiver::always(Reply::Status(500)).await;
@@ -22,13 +31,7 @@ async fn of_many_tenants_those_with_trouble_come_first_and_any_is_found() {
     assert!(!shows(&gateway, "/", "href=\"/t/t229/endpoints/hook\"").await, "it is beyond the end");
 
     gateway.sender_of("t229", &key(229)).event("a.b", "1").await;
-    eventually("the failing one to be shown", async || {
-        match shows(&gateway, "/", "href=\"/t/t229/endpoints/hook\"").await {
-            true => Ok(()),
-            false => Err("it is not".to_owned()),
-        }
-    })
-    .await;
+    comes_to_show(&gateway, "/", "href=\"/t/t229/endpoints/hook\"").await;
     assert!(!shows(&gateway, "/", "href=\"/t/t199/endpoints/hook\"").await, "it has made room");
     assert!(shows(&gateway, "/?id=t19", "href=\"/t/t199/endpoints/hook\"").await);
     assert!(!shows(&gateway, "/?id=t19", "href=\"/t/t229/endpoints/hook\"").await);
@@ -72,23 +75,12 @@ async fn the_healthy_endpoints_of_one_tenant_take_no_room_from_the_failing_ones_
     let gateway = Gateway::start(config).await;
     gateway.sender().event("a.b", "1").await;
     gateway.sender_of("zeta", key).event("a.b", "1").await;
-    for path in ["href=\"/t/acme/endpoints/z-failing\"", "href=\"/t/zeta/endpoints/z-failing\""] {
-        eventually("the failing ones to be shown", async || match shows(&gateway, "/", path).await {
-            true => Ok(()),
-            false => Err(format!("{path} is not")),
-        })
-        .await;
-    }
+    comes_to_show(&gateway, "/", "href=\"/t/acme/endpoints/z-failing\"").await;
+    comes_to_show(&gateway, "/", "href=\"/t/zeta/endpoints/z-failing\"").await;
     assert!(shows(&gateway, "/", "7 more are not shown").await);
 
     // What waits for one that is off is for somebody to look after.
     gateway.admin().post("/v1/tenants/acme/endpoints/e204/disable", "").await.expect(200);
     gateway.sender().event("a.b", "2").await;
-    eventually("the one that is off to be shown", async || {
-        match shows(&gateway, "/", "href=\"/t/acme/endpoints/e204\"").await {
-            true => Ok(()),
-            false => Err("it is not".to_owned()),
-        }
-    })
-    .await;
+    comes_to_show(&gateway, "/", "href=\"/t/acme/endpoints/e204\"").await;
 }

@@ -403,17 +403,11 @@ impl Journal for Embedded {
     }
 
     async fn counts_of(&self, endpoints: &[EndpointKey]) -> Result<Vec<Counts>, Error> {
-        let lane = |endpoint| self.shared.names(|names| names.lane_of(endpoint));
-        let lanes: Vec<Option<i64>> = endpoints.iter().map(lane).collect();
-        if lanes.iter().all(Option::is_none) {
-            return Ok(vec![Counts::default(); lanes.len()]);
-        }
+        let lanes: Vec<Option<i64>> =
+            self.shared.names(|names| endpoints.iter().map(|endpoint| names.lane_of(endpoint)).collect());
         browse(&self.shared, move |connection| {
-            let counts = |lane: Option<i64>| match lane {
-                Some(lane) => read::counts(connection, lane),
-                None => Ok(Counts::default()),
-            };
-            lanes.into_iter().map(counts).collect()
+            let counts = |lane| read::counts(connection, lane);
+            lanes.into_iter().map(|lane| lane.map_or_else(|| Ok(Counts::default()), counts)).collect()
         })
         .await
     }

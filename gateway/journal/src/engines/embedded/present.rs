@@ -27,7 +27,7 @@ pub(super) fn take_run(block: i64, fours: &mut u64) -> Option<(i64, i64)> {
     // What lies below the run is below the highest four that is not set; where the run reaches the bottom, nothing does.
     let length = (*fours << (64 - end)).leading_ones();
     let start = end - length;
-    *fours &= if start == 0 { 0 } else { u64::MAX >> (64 - start) };
+    *fours &= (1 << start) - 1;
     let first = block * BLOCK;
     Some((first + i64::from(start) * FOUR, first + i64::from(end) * FOUR - 1))
 }

@@ -147,13 +147,14 @@ fn keep(groups: &mut Vec<Group>, most: usize) -> usize {
     if groups.iter().map(lines).sum::<usize>() <= most {
         return 0;
     }
-    groups.sort_by_key(|group| group.troubled() == 0);
+    groups.sort_by_cached_key(|group| group.troubled() == 0);
     let before = groups.len();
     let mut for_trouble = groups.iter().map(Group::troubled).sum::<usize>().min(most);
     let mut for_others = most - for_trouble;
     groups.retain_mut(|group| {
-        let troubled = group.troubled().min(for_trouble);
-        let others = (lines(group) - group.troubled()).min(for_others);
+        let troubled = group.troubled();
+        let others = (lines(group) - troubled).min(for_others);
+        let troubled = troubled.min(for_trouble);
         for_trouble -= troubled;
         for_others -= others;
         group.keep(troubled + others);
@@ -296,7 +297,7 @@ impl Totals {
             self.pending += row.pending;
             self.delivered += row.delivered;
             self.failed += row.failed;
-            self.filtered += row.endpoint.deliveries.get(Status::Filtered.as_str()).copied().unwrap_or(0);
+            self.filtered += row.endpoint.count(Status::Filtered);
             self.endpoints += 1;
             self.off += usize::from(row.condition == "disabled");
             self.failing += usize::from(row.is_failing());

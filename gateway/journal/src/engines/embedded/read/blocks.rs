@@ -16,12 +16,7 @@ pub(super) struct Blocks<'c> {
     /// The highest number that was not looked at yet, outside the block at hand.
     to: i64,
     at_hand: Block,
-    /// Blocks that held nothing, since one was counted last.
-    passed: u32,
 }
-
-/// So many blocks without anything, which are found so by the index alone, cost what a row does that is looked at in vain.
-const PASSED: u32 = 32;
 
 /// What is left of a block.
 #[derive(Debug, Default)]
@@ -48,14 +43,7 @@ impl<'c> Blocks<'c> {
         let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM event")?;
         let first: i64 = first.query_row([], |row| row.get(0))?;
         let last: i64 = last.query_row([], |row| row.get(0))?;
-        Ok(Self {
-            connection,
-            id,
-            from: from.max(first),
-            to: to.min(last),
-            at_hand: Block::default(),
-            passed: 0,
-        })
+        Ok(Self { connection, id, from: from.max(first), to: to.min(last), at_hand: Block::default() })
     }
 
     pub(super) fn next(&mut self, patience: &mut Patience) -> Result<Next, Fault> {
@@ -79,15 +67,8 @@ impl<'c> Blocks<'c> {
             let fours: Option<i64> = present.query_row((number, self.id), |row| row.get(0)).optional()?;
             match fours {
                 Some(fours) => self.at_hand = Block { number, fours: fours.cast_unsigned(), to },
-                None => self.pass(patience),
+                None => patience.passed_a_block(),
             }
-        }
-    }
-    fn pass(&mut self, patience: &mut Patience) {
-        self.passed += 1;
-        if self.passed == PASSED {
-            self.passed = 0;
-            patience.looked_in_vain();
         }
     }
 }
