@@ -19,13 +19,16 @@ use crate::cache::Draft;
 use crate::error::{HostError, LoadError};
 use crate::text;
 
-/// Seconds of processor time. The largest known guests, a JavaScript engine of 12 MB and a Python of 18 MB, take 10 to
-/// 20 by machine.
-pub(crate) const SECONDS: u64 = 30;
+/// Processor time that a component may take to compile where nothing else is said. The largest known guests, a
+/// JavaScript engine of 12 MB and a Python of 18 MB, take 10 to 30 seconds by machine.
+pub const COMPILE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Seconds from start to end. The child steps back behind everything else, so on a busy machine a good plugin waits
-/// many times longer than it computes; only a child that hangs should meet this.
-pub(crate) const WALL_SECONDS: u64 = 10 * SECONDS;
+/// How many times its processor time a child may take from start to end. It steps back behind everything else, so on a
+/// busy machine a good plugin waits many times longer than it computes; only a child that hangs should meet this.
+pub(crate) const PATIENCE: u32 = 10;
+
+/// Tells the child how many seconds of processor time it has.
+const SECONDS: &str = "COMPILE_SECONDS";
 
 /// Bytes of address space. A hundred thousand functions take a quarter of it.
 pub(crate) const MEMORY: u64 = 2 << 30;
@@ -56,31 +59,38 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles `wasm` into the draft. The child is dead and reaped when this returns, and is killed if it is dropped.
-    pub(crate) async fn compile(&self, wasm: &[u8], draft: &Draft) -> Result<(), LoadError> {
+    /// Compiles `wasm` into the draft, in so much processor time. The child is dead and reaped when this returns, and is
+    /// killed if it is dropped.
+    pub(crate) async fn compile(
+        &self,
+        wasm: &[u8],
+        draft: &Draft,
+        deadline: Duration,
+    ) -> Result<(), LoadError> {
         if cfg!(not(feature = "compiler")) {
             return Err(LoadError::NoCompiler);
         }
-        let mut child = self.spawn(draft).map_err(HostError::Compiler)?;
-        let waited = tokio::time::timeout(Duration::from_secs(WALL_SECONDS), talk(&mut child, wasm)).await;
+        let mut child = self.spawn(draft, deadline).map_err(HostError::Compiler)?;
+        let waited = tokio::time::timeout(deadline.saturating_mul(PATIENCE), talk(&mut child, wasm)).await;
         let Ok(ended) = waited else {
             child.kill().await.map_err(HostError::Compiler)?;
-            return Err(LoadError::CompileTime);
+            return Err(LoadError::CompileTime { deadline });
         };
         let (status, stderr) = ended.map_err(HostError::Compiler)?;
-        judge(status, &stderr).inspect_err(|error| {
+        judge(status, &stderr, deadline).inspect_err(|error| {
             // Where the compiler broke is for whoever runs the gateway; the tenant's sentence names no inside.
             tracing::warn!(%status, %error, stderr = %text::reason(stderr.trim()), "a plugin was not compiled");
         })
     }
 
-    fn spawn(&self, draft: &Draft) -> io::Result<Child> {
+    fn spawn(&self, draft: &Draft, deadline: Duration) -> io::Result<Child> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Command::new(&self.program)
             .args(&self.args)
             // The environment may hold secrets, which have no business in a process that reads a tenant's bytes.
             .env_clear()
             .env("RAYON_NUM_THREADS", cores.min(THREADS).to_string())
+            .env(SECONDS, whole_seconds(deadline).to_string())
             .stdin(Stdio::piped())
             .stdout(draft.output()?)
             .stderr(Stdio::piped())
@@ -115,8 +125,13 @@ async fn talk(child: &mut Child, wasm: &[u8]) -> io::Result<(ExitStatus, String)
     Ok((child.wait().await?, stderr))
 }
 
+/// The system counts processor time in whole seconds.
+fn whole_seconds(deadline: Duration) -> u64 {
+    deadline.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
 /// What the child's end says about the component.
-fn judge(status: ExitStatus, stderr: &str) -> Result<(), LoadError> {
+fn judge(status: ExitStatus, stderr: &str, deadline: Duration) -> Result<(), LoadError> {
     if status.success() {
         return Ok(());
     }
@@ -127,7 +142,7 @@ fn judge(status: ExitStatus, stderr: &str) -> Result<(), LoadError> {
     // Rust's allocator says so before it aborts; the text only chooses the sentence.
     let starved = stderr.contains("memory allocation of");
     Err(match signal {
-        Some(Signal::XCPU) => LoadError::CompileTime,
+        Some(Signal::XCPU) => LoadError::CompileTime { deadline },
         Some(Signal::XFSZ) => LoadError::CompileSize,
         Some(Signal::ABORT) if starved => LoadError::CompileMemory,
         _ => LoadError::CompilerFailed(status.to_string()),
@@ -180,7 +195,8 @@ fn compile() -> io::Result<wasmtime::Result<()>> {
 
 fn limit_this_process() -> io::Result<()> {
     lower(Resource::Core, 0)?;
-    lower(Resource::Cpu, SECONDS)?;
+    let seconds = std::env::var(SECONDS).ok().and_then(|seconds| seconds.parse().ok());
+    lower(Resource::Cpu, seconds.ok_or_else(|| io::Error::other(format!("{SECONDS} is not set")))?)?;
     lower(Resource::As, MEMORY)?;
     lower(Resource::Fsize, OUTPUT)?;
     nice(NICE)?;
@@ -201,6 +217,15 @@ fn lower(resource: Resource, limit: u64) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_system_counts_whole_seconds() {
+        for (millis, seconds) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2), (60_000, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+
     #[test]
     fn the_childs_end_becomes_a_sentence() {
         let exit = |code: i32| ExitStatus::from_raw(code << 8);
@@ -214,7 +239,8 @@ mod tests {
             (
                 killed(Signal::XCPU),
                 "",
-                "it takes too long to compile: more than 30 s of processor time, or 300 s in all",
+                "it takes too long to compile: more than 30 s of processor time, or 300 s in all; make it smaller, or \
+                 have `compile_deadline` in `[plugins]` of the gateway raised",
             ),
             (
                 killed(Signal::ABORT),
@@ -225,8 +251,8 @@ mod tests {
             (exit(101), "thread 'main' panicked\nat x", "the compiler failed on it (exit status: 101)"),
             (killed(Signal::KILL), "", "the compiler failed on it (signal: 9 (SIGKILL))"),
         ] {
-            assert_eq!(judge(status, stderr).unwrap_err().to_string(), sentence);
+            assert_eq!(judge(status, stderr, HALF_A_MINUTE).unwrap_err().to_string(), sentence);
         }
-        assert!(judge(exit(0), "a warning").is_ok());
+        assert!(judge(exit(0), "a warning", HALF_A_MINUTE).is_ok());
     }
 }

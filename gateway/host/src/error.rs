@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -57,11 +58,12 @@ pub enum LoadError {
     #[error("it is not a valid component: {0}")]
     Invalid(String),
     #[error(
-        "it takes too long to compile: more than {} s of processor time, or {} s in all",
-        compile::SECONDS,
-        compile::WALL_SECONDS
+        "it takes too long to compile: more than {} s of processor time, or {} s in all; make it \
+         smaller, or have `compile_deadline` in `[plugins]` of the gateway raised",
+        deadline.as_secs_f64(),
+        deadline.saturating_mul(compile::PATIENCE).as_secs_f64()
     )]
-    CompileTime,
+    CompileTime { deadline: Duration },
     #[error("compiling it takes more than {} bytes of memory", compile::MEMORY)]
     CompileMemory,
     #[error("it compiles to more than {} bytes", compile::OUTPUT)]

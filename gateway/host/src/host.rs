@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::Digest;
@@ -107,8 +108,9 @@ impl Host {
         })
     }
 
-    /// Makes a component ready to be called: from memory, from the cache, or by compiling it in a child process.
-    pub async fn load(&self, wasm: Bytes) -> Result<Arc<Plugin>, LoadError> {
+    /// Makes a component ready to be called: from memory, from the cache, or by compiling it in a child process, which
+    /// may take so much processor time.
+    pub async fn load(&self, wasm: Bytes, compile_deadline: Duration) -> Result<Arc<Plugin>, LoadError> {
         let limit = self.inner.max_upload;
         if wasm.len() > limit {
             return Err(LoadError::TooLarge { size: wasm.len(), limit });
@@ -127,7 +129,7 @@ impl Host {
         if let Some(plugin) = self.ready(digest, wasm.len(), exports).await? {
             return Ok(plugin);
         }
-        self.compile(&wasm, digest, exports).await
+        self.compile(&wasm, digest, exports, compile_deadline).await
     }
 
     /// Puts an event through an endpoint's plugins. Dropping the future abandons the job.
@@ -188,10 +190,11 @@ impl Host {
         wasm: &Bytes,
         digest: Digest,
         exports: Exports,
+        deadline: Duration,
     ) -> Result<Arc<Plugin>, LoadError> {
         let host = self.clone();
         let draft = blocking(move || host.inner.cache.draft()).await??;
-        self.inner.compiler.compile(wasm, &draft).await?;
+        self.inner.compiler.compile(wasm, &draft, deadline).await?;
         let host = self.clone();
         let size = wasm.len();
         blocking(move || {

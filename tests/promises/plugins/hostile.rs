@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use hookweir_tests::{
-    Config, Gateway, KEY, NotStarted, Receiver, Reply, binary, endpoint, eventually, plugin, run, tenant,
+    Config, Gateway, KEY, NotStarted, Receiver, Reply, binary, endpoint, eventually, eventually_by, plugin,
+    run, tenant,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
@@ -173,7 +175,8 @@ async fn a_tenant_whose_plugins_hang_does_not_hold_up_another() {
     println!("{waiting} of {} stuck deliveries still wait while the other tenant's are done", stuck.len());
     assert!(receiver.requests().iter().all(|request| request.path == "/good"));
     // Five in a row pause the plugin; each resume has five more of them fail.
-    eventually("every stuck delivery to have failed", async || {
+    // That is twenty seconds of processor time, on a thread that everything else comes before.
+    eventually_by(Duration::from_secs(600), "every stuck delivery to have failed", async || {
         gateway.admin().post("/v1/tenants/acme/plugins/loop/resume", "").await.expect(200);
         let failed = gateway.admin().count("acme", "hook", "failed").await;
         if failed == stuck.len() as u64 { Ok(()) } else { Err(format!("{failed} of {}", stuck.len())) }
@@ -242,7 +245,8 @@ fn with_filter(folder: &Path, name: &str, wasm: &[u8]) -> String {
 async fn what_may_not_or_cannot_run_is_refused_when_it_is_loaded() {
     let folder = tempfile::tempdir().expect("a folder for plugins");
     for (name, wasm, words) in unloadable() {
-        let config = Config::new(with_filter(folder.path(), name, &wasm));
+        let plugins = "compile_deadline = \"5s\"".to_owned();
+        let config = Config { plugins, ..Config::new(with_filter(folder.path(), name, &wasm)) };
         let NotStarted { code, stderr } = match Gateway::try_start(config.clone()).await {
             Err(refused) => refused,
             Ok(_) => panic!("{name}: the gateway started with it"),

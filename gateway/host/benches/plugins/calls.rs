@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_host::{Host, Job, Step, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, Host, Job, Step, Verdict};
 use hookweir_model::Event;
 use hookweir_model::PluginRole::{Filter, Transformer};
 use serde::Serialize;
@@ -78,8 +78,8 @@ pub(crate) async fn run(quick: bool, only: Option<&str>) -> Result<(), Box<dyn E
 /// Each plugin twice, fresh and reused.
 async fn rows(host: &Host, only: &str) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
-    let keep_above = host.load(Bytes::from(component("keep-above")?)).await?;
-    let to_slack = host.load(Bytes::from(component("to-slack")?)).await?;
+    let keep_above = host.load(Bytes::from(component("keep-above")?), COMPILE_DEADLINE).await?;
+    let to_slack = host.load(Bytes::from(component("to-slack")?), COMPILE_DEADLINE).await?;
     for reuse in [false, true] {
         let filter = step("keep-above", Filter, &keep_above, r#"{"field":"total","minimum":100}"#, reuse)?;
         let transformer =
@@ -97,7 +97,7 @@ async fn rows(host: &Host, only: &str) -> Result<Vec<Row>, Box<dyn Error>> {
         ("javascript", "JavaScript (QuickJS)", 1_000),
         ("python", "Python", 200),
     ] {
-        let plugin = host.load(Bytes::from(component(file)?)).await?;
+        let plugin = host.load(Bytes::from(component(file)?), COMPILE_DEADLINE).await?;
         for reuse in [false, true] {
             let steps =
                 [Filter, Transformer].map(|role| step(file, role, &plugin, r#"{"minimum":100}"#, reuse));

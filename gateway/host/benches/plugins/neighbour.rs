@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hookweir_host::{Host, Job, Limits, Step};
+use hookweir_host::{COMPILE_DEADLINE, Host, Job, Limits, Step};
 use hookweir_model::PluginRole::{Filter, Transformer};
 
 use crate::rig::{component, host, median, order, step};
@@ -22,12 +22,12 @@ const ROUNDS: usize = 7;
 pub(crate) async fn run(quick: bool) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let host = host(folder.path(), std::thread::available_parallelism().map_or(1, usize::from))?;
-    let plugin = host.load(Bytes::from(component("rust")?)).await?;
+    let plugin = host.load(Bytes::from(component("rust")?), COMPILE_DEADLINE).await?;
     let steps =
         [Filter, Transformer].map(|role| step("order-digest", role, &plugin, r#"{"minimum":100}"#, false));
     let [filter, transformer] = steps;
     let good: Arc<[Step]> = [filter?, transformer?].into();
-    let endless = host.load(Bytes::from(endless()?)).await?;
+    let endless = host.load(Bytes::from(endless()?), COMPILE_DEADLINE).await?;
     let stuck = Step { limits: Limits::default(), ..step("endless", Filter, &endless, "{}", false)? };
 
     let calls = if quick { PER_SECOND } else { 4 * PER_SECOND };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hookweir_host::Job;
+use hookweir_host::{COMPILE_DEADLINE, Job};
 use hookweir_model::PluginRole;
 
 use crate::TENANTS;
@@ -43,7 +43,7 @@ pub(crate) async fn child(folder: &str, count: &str, digests: &str) -> Result<()
     let started = Instant::now();
     let mut plugins = Vec::with_capacity(count);
     for tenant in 0..count {
-        plugins.push(host.load(marked(&wasm, tenant % digests)).await?);
+        plugins.push(host.load(marked(&wasm, tenant % digests), COMPILE_DEADLINE).await?);
     }
     let loading = started.elapsed();
     let loaded = resident()?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hookweir_host::{Compiler, HostError, LoadError};
+use hookweir_host::{COMPILE_DEADLINE, Compiler, HostError, LoadError};
 use hookweir_model::Digest;
 use hookweir_model::PluginRole::Filter;
 
@@ -37,7 +37,7 @@ async fn a_plugin_is_compiled_once_and_shared() {
     assert!(Arc::ptr_eq(&first, &second));
 
     let restarted = setup::host_in(setup.cache_dir(), 1, no_compiler());
-    let third = restarted.load(wasm).await.unwrap();
+    let third = restarted.load(wasm, COMPILE_DEADLINE).await.unwrap();
     restarted.run(job("a", b"{}", vec![step("echo", Filter, &third)])).await;
     restarted.close();
 }
@@ -49,7 +49,7 @@ async fn many_loads_at_once_of_the_same_and_of_others() {
         .map(|number| {
             let host = setup.host.clone();
             let wasm = filter(&format!("(func (drop (i32.const {})))", number % 3), KEEP);
-            tokio::spawn(async move { host.load(wasm).await.unwrap().digest() })
+            tokio::spawn(async move { host.load(wasm, COMPILE_DEADLINE).await.unwrap().digest() })
         })
         .collect();
     let mut digests = Vec::new();
@@ -106,11 +106,11 @@ async fn damaged_files_are_compiled_again() {
         damage(&code, &whole);
         // A host that can't compile says so rather than run what it finds.
         let crippled = setup::host_in(setup.cache_dir(), 1, no_compiler());
-        let error = crippled.load(wasm.clone()).await.unwrap_err();
+        let error = crippled.load(wasm.clone(), COMPILE_DEADLINE).await.unwrap_err();
         assert!(matches!(error, LoadError::Host(HostError::Compiler(_))), "{name}: {error}");
         crippled.close();
         let host = setup::host_in(setup.cache_dir(), 1, setup::compiler());
-        let plugin = host.load(wasm.clone()).await.unwrap();
+        let plugin = host.load(wasm.clone(), COMPILE_DEADLINE).await.unwrap();
         let ran = host.run(job("a", b"{}", vec![step("keep", Filter, &plugin)])).await;
         assert_eq!(ran.verdict, hookweir_host::Verdict::Keep(None), "{name}");
         host.close();
@@ -127,8 +127,10 @@ async fn code_of_another_name_is_not_run() {
     // As if the file of one plugin had been put in the place of the other, without its sum.
     fs::copy(&one, &other).unwrap();
     let crippled = setup::host_in(setup.cache_dir(), 1, no_compiler());
-    let loads =
-        [crippled.load(filter("", KEEP)).await.is_ok(), crippled.load(guest::echo_filter()).await.is_ok()];
+    let loads = [
+        crippled.load(filter("", KEEP), COMPILE_DEADLINE).await.is_ok(),
+        crippled.load(guest::echo_filter(), COMPILE_DEADLINE).await.is_ok(),
+    ];
     assert_eq!(loads.iter().filter(|loaded| **loaded).count(), 1);
     crippled.close();
 }

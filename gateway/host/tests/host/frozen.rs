@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookweir_host::{LoadError, Outgoing, Step, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, LoadError, Outgoing, Step, Verdict};
 use hookweir_model::Digest;
 use hookweir_model::PluginRole::{self, Filter, Transformer};
 use serde_json::{Value, json};
@@ -82,7 +82,12 @@ async fn versions_that_fit_are_loaded_and_others_are_refused() {
         assert!(echoed, "{version}: {:?}", ran.verdict);
     }
     for version in ["0.2.0", "0.10.0", "1.0.0"] {
-        let error = setup.host.load(of_version(version)).await.map(|plugin| plugin.digest()).unwrap_err();
+        let error = setup
+            .host
+            .load(of_version(version), COMPILE_DEADLINE)
+            .await
+            .map(|plugin| plugin.digest())
+            .unwrap_err();
         assert!(matches!(error, LoadError::Import { .. } | LoadError::NoExport { .. }), "{version}: {error}");
         assert!(error.to_string().contains(version), "{error}");
     }

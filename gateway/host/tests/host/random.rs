@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
 use fastrand::Rng;
-use hookweir_host::{Compiler, FaultKind, Host, HostError, LoadError, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, Compiler, FaultKind, Host, HostError, LoadError, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 use wasm_smith::{Component, Config, Module};
 
@@ -72,7 +72,7 @@ async fn try_all(name: &str, count: u64, make: fn(u64) -> Bytes) {
 
 /// Puts one guest through all that an upload and an event do, and says how it ended.
 async fn load_and_call(host: &Host, number: u64, wasm: Bytes) -> String {
-    let plugin = match host.load(wasm).await {
+    let plugin = match host.load(wasm, COMPILE_DEADLINE).await {
         Ok(plugin) => plugin,
         Err(error) => return format!("refused: {}", refusal(number, &error)),
     };
@@ -103,7 +103,7 @@ fn refusal(number: u64, error: &LoadError) -> &'static str {
         LoadError::Memory { .. } => "memory at the start",
         LoadError::Table { .. } => "table at the start",
         LoadError::Invalid(_) => "not valid",
-        LoadError::CompileTime => "time to compile",
+        LoadError::CompileTime { .. } => "time to compile",
         LoadError::CompileMemory => "memory to compile",
         LoadError::CompileSize => "size when compiled",
         LoadError::Contract(_) => "another interface",
@@ -219,7 +219,7 @@ async fn damaged_compiled_plugins() {
     let dir = tempfile::tempdir().unwrap();
     let wasm = guest::echo_filter();
     let able = setup::host_in(dir.path(), 1, setup::compiler());
-    able.load(wasm.clone()).await.unwrap();
+    able.load(wasm.clone(), COMPILE_DEADLINE).await.unwrap();
     able.close();
     let code = compiled(dir.path());
     let whole = fs::read(&code).unwrap();
@@ -229,11 +229,15 @@ async fn damaged_compiled_plugins() {
     let count = amount(300, 5_000);
     for number in 0..count {
         fs::write(&code, damage(number, whole.clone())).unwrap();
-        let error = host.load(wasm.clone()).await.map(|plugin| plugin.digest()).unwrap_err();
+        let error =
+            host.load(wasm.clone(), COMPILE_DEADLINE).await.map(|plugin| plugin.digest()).unwrap_err();
         assert!(matches!(error, LoadError::Host(HostError::Compiler(_))), "file {number}: {error}");
     }
     fs::write(&code, &whole).unwrap();
-    assert_eq!(host.load(wasm.clone()).await.unwrap().digest(), hookweir_model::Digest::of(&wasm));
+    assert_eq!(
+        host.load(wasm.clone(), COMPILE_DEADLINE).await.unwrap().digest(),
+        hookweir_model::Digest::of(&wasm)
+    );
     println!("damaged compiled plugins, {count} in all: each was found by its sum");
     host.close();
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use hookweir_host::{Compiler, LoadError};
+use hookweir_host::{COMPILE_DEADLINE, Compiler, LoadError};
 
 use crate::guest::{self, KEEP, MEMORY, filter, filter_function};
 use crate::setup::{self, Place, Setup};
@@ -61,10 +61,10 @@ async fn what_is_refused_before_it_is_compiled() {
         (Bytes::from(vec![0; 25 << 20]), "its file has 26214400 bytes; at most 25165824 are taken"),
     ];
     for (wasm, sentence) in table {
-        let text = host.load(wasm).await.unwrap_err().to_string();
+        let text = host.load(wasm, COMPILE_DEADLINE).await.unwrap_err().to_string();
         assert!(text.starts_with(sentence), "{text}");
     }
-    let error = host.load(filter("", KEEP)).await.unwrap_err();
+    let error = host.load(filter("", KEEP), COMPILE_DEADLINE).await.unwrap_err();
     assert!(matches!(error, LoadError::Host(_)), "{error}");
     host.close();
 }
@@ -117,7 +117,7 @@ async fn what_the_compiler_and_the_linker_refuse() {
         ),
     ];
     for (wasm, sentence) in table {
-        let text = setup.host.load(wasm).await.unwrap_err().to_string();
+        let text = setup.host.load(wasm, COMPILE_DEADLINE).await.unwrap_err().to_string();
         assert!(text.starts_with(sentence), "{text}");
         setup.assert_still_serves().await;
     }
@@ -164,8 +164,8 @@ async fn a_compiler_that_hangs_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let hanging = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), "exec sleep 1000".into()] };
     let host = setup::host_in(dir.path(), 1, hanging);
-    let error = host.load(filter("", KEEP)).await.unwrap_err();
-    assert!(matches!(error, LoadError::CompileTime), "{error}");
+    let error = host.load(filter("", KEEP), COMPILE_DEADLINE).await.unwrap_err();
+    assert!(matches!(error, LoadError::CompileTime { .. }), "{error}");
     assert_eq!(drafts(dir.path()), Vec::<String>::new());
     host.close();
 }
@@ -182,7 +182,7 @@ async fn a_compiler_that_fails_is_not_the_plugins_fault() {
     ] {
         let broken = Compiler { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] };
         let host = setup::host_in(dir.path(), 1, broken);
-        let text = host.load(filter("", KEEP)).await.unwrap_err().to_string();
+        let text = host.load(filter("", KEEP), COMPILE_DEADLINE).await.unwrap_err().to_string();
         assert!(text.starts_with(sentence), "{text}");
         host.close();
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookweir_host::{Compiler, Config, Fault, Host, Job, Limits, Plugin, Step, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, Compiler, Config, Fault, Host, Job, Limits, Plugin, Step, Verdict};
 use hookweir_model::{Event, EventId, EventType, PluginId, PluginRole, TenantId, Timestamp};
 use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -63,7 +63,7 @@ impl Setup {
     }
 
     pub(crate) async fn load(&self, wasm: Bytes) -> Arc<Plugin> {
-        self.host.load(wasm).await.unwrap()
+        self.host.load(wasm, COMPILE_DEADLINE).await.unwrap()
     }
 
     /// Loads a guest and runs one event of tenant `evil` through it.

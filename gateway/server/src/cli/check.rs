@@ -59,7 +59,9 @@ impl PluginHost {
     fn inspect(&self, settings: &config::Plugin, wasm: &Bytes) -> Result<Exports, Unusable> {
         let component = |error: anyhow::Error| Unusable::Component(format!("{error:#}"));
         let (runtime, host) = self.host().map_err(component)?;
-        let plugin = runtime.block_on(host.load(wasm.clone())).map_err(|error| component(error.into()))?;
+        let plugin = runtime
+            .block_on(host.load(wasm.clone(), settings.compile_deadline))
+            .map_err(|error| component(error.into()))?;
         if let Some(sample) = &settings.sample {
             // Guests see no name of their own.
             let id = PluginId::new("plugin").map_err(|error| component(error.into()))?;

@@ -60,6 +60,8 @@ pub(super) struct Surroundings<'a> {
     pub allow_inline_secrets: bool,
     pub egress: EgressPolicy,
     pub ceilings: Ceilings,
+    /// Processor time that compiling one component may take.
+    pub compile_deadline: Duration,
     /// The folder of each file.
     folders: Vec<PathBuf>,
 }
@@ -129,7 +131,7 @@ fn config(
     };
     let plugins = part("plugins", report);
     if let Some(table) = &plugins {
-        table.allow(&limits::KEYS, report);
+        table.allow(&limits::GATEWAY_KEYS, report);
     }
     let mut outside = Surroundings {
         env,
@@ -137,6 +139,7 @@ fn config(
         allow_inline_secrets: inline.unwrap_or(false),
         egress: egress(part("egress", report), report),
         ceilings: Ceilings::of_gateway(plugins.as_ref(), report),
+        compile_deadline: limits::compile_deadline(plugins.as_ref(), report),
         folders,
     };
     let accept = accept(part("accept", report), report);

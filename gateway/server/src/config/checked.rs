@@ -115,6 +115,8 @@ pub(crate) struct Plugin {
     /// JSON text, `{}` where none is configured.
     pub config: Arc<str>,
     pub limits: Limits,
+    /// Processor time that a component of it may take to compile.
+    pub compile_deadline: Duration,
     /// Whether an instance serves many events.
     pub reuse: bool,
     /// What a new component has to give a result for before it comes in force.

@@ -47,6 +47,7 @@ pub(super) fn plugin(
     table.allow(&KEYS, report);
     let config = settings(table.get("config"), report).into();
     let limits = ceilings.lowered_by(table.get("limits"), report).limits();
+    let compile_deadline = outside.compile_deadline;
     let reuse = table.get("reuse").and_then(|value| value.boolean(report)).unwrap_or(false);
     let sample_key = table.get("sample");
     let sample = sample_key.as_ref().map(|value| sample(value, outside, report));
@@ -59,7 +60,7 @@ pub(super) fn plugin(
             Some((_, None)) => return unusable,
         };
         let source = PluginSource::Upload { pin };
-        let plugin = Plugin { source, config, limits, reuse, sample: sample.flatten() };
+        let plugin = Plugin { source, config, limits, compile_deadline, reuse, sample: sample.flatten() };
         return Found { plugin: Some(plugin), exports: None };
     };
     let Some((file, wasm)) = read(&path, outside, report) else { return unusable };
@@ -75,7 +76,7 @@ pub(super) fn plugin(
         _ => {}
     }
     let source = PluginSource::File { path: file, digest };
-    let plugin = Plugin { source, config, limits, reuse, sample: sample.flatten() };
+    let plugin = Plugin { source, config, limits, compile_deadline, reuse, sample: sample.flatten() };
     let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, &wasm) {
         Ok(exports) => Some(exports),
         Err(Unusable::Component(reason)) => {

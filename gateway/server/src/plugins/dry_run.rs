@@ -54,7 +54,7 @@ pub(crate) async fn dry_run(
             if !misfits.is_empty() {
                 return Err(Refused::Unusable(misfits.join("; ")));
             }
-            plugins.host.load(wasm).await?
+            plugins.host.load(wasm, slot.settings.compile_deadline).await?
         }
         (None, Ok(component)) => Arc::clone(&component.plugin),
         (None, Err(reason)) => {

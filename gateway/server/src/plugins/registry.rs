@@ -132,7 +132,7 @@ impl Plugins {
             return Err(Refused::Conflict(reason));
         }
         check_fit(&live, key, found.exports)?;
-        let plugin = self.host.load(wasm.clone()).await?;
+        let plugin = self.host.load(wasm.clone(), settings.compile_deadline).await?;
         self.try_on_something(&live, key, &settings, &plugin).await?;
         self.install(key, plugin, Some(wasm)).await
     }
@@ -149,7 +149,7 @@ impl Plugins {
             return Err(Refused::Conflict(reason));
         }
         let wasm = self.journal.blob(previous).await?.ok_or(Error::NotFound("component"))?;
-        let plugin = self.host.load(wasm).await?;
+        let plugin = self.host.load(wasm, settings.compile_deadline).await?;
         self.install(key, plugin, None).await
     }
 

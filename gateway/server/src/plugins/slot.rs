@@ -53,7 +53,9 @@ impl Loader<'_> {
         before: Option<&Slot>,
     ) -> Result<Slot, String> {
         let component = match &settings.source {
-            PluginSource::File { path, digest } => Ok(self.configured(path, *digest, before).await?),
+            PluginSource::File { path, digest } => {
+                Ok(self.configured(path, *digest, settings, before).await?)
+            }
             PluginSource::Upload { .. } => self.uploaded(key, settings, before).await,
         };
         let component = component.map(|plugin| {
@@ -74,6 +76,7 @@ impl Loader<'_> {
         &self,
         path: &Path,
         digest: Digest,
+        settings: &config::Plugin,
         before: Option<&Slot>,
     ) -> Result<Arc<Plugin>, String> {
         if let Some(loaded) = loaded_before(before, digest) {
@@ -82,7 +85,8 @@ impl Loader<'_> {
         let path = path.to_owned();
         let read = tokio::task::spawn_blocking(move || config::read_component(&path, digest)).await;
         let wasm = read.map_err(|_| "reading its file was broken off".to_owned())??;
-        self.host.load(wasm).await.map_err(|error| error.to_string())
+        let loaded = self.host.load(wasm, settings.compile_deadline).await;
+        loaded.map_err(|error| error.to_string())
     }
 
     async fn uploaded(
@@ -107,7 +111,8 @@ impl Loader<'_> {
             Ok(None) => return Err(unusable(&"its bytes are gone")),
             Err(error) => return Err(unusable(&error)),
         };
-        self.host.load(wasm).await.map_err(|error: LoadError| unusable(&error))
+        let loaded = self.host.load(wasm, settings.compile_deadline).await;
+        loaded.map_err(|error: LoadError| unusable(&error))
     }
 }
 

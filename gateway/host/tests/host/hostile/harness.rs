@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_host::{FaultKind, Limits, Plugin, Ran, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, FaultKind, Limits, Plugin, Ran, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 use tokio::task::JoinSet;
 
@@ -70,7 +70,8 @@ impl Harness {
         let before;
         let took = if let End::Refused(sentence) = case.end {
             before = resident();
-            let (loaded, ()) = tokio::join!(self.setup.host.load(wasm), self.good_calls(NEIGHBOURS_CALLS));
+            let (loaded, ()) =
+                tokio::join!(self.setup.host.load(wasm, COMPILE_DEADLINE), self.good_calls(NEIGHBOURS_CALLS));
             let text = loaded.map(|plugin| plugin.digest()).unwrap_err().to_string();
             assert!(text.contains(sentence), "{name}: {text}");
             "not loaded".to_owned()

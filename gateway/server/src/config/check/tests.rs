@@ -89,6 +89,7 @@ fn what_is_left_out_has_the_documented_default() {
 
     let plugin = tenant(&config).plugins.get("p").unwrap();
     assert_eq!((plugin.config.as_ref(), plugin.limits, plugin.reuse), ("{}", Limits::default(), false));
+    assert_eq!(plugin.compile_deadline, Duration::from_secs(60));
     let PluginSource::File { path, digest } = &plugin.source else { panic!("{plugin:?}") };
     assert_eq!((path, *digest), (&folder.path().join("plugin.wasm"), Digest::of(WASM)));
     assert_eq!(read_component(path, *digest).unwrap(), WASM);
@@ -127,6 +128,8 @@ fn what_is_written_is_what_comes_out() {
         token = { env = "TOKEN" }
         [journal]
         path = "elsewhere/data"
+        [plugins]
+        compile_deadline = "2m"
         [tenants.acme]
         keys = [{ env = "KEY" }]
         limits = { memory = "8MiB" }
@@ -166,7 +169,7 @@ fn what_is_written_is_what_comes_out() {
     let plugin = tenant(&config).plugins.get("p").unwrap();
     assert_eq!(plugin.config.as_ref(), r#"{"minimum":100}"#);
     let limits = Limits { deadline: Duration::from_millis(5), memory: 8 << 20, ..Limits::default() };
-    assert_eq!(plugin.limits, limits);
+    assert_eq!((plugin.limits, plugin.compile_deadline), (limits, Duration::from_secs(120)));
 
     let endpoint = endpoint(&config, "a");
     assert_eq!(
