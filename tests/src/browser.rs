@@ -19,6 +19,9 @@ use crate::http::Client;
 /// By what WebDriver names an element in its JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Where the window is and what it shows, for whoever waited in vain.
+const PAGE: &str = "return `${location.href}: ${document.body?.innerText.slice(0, 600)}`";
+
 /// Listens for what a page's policy forbade, before any script of the page runs.
 const LISTEN: &str = "window.violations = []; addEventListener('securitypolicyviolation', (event) => \
     violations.push(`${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));";
@@ -170,7 +173,7 @@ impl Browser {
     pub async fn until(&self, what: &str, script: &str, args: Value) {
         eventually(what, async || match self.script(script, args.clone()).await {
             Value::Bool(true) => Ok(()),
-            other => Err(other.to_string()),
+            other => Err(format!("{other} at {}", self.script(PAGE, json!([])).await)),
         })
         .await;
     }

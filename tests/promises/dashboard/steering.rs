@@ -169,6 +169,22 @@ async fn a_chain_is_tried_on_a_stored_event_and_a_list_is_filtered() {
 }
 
 #[tokio::test]
+async fn what_is_typed_into_a_filter_stays_while_the_list_goes_on() {
+    let (scene, browser) = (Scene::start().await, Browser::start().await);
+    scene.filled().await;
+    for (page, row) in [("events", "v-"), ("deliveries", "d-")] {
+        scene.open(&browser, &format!("/t/acme/{page}")).await;
+        browser.write("[name=id]", "evt_0").await;
+        let event = scene.gateway.sender().event("order.paid", "1").await;
+        let wanted = format!("[id^='{row}{event}']");
+        let comes = "return document.querySelector(arguments[0]) !== null";
+        browser.until("the new row", comes, json!([wanted])).await;
+        let kept = "const field = document.querySelector('[name=id]'); return [field.value, field === document.activeElement]";
+        assert_eq!(browser.script(kept, json!([])).await, json!(["evt_0", true]), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_delivery_shows_what_came_in_beside_what_went_out_and_is_cancelled() {
     let (scene, browser) = (Scene::start().await, Browser::start().await);
     scene.receiver.follow(|_, _| Reply::Status(503));

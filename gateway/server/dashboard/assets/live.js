@@ -30,13 +30,16 @@ function morph(old, fresh) {
   children(old, fresh);
 }
 
+/** The id that is written at a node. A form's own `id` is its field of that name, where it has one. */
+const idOf = (node) => node?.getAttribute?.("id");
+
 function children(old, fresh) {
   const byId = new Map();
-  for (const child of old.children) if (child.id) byId.set(child.id, child);
+  for (const child of old.children) if (idOf(child)) byId.set(idOf(child), child);
   let place = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
-    let found = wanted.id ? byId.get(wanted.id) : place;
-    if (!wanted.id && found?.id) found = null;
+    let found = idOf(wanted) ? byId.get(idOf(wanted)) : place;
+    if (!idOf(wanted) && idOf(found)) found = null;
     if (found && found.nodeName === wanted.nodeName && found.nodeType === wanted.nodeType) {
       if (found === place) place = place.nextSibling;
       else old.insertBefore(found, place);
