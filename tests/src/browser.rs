@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::eventually::{eventually, within};
+use crate::eventually::{DEADLINE, eventually, try_eventually, within};
 use crate::free_port;
 use crate::http::Client;
 
@@ -171,11 +171,14 @@ impl Browser {
 
     /// Waits until a script's text answers true.
     pub async fn until(&self, what: &str, script: &str, args: Value) {
-        eventually(what, async || match self.script(script, args.clone()).await {
+        let came = try_eventually(DEADLINE, async || match self.script(script, args.clone()).await {
             Value::Bool(true) => Ok(()),
-            other => Err(format!("{other} at {}", self.script(PAGE, json!([])).await)),
-        })
-        .await;
+            other => Err(other),
+        });
+        if let Err(seen) = came.await {
+            let page = self.script(PAGE, json!([])).await;
+            panic!("waited {DEADLINE:?} for {what}; last seen: {seen} at {page}");
+        }
     }
 
     /// Where the window is, as the page sees it.

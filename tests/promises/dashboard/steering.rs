@@ -176,9 +176,7 @@ async fn what_is_typed_into_a_filter_stays_while_the_list_goes_on() {
         scene.open(&browser, &format!("/t/acme/{page}")).await;
         browser.write("[name=id]", "evt_0").await;
         let event = scene.gateway.sender().event("order.paid", "1").await;
-        let wanted = format!("[id^='{row}{event}']");
-        let comes = "return document.querySelector(arguments[0]) !== null";
-        browser.until("the new row", comes, json!([wanted])).await;
+        browser.shows(&format!("[id^='{row}{event}']"), "order.paid").await;
         let kept = "const field = document.querySelector('[name=id]'); return [field.value, field === document.activeElement]";
         assert_eq!(browser.script(kept, json!([])).await, json!(["evt_0", true]), "{page}");
     }
