@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 pub use self::kinds::{KAFKA, Kind, MQTT, NATS, RABBITMQ, REDIS, SQS, SQS_ON_DISK};
 use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
+use crate::halt::{halted, processes_of};
 use crate::http::Client;
 use crate::script::run;
 use crate::{Output, Relay, free_port, repository, tls};
@@ -144,8 +145,10 @@ impl Broker {
     }
 
     /// Makes it fall silent, without closing a connection.
-    pub fn suspend(&self) {
+    pub async fn suspend(&self) {
         signal(&self.child, Signal::STOP);
+        let group = group(&self.child).expect("a broker that runs");
+        halted(|| processes_of(group)).await;
     }
 
     pub fn resume(&self) {
@@ -293,9 +296,13 @@ fn spawn(folder: &Path, command: &mut Command) -> Child {
         .unwrap_or_else(|error| panic!("{command:?} can't be run ({error}): `tests/run` installs it"))
 }
 
+/// The process group of a child, unless it has ended.
+fn group(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+}
+
 fn signal(child: &Child, signal: Signal) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(group) = group {
+    if let Some(group) = group(child) {
         // It may have ended by itself.
         let _ = kill_process_group(group, signal);
     }

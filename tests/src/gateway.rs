@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::eventually::{eventually, within};
+use crate::halt::halted;
 use crate::{Admin, Config, Consumer, KEY, Sender, binary};
 
 /// How many of the last lines of the log are kept for a failed test.
@@ -98,6 +99,16 @@ impl Gateway {
     /// Asks it to read its configuration anew.
     pub fn reload(&self) {
         self.signal(Signal::HUP);
+    }
+
+    /// Has it stand still, so that nothing goes in or out.
+    pub async fn suspend(&self) {
+        self.signal(Signal::STOP);
+        halted(|| vec![self.pid()]).await;
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub fn signal(&self, signal: Signal) {

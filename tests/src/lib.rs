@@ -12,6 +12,7 @@ mod consumer;
 mod dns;
 mod eventually;
 mod gateway;
+mod halt;
 mod http;
 mod places;
 mod port;

@@ -23,6 +23,9 @@ use crate::text;
 /// JavaScript engine of 12 MB and a Python of 18 MB, take 10 to 30 seconds by machine.
 pub const COMPILE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The most that anybody may give a component: for a slow machine, or for who waits for a component of their own.
+pub const LONGEST_COMPILE: Duration = Duration::from_secs(600);
+
 /// How many times its processor time a child may take from start to end. It steps back behind everything else, so on a
 /// busy machine a good plugin waits many times longer than it computes; only a child that hangs should meet this.
 pub(crate) const PATIENCE: u32 = 10;

@@ -44,7 +44,7 @@ mod threads;
 mod ticker;
 mod warm;
 
-pub use compile::{COMPILE_DEADLINE, Compiler, compile_child};
+pub use compile::{COMPILE_DEADLINE, Compiler, LONGEST_COMPILE, compile_child};
 pub use contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Reuse, Step, Used, Verdict};
 pub use error::{HostError, LoadError};
 pub use host::{Config, Host};

@@ -23,7 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookweir_tests::broker::{Broker, Message};
 use hookweir_tests::{Gateway, KEY, eventually, tenant};
-use rustix::process::Signal;
 use tokio::task::JoinSet;
 
 use crate::ledger::drained;
@@ -56,11 +55,11 @@ async fn outlives_a_kill(broker: &mut Broker, lines: &str, kind: &str) {
         })
         .await;
         if broker.keeps_nothing() {
-            gateway.signal(Signal::STOP);
+            gateway.suspend().await;
             broker.is_read(PLACE).await;
         }
         broker.kill9().await;
-        gateway.signal(Signal::CONT);
+        gateway.resume();
     };
     let (second, ()) = tokio::join!(sent(&gateway, EVENTS / 2, EVENTS), kill);
     // Some were tried in vain before it is back, so that there is something to outlive.

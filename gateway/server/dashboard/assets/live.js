@@ -38,8 +38,9 @@ function children(old, fresh) {
   for (const child of old.children) if (idOf(child)) byId.set(idOf(child), child);
   let place = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
-    let found = idOf(wanted) ? byId.get(idOf(wanted)) : place;
-    if (!idOf(wanted) && idOf(found)) found = null;
+    const id = idOf(wanted);
+    let found = id ? byId.get(id) : place;
+    if (!id && idOf(found)) found = null;
     if (found && found.nodeName === wanted.nodeName && found.nodeType === wanted.nodeType) {
       if (found === place) place = place.nextSibling;
       else old.insertBefore(found, place);

@@ -131,7 +131,7 @@ fn config(
     };
     let plugins = part("plugins", report);
     if let Some(table) = &plugins {
-        table.allow(&limits::GATEWAY_KEYS, report);
+        table.allow(&[&limits::KEYS[..], &[limits::COMPILE_KEY]].concat(), report);
     }
     let mut outside = Surroundings {
         env,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookweir_host::{COMPILE_DEADLINE, Limits};
+use hookweir_host::{COMPILE_DEADLINE, LONGEST_COMPILE, Limits};
 
 use super::problem::{Fault, Report};
 use super::quantity::{duration, show_duration, show_size, size};
@@ -10,11 +10,11 @@ use super::written::{Table, Value};
 
 pub(super) const KEYS: [&str; 4] = ["deadline", "memory", "output", "log"];
 
-/// The keys of `[plugins]`: those limits, and what concerns a component rather than a call.
-pub(super) const GATEWAY_KEYS: [&str; 5] = ["deadline", "memory", "output", "log", "compile_deadline"];
+/// In `[plugins]` alone: it concerns a component and not a call.
+pub(super) const COMPILE_KEY: &str = "compile_deadline";
 
 /// A component is compiled by one machine's speed, so that a slow one may be given more. One is compiled at a time.
-const COMPILE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+const COMPILE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), LONGEST_COMPILE);
 
 /// What no configuration may exceed. A call holds a plugin thread for its deadline and a slot of the instance pool
 /// for its memory; both are sized for these.
@@ -59,7 +59,7 @@ impl Ceilings {
 
 /// Processor time that compiling one component may take.
 pub(super) fn compile_deadline(table: Option<&Table<'_>>, report: &mut Report) -> Duration {
-    let Some(value) = table.and_then(|table| table.get("compile_deadline")) else { return COMPILE_DEADLINE };
+    let Some(value) = table.and_then(|table| table.get(COMPILE_KEY)) else { return COMPILE_DEADLINE };
     let read = value.parsed(duration, "write a duration in quotes, such as \"60s\"", report);
     let found = read.and_then(|found| bounded(&value, found, COMPILE_BOUNDS, show_duration, None, report));
     found.unwrap_or(COMPILE_DEADLINE)

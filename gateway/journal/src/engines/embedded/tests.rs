@@ -154,18 +154,19 @@ async fn too_much_that_waits_is_refused_but_not_settlements() {
     let seq = stored(&journal, "0", 10).await;
     let hold = rusqlite::Connection::open(directory.path().join("journal.db")).unwrap();
     hold.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // One group may be in the writer's hands and two calls in its inbox: of four appends one at least is too many.
+    // Two calls may be in the writer's hands and two in its inbox: of five appends one at least is too many.
     let release = async { hold.execute_batch("ROLLBACK").unwrap() };
-    let (a, b, c, d, settled, requeued, ()) = tokio::join!(
+    let (a, b, c, d, e, settled, requeued, ()) = tokio::join!(
         journal.append(vec![event("1", 10)]),
         journal.append(vec![event("2", 10)]),
         journal.append(vec![event("3", 10)]),
         journal.append(vec![event("4", 10)]),
+        journal.append(vec![event("5", 10)]),
         journal.settle(vec![failed_attempt(&journal, seq, 10)]),
         journal.requeue(Selection::Recover { endpoint: lane(), since: Timestamp::default() }),
         release,
     );
-    let answers = [a, b, c, d];
+    let answers = [a, b, c, d, e];
     assert!(answers.iter().any(|answer| matches!(answer, Err(Error::Busy))), "{answers:?}");
     let kept = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
     assert_eq!(settled.unwrap(), [Settled::Applied]);

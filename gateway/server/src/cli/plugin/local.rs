@@ -2,19 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use hookweir_host::{Host, Job, Plugin, Ran};
+use hookweir_host::{Host, Job, LONGEST_COMPILE, Plugin, Ran};
 use hookweir_model::TenantId;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::app;
-
-/// Whoever runs the command waits for a component of their own, and how long it takes is a matter of the machine.
-const COMPILE_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Where compiled plugins are kept, so that the next run of a command does not compile again.
 enum Cache {
@@ -54,7 +50,7 @@ impl Local {
     }
 
     pub(super) fn load(&self, wasm: Vec<u8>) -> Result<Arc<Plugin>> {
-        let load = self.host.load(Bytes::from(wasm), COMPILE_DEADLINE);
+        let load = self.host.load(Bytes::from(wasm), LONGEST_COMPILE);
         self.runtime.block_on(load).context("the gateway would not take this plugin")
     }
 
