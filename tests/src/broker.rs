@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -21,12 +22,15 @@ use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
 use crate::halt::{halted, processes_of};
 use crate::http::Client;
-use crate::script::run;
+use crate::script::run_for;
 use crate::{Output, Relay, free_port, repository, tls};
 
 /// Who may enter the brokers that ask.
 pub const USER: &str = "gateway";
 pub const PASSWORD: &str = "pass-word-of-the-gateway";
+
+/// A reader has thousands of messages to read, and ends by itself where no more come.
+const READING: Duration = Duration::from_secs(600);
 
 /// A running broker.
 #[derive(Debug)]
@@ -213,7 +217,7 @@ impl Broker {
     }
 
     async fn ask(&self, verb: &str, place: &str, wanted: usize) -> Output {
-        run(&mut self.reader(verb, place, wanted), b"").await
+        run_for(READING, &mut self.reader(verb, place, wanted), b"").await
     }
 
     fn reader(&self, verb: &str, place: &str, wanted: usize) -> Command {
