@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hookweir_tests::{Gateway, Output, Receiver, Reply, binary, one_endpoint, raw, run, within};
-use rustix::process::{Pid, Signal, kill_process};
+use hookweir_tests::{Gateway, Output, Receiver, Reply, binary, one_endpoint, pid_of, raw, run, within};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -419,7 +419,7 @@ async fn listen_ends_well_when_it_is_interrupted_or_not_read_any_more() {
     let mut interrupted = Listening::start(&[], "").await;
     let (status, line) = interrupted.post("webhook-signature: v1,x\r\n", "").await;
     assert_eq!((status, &line["signature"]), (200, &json!({"verdict": "unchecked"})));
-    let pid = interrupted.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("its process id");
+    let pid = pid_of(&interrupted.child).expect("its process id");
     kill_process(pid, Signal::INT).expect("a signal");
     assert_eq!(
         within("the receiver to end", interrupted.child.wait()).await.expect("its end").code(),

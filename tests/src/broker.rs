@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -20,8 +20,8 @@ use tokio::process::{Child, Command};
 pub use self::kinds::{KAFKA, Kind, MQTT, NATS, RABBITMQ, REDIS, SQS, SQS_ON_DISK};
 use self::kinds::{STORE, Site, python};
 use crate::eventually::{eventually, within};
-use crate::halt::{halted, processes_of};
 use crate::http::Client;
+use crate::process::{halted, pid_of, processes_of};
 use crate::script::run_for;
 use crate::{Output, Relay, free_port, repository, tls};
 
@@ -151,7 +151,7 @@ impl Broker {
     /// Makes it fall silent, without closing a connection.
     pub async fn suspend(&self) {
         signal(&self.child, Signal::STOP);
-        let group = group(&self.child).expect("a broker that runs");
+        let group = pid_of(&self.child).expect("a broker that runs");
         halted(|| processes_of(group)).await;
     }
 
@@ -300,13 +300,8 @@ fn spawn(folder: &Path, command: &mut Command) -> Child {
         .unwrap_or_else(|error| panic!("{command:?} can't be run ({error}): `tests/run` installs it"))
 }
 
-/// The process group of a child, unless it has ended.
-fn group(child: &Child) -> Option<Pid> {
-    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-}
-
 fn signal(child: &Child, signal: Signal) {
-    if let Some(group) = group(child) {
+    if let Some(group) = pid_of(child) {
         // It may have ended by itself.
         let _ = kill_process_group(group, signal);
     }

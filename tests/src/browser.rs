@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::Method;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use crate::eventually::{DEADLINE, eventually, try_eventually, within};
 use crate::free_port;
 use crate::http::Client;
+use crate::process::pid_of;
 
 /// By what WebDriver names an element in its JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -270,10 +271,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let id = self.driver.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
+        if let Some(group) = pid_of(&self.driver) {
             // The browser is in the driver's group; one that has ended already is no fault.
-            let _ = kill_process_group(id, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use crate::eventually::{eventually, within};
-use crate::halt::halted;
+use crate::process::{halted, pid_of};
 use crate::{Admin, Config, Consumer, KEY, Sender, binary};
 
 /// How many of the last lines of the log are kept for a failed test.
@@ -179,8 +179,7 @@ impl Gateway {
     }
 
     fn pid(&self) -> Pid {
-        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
-        id.expect("a process's number")
+        pid_of(&self.child).expect("the gateway to run")
     }
 }
 

@@ -12,10 +12,10 @@ mod consumer;
 mod dns;
 mod eventually;
 mod gateway;
-mod halt;
 mod http;
 mod places;
 mod port;
+mod process;
 mod prometheus;
 pub mod raw;
 mod receiver;
@@ -38,6 +38,7 @@ pub use places::{
     binary, free_port, free_port_of_four_digits, languages, plugin, repository, target, toolchains,
 };
 pub use port::Port;
+pub use process::pid_of;
 pub use prometheus::Prometheus;
 pub use receiver::{Receiver, Reply, Request};
 pub use relay::Relay;

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use hookweir_tests::{binary, toolchains, within};
-use rustix::process::{Pid, Signal, kill_process_group};
+use hookweir_tests::{binary, pid_of, toolchains, within};
+use rustix::process::{Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -101,7 +101,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         // Whatever the page began ends with it.
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        if let Some(group) = pid_of(&self.child) {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

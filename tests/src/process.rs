@@ -1,4 +1,4 @@
-//! Processes that stand still for a while, as after `kill -STOP`.
+//! Processes by their numbers, and those that stand still for a while, as after `kill -STOP`.
 //!
 //! The system answers whoever sends that signal before it has arrived: threads that run go on until each is told. Who is
 //! to find everything silent waits for the last of them.
@@ -7,8 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
+use tokio::process::Child;
 
 use crate::eventually::eventually;
+
+/// The number of a child, which is that of its group too where it was given one; none once it has ended.
+pub fn pid_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+}
 
 /// Waits until every thread of these processes stands still.
 pub(crate) async fn halted(processes: impl Fn() -> Vec<Pid>) {
