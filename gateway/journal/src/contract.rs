@@ -16,7 +16,7 @@ use hookweir_model::{
 };
 use thiserror::Error;
 
-use crate::{NewMessage, Queues};
+use crate::{Damages, NewMessage, Queues};
 
 /// Where an event stands in the journal: later events have higher numbers. It is a key between the journal and its
 /// callers, never shown to a user.
@@ -280,7 +280,7 @@ pub enum Error {
 /// *Durable* means: it is there after kill -9 and after a power cut. All calls may be made at the same time from many
 /// tasks; engines gather writes that wait so that one sync serves them all.
 #[async_trait]
-pub trait Journal: Queues + std::fmt::Debug + 'static {
+pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
     /// Keeps events with their idempotency keys and one pending delivery for each endpoint: all or nothing for each
     /// event, **durable when it returns**. The answers stand in the order of the batch.
     ///

@@ -5,6 +5,7 @@
 //! crate never dials out, never reads the configuration and never decides when an attempt is due.
 
 mod contract;
+mod damage;
 pub mod engines;
 mod queue;
 
@@ -12,6 +13,7 @@ pub use contract::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
     LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
+pub use damage::{Damage, DamageKind, DamageRecord, DamageSummary, Damages, MAX_DAMAGE_RECORDS};
 pub use queue::{
     Answered, Content, Look, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
     Verdict,

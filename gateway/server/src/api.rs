@@ -1,5 +1,6 @@
 //! The JSON of the HTTP interface: what the listeners answer and the command line reads.
 
+mod damage;
 mod plugin;
 mod queue;
 
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use crate::config::Quota;
 use crate::dispatch::BreakerState;
 
+pub(crate) use self::damage::{AcknowledgeRequest, Acknowledged, DamageSummaryView, DamageView};
 pub(crate) use self::plugin::{
     DryRun, DryRunContent, DryRunEvent, DryRunResult, LimitsView, PausedView, PluginSource, PluginView,
 };

@@ -53,5 +53,6 @@ async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> 
     endpoints.sort_by(|a, b| a.key.cmp(&b.key));
     plugins.sort_by(|a, b| a.key.cmp(&b.key));
     let journal_limit = live.config.journal.max_size;
-    Ok(Moment { now: Timestamp::now(), health, journal_limit, pending_bytes, endpoints, plugins })
+    let damage = journal.damage_summary();
+    Ok(Moment { now: Timestamp::now(), health, damage, journal_limit, pending_bytes, endpoints, plugins })
 }

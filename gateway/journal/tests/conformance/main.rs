@@ -106,6 +106,12 @@ macro_rules! contract {
                 a_plugin_state_needs_its_blobs,
                 calls_after_close_fail,
             ],
+            damage: [
+                records_are_kept_and_listed_newest_first,
+                what_is_known_is_not_recorded_twice,
+                acknowledged_damage_counts_no_more,
+                records_are_bounded,
+            ],
             queues: [
                 a_message_is_there_with_its_exact_bytes,
                 a_delivery_ends_in_its_queue_in_one_step,

@@ -10,6 +10,7 @@ use super::access::Reader;
 #[cfg(test)]
 use super::openapi::Refusals;
 use super::{Admin, ok};
+use crate::api::DamageSummaryView;
 use crate::problem::{Problem, json};
 use crate::scrape;
 
@@ -31,6 +32,9 @@ pub(super) struct Readiness {
     /// Why no events are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Damage in the journal that nobody has acknowledged; left out where there is none. Events are taken all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<DamageSummaryView>,
 }
 
 /// 200 while events are taken, else 503. It tells nothing of a tenant, so it asks for no token.
@@ -47,6 +51,7 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Proble
         epoch: health.epoch.0,
         pending: health.pending,
         reason: health.writable.err(),
+        damage: DamageSummaryView::new(&admin.journal.damage_summary()),
     };
     if readiness.ready {
         Ok(ok(&readiness))

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod damage;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod deliveries;
@@ -97,6 +98,8 @@ fn router(admin: Admin, looking: Looking) -> Router {
     let router = router.route("/openapi.json", get(health::specification));
     router
         .route("/v1/live", get(live::of_all))
+        .route("/v1/damage", get(damage::list))
+        .route("/v1/damage/acknowledge", post(damage::acknowledge))
         .route("/v1/tenants", get(endpoints::tenants))
         .nest("/v1/tenants/{tenant}", tenant)
         .layer(from_fn_with_state(admin.clone(), audit::audit))

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{deliveries, endpoints, events, health, live, plugins};
+use super::{damage, deliveries, endpoints, events, health, live, plugins};
 use crate::api;
 
 /// Every answer that is no success: `application/problem+json`.
@@ -56,6 +56,8 @@ pub(super) enum Refusals {
         health::ready,
         health::metrics,
         live::of_all,
+        damage::list,
+        damage::acknowledge,
         live::of_tenant,
         endpoints::tenants,
         events::list,

@@ -89,6 +89,37 @@ pub(super) struct NamesQuery {
     cursor: Option<String>,
 }
 
+/// Which records to list that have numbers.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NumbersQuery {
+    /// How many at most; 50 if not given.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// What the page before answered as `next`.
+    #[param(pattern = "^[0-9]{1,19}$")]
+    cursor: Option<String>,
+}
+
+impl NumbersQuery {
+    /// The number that those of the page are below, and how many there may be.
+    pub(super) fn check(self) -> Result<(Option<u64>, usize), Problem> {
+        let parse = |text: String| {
+            text.parse().map_err(|_| malformed("cursor", "give what a list answered as 'next'"))
+        };
+        Ok((self.cursor.map(parse).transpose()?, limit(self.limit)?))
+    }
+}
+
+impl FromRequestParts<Admin> for NumbersQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
+        written(parts, admin).await
+    }
+}
+
 impl NamesQuery {
     /// The names of the page, in order, and the cursor of the next one.
     pub(super) fn page<'a, N: Ord + Borrow<str>>(

@@ -234,7 +234,7 @@ impl EndpointCounters {
 mod tests {
     use super::*;
     use crate::dispatch::BreakerState;
-    use hookweir_journal::Health;
+    use hookweir_journal::{DamageSummary, Health};
     use hookweir_model::{EndpointId, EndpointKey, Epoch};
 
     fn stats() -> embedded::Stats {
@@ -281,6 +281,7 @@ mod tests {
         let mut moment = Moment {
             now: Timestamp::from_millis(61_000),
             health,
+            damage: DamageSummary { records: 2, events: 31, ..DamageSummary::default() },
             journal_limit: 1 << 20,
             pending_bytes: vec![(tenant.clone(), 123)],
             endpoints: vec![endpoint],
@@ -315,6 +316,8 @@ mod tests {
             "hookweir_journal_free_bytes 8192",
             "hookweir_journal_writable 1",
             "hookweir_journal_damaged_total 2",
+            "hookweir_journal_damage_records 2",
+            "hookweir_journal_damage_events 31",
             "hookweir_stage_seconds_count{stage=\"attempt\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

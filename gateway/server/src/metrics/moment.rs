@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hookweir_host::FaultKind;
-use hookweir_journal::Health;
+use hookweir_journal::{DamageSummary, Health};
 use hookweir_model::{EndpointKey, Outcome, PluginKey, Status, TenantId, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -21,6 +21,8 @@ use crate::dispatch::BreakerState;
 pub(crate) struct Moment {
     pub now: Timestamp,
     pub health: Health,
+    /// What was found damaged and nobody has acknowledged.
+    pub damage: DamageSummary,
     /// The most that the journal may take on disk.
     pub journal_limit: u64,
     /// Bytes of data that wait, by tenant.
@@ -187,7 +189,7 @@ impl Metrics {
 
 /// What is so of the gateway and of whole tenants.
 fn gateway(registry: &mut Registry, moment: &Moment) {
-    let Moment { now, health, journal_limit, pending_bytes, .. } = moment;
+    let Moment { now, health, damage, journal_limit, pending_bytes, .. } = moment;
     let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| match unit {
         Some(unit) => registry.register_with_unit(name, help, unit, ConstGauge::new(value)),
         None => registry.register(name, help, ConstGauge::new(value)),
@@ -203,6 +205,10 @@ fn gateway(registry: &mut Registry, moment: &Moment) {
     }
     let help = "Whether the journal takes events";
     gauge("journal_writable", help, None, i64::from(health.writable.is_ok()));
+    let help = "Records of damage in the journal that nobody has acknowledged";
+    gauge("journal_damage_records", help, None, signed(damage.records));
+    let help = "Event numbers in the ranges of these records";
+    gauge("journal_damage_events", help, None, signed(damage.events));
     let rows =
         pending_bytes.iter().map(|(tenant, bytes)| (OfTenant { tenant: tenant.to_string() }, signed(*bytes)));
     let help = "Bytes of data that wait for the tenant's endpoints";

@@ -9,6 +9,7 @@
 
 mod backlog;
 mod check;
+mod damage;
 mod directory;
 mod door;
 mod fault;
@@ -86,6 +87,7 @@ struct Shared {
     backlog: Backlog,
     counters: Counters,
     check: Check,
+    damage: damage::Known,
 }
 
 impl Shared {

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::backlog::Backlog;
 use super::check::{self, Check};
+use super::damage;
 use super::directory::Directory;
 use super::door::Door;
 use super::fault::Fault;
@@ -47,6 +48,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
         backlog: Backlog::load(&start.connection)?,
         counters: Counters::default(),
         check: Check::default(),
+        damage: damage::Known::load(&start.connection)?,
         path: path.to_owned(),
         options,
     });
@@ -93,6 +95,7 @@ pub(super) fn look(path: &Path) -> Result<Embedded, Fault> {
         backlog: Backlog::default(),
         counters: Counters::default(),
         check: Check::default(),
+        damage: damage::Known::load(&connection)?,
         path: path.to_owned(),
         options,
     };

@@ -3,6 +3,7 @@
 //! It is written to be obviously right, not fast: lists walk everything. Nothing outlives the value. Several node
 //! names may compete for the shards of one [`Memory`], with leases that end by the clock that it is given.
 
+mod damage;
 mod leases;
 mod queue;
 mod state;
@@ -37,6 +38,7 @@ pub struct Memory {
 struct Inner {
     state: State,
     queues: queue::State,
+    damage: damage::State,
     leases: Leases,
     closed: bool,
 }
@@ -51,6 +53,7 @@ impl Memory {
         let inner = Inner {
             state: State::default(),
             queues: queue::State::default(),
+            damage: damage::State::default(),
             leases: Leases::new(),
             closed: false,
         };

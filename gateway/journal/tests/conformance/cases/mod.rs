@@ -1,6 +1,7 @@
 //! The cases, a module for each part of the contract.
 
 pub(crate) mod append;
+pub(crate) mod damage;
 pub(crate) mod due;
 pub(crate) mod leases;
 pub(crate) mod lists;

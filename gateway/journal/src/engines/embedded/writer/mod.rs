@@ -45,6 +45,7 @@ use self::present::Present;
 use self::statements::Statements;
 use self::tally::Tally;
 use super::Shared;
+use super::damage;
 use super::door::{free_bytes, judge_room};
 use super::fault::Fault;
 use super::lock::Lock;
@@ -250,6 +251,7 @@ impl Writer<'_> {
                     self.shared.set_epoch(*epoch);
                 }
             }
+            Op::Damage(_) => self.shared.damage.refresh(self.connection),
             Op::Expire(_) => self.may_shrink = true,
             Op::Message(op) => self.may_shrink |= op.removes(),
             _ => {}
@@ -331,6 +333,7 @@ impl Writer<'_> {
             }
             Op::Plugin(job) => job.outcome = Some(plugin::keep(statements, &job.input)?),
             Op::Message(op) => op.apply(statements, tally)?,
+            Op::Damage(job) => job.outcome = Some(Ok(damage::change(self.connection, &job.input)?)),
             Op::Epoch(job) => {
                 let epoch = Epoch(self.shared.epoch().0 + 1);
                 statements.put_meta.execute(("epoch", epoch.0.cast_signed()))?;

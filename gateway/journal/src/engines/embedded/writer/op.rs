@@ -10,6 +10,7 @@ use super::message::MessageOp;
 use super::plugin::PluginRecord;
 use super::requeue::Requeue;
 use super::settle::SettleRecord;
+use crate::engines::embedded::damage;
 use crate::engines::embedded::directory::Entry;
 use crate::engines::embedded::record::EventRecord;
 use crate::{Appended, Error, Expired, Settled};
@@ -54,6 +55,8 @@ pub(in crate::engines::embedded) enum Op {
     Blob(Job<(Digest, Bytes), ()>),
     Plugin(Job<PluginRecord, ()>),
     Message(MessageOp),
+    /// Keeps records of damage, or marks them as acknowledged.
+    Damage(Job<damage::Change, u64>),
     /// Raises the epoch for a new owner.
     Epoch(Job<(), Epoch>),
     /// Ends a delivery whose stored bytes are damaged.
@@ -142,6 +145,7 @@ impl Op {
             Self::Blob(job) => job.finish(),
             Self::Plugin(job) => job.finish(),
             Self::Message(op) => op.finish(),
+            Self::Damage(job) => job.finish(),
             Self::Epoch(job) => job.finish(),
             Self::Quarantine { .. } => {}
             #[cfg(test)]
@@ -161,6 +165,7 @@ impl Op {
             Self::Blob(job) => job.fail(error),
             Self::Plugin(job) => job.fail(error),
             Self::Message(op) => op.fail(error),
+            Self::Damage(job) => job.fail(error),
             Self::Epoch(job) => job.fail(error),
             Self::Quarantine { lane, seq, .. } => {
                 tracing::error!(lane, seq, "a damaged delivery could not be ended: {error}");
