@@ -20,6 +20,7 @@ mod observability;
 mod offline;
 mod openapi;
 mod outage;
+mod output;
 mod pace;
 mod plugin_tools;
 mod plugins;

@@ -4,6 +4,8 @@
 //! which uses `live` (the endpoint as it is configured now), `shape`, the delivery crate, `settle` and `retry`. Beside it
 //! stand `plugins` (which component is in force, and which is paused) and `operational` (what the gateway tells tenants).
 //! ARCHITECTURE.md is the map.
+// They panic where the output is closed or full. `cli::show` prints, and `log::say` tells.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod accept;
 mod admin;

@@ -1,13 +1,14 @@
 //! `hookweir serve`: the life of the gateway's process.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
-use super::Exit;
+use super::{Exit, show};
 use crate::app::{App, NotTaken, Refused};
 use crate::config::{self, StdEnv};
 use crate::log;
@@ -20,11 +21,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
-    log::start("info");
+    log::start("info").context("failed to start the log")?;
     let loaded = match config::load(&args.config, &StdEnv) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprint!("{}", problems.render(std::io::stderr().is_terminal()));
+            log::say(&problems.render(std::io::stderr().is_terminal()));
             return Ok(Exit::WrongConfiguration);
         }
     };
@@ -48,8 +49,7 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
         }
         Err(Refused::Machine(error)) => return Err(error),
     };
-    println!("accept listening on {}", app.accept_addr);
-    println!("admin listening on {}", app.admin_addr);
+    announce(&app)?;
     let code = loop {
         tokio::select! {
             () = end.asked() => {
@@ -92,14 +92,29 @@ async fn reload(app: &App, args: &Args) {
     }
 }
 
+/// Prints the addresses on standard output, from a thread of its own: nobody may read that, or it may be closed or full.
+fn announce(app: &App) -> Result<()> {
+    let text = format!("accept listening on {}\nadmin listening on {}\n", app.accept_addr, app.admin_addr);
+    let print = move || {
+        if let Err(error) = show::print(&text) {
+            debug!(%error, "the addresses can't be printed on standard output");
+        }
+    };
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(print).context("failed to start a thread")?;
+    Ok(())
+}
+
 fn report(problems: &[anyhow::Error]) {
+    let mut text = String::new();
+    // Writing to a String does not fail.
     for problem in problems {
-        eprintln!("error: {problem:#}");
+        let _ = writeln!(text, "error: {problem:#}");
     }
-    eprintln!(
-        "{} in the configuration",
-        if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
-    );
+    let _ = match problems.len() {
+        1 => writeln!(text, "1 problem in the configuration"),
+        count => writeln!(text, "{count} problems in the configuration"),
+    };
+    log::say(&text);
 }
 
 /// The two signals that ask for an end.
