@@ -14,6 +14,7 @@ mod detail;
 mod egress;
 mod examples;
 mod fairness;
+mod hang_up;
 mod ledger;
 mod live;
 mod observability;

@@ -36,6 +36,7 @@ mod settle;
 mod shape;
 #[cfg_attr(not(feature = "otlp"), path = "telemetry/off.rs")]
 mod telemetry;
+mod to_the_end;
 mod upkeep;
 
 /// Events are received on one thread, written by another and freed by a third, which the system's allocator serves with
