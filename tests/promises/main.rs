@@ -7,6 +7,7 @@ mod bench;
 mod bytes;
 mod cli;
 mod config;
+mod core_dumps;
 mod crash;
 mod dashboard;
 mod demo;

@@ -14,6 +14,7 @@ mod app;
 mod case;
 mod cli;
 mod config;
+mod core_dumps;
 mod dispatch;
 mod feed;
 mod format;

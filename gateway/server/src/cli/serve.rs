@@ -11,6 +11,7 @@ use tracing::{debug, error, info};
 use super::{Exit, show};
 use crate::app::{App, NotTaken, Refused};
 use crate::config::{self, StdEnv};
+use crate::core_dumps;
 use crate::log;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
     log::start("info").context("failed to start the log")?;
+    core_dumps::forbid();
     let loaded = match config::load(&args.config, &StdEnv) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -41,7 +43,15 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
 async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     let mut end = End::new().context("failed to listen for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("failed to listen for signals")?;
-    let app = match App::start(config).await {
+    // A start may take minutes: it compiles plugins. The end is heard meanwhile, and ends the compiler with it.
+    let started = tokio::select! {
+        started = App::start(config) => started,
+        () = end.asked() => {
+            info!("ended before it was ready");
+            return Ok(Exit::Done);
+        }
+    };
+    let app = match started {
         Ok(app) => app,
         Err(Refused::Configuration(problems)) => {
             report(&problems);
@@ -50,18 +60,23 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
         Err(Refused::Machine(error)) => return Err(error),
     };
     announce(&app)?;
-    let code = loop {
-        tokio::select! {
-            () = end.asked() => {
-                info!("stopping: what is in flight has ten seconds; a second signal ends at once");
-                break Exit::Done;
-            }
-            () = app.broken() => {
-                error!("stopping: the journal can't be relied on; start again to read what is really there");
-                break Exit::Failed;
-            }
-            _ = hangup.recv() => reload(&app, args).await,
+    // A reload compiles too: it is given up where the gateway ends.
+    let reloads = async {
+        loop {
+            hangup.recv().await;
+            reload(&app, args).await;
         }
+    };
+    let code = tokio::select! {
+        () = end.asked() => {
+            info!("stopping: what is in flight has ten seconds; a second signal ends at once");
+            Exit::Done
+        }
+        () = app.broken() => {
+            error!("stopping: the journal can't be relied on; start again to read what is really there");
+            Exit::Failed
+        }
+        never = reloads => never,
     };
     tokio::select! {
         () = app.stop() => {}
