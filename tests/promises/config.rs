@@ -143,7 +143,7 @@ async fn scripts_get_every_place_as_json() {
     let said: Value = serde_json::from_str(&output.stdout).expect("JSON on standard output");
     assert_eq!(
         said,
-        serde_json::json!({ "problems": [], "tenants": [
+        serde_json::json!({ "problems": [], "warnings": [], "tenants": [
             { "id": "acme", "endpoints": 3, "plugins": 3 },
             { "id": "globex", "endpoints": 0, "plugins": 0 },
         ] })

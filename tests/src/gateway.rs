@@ -56,6 +56,24 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Starts a gateway whose journal lies on a file system of its own in memory, of so many MiB. It goes with the process.
+    /// Nobody waits until it takes events: it may have no room for any.
+    pub async fn start_on_small_disk(config: impl Into<Config>, mib: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
+            .expect("the configuration to be written");
+        std::fs::create_dir(folder.path().join("data")).expect("a folder to mount on");
+        let script =
+            "mount -t tmpfs -o size=\"$1\"m,mode=700 none data && exec \"$0\" serve --config hookweir.toml";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(binary()).arg(mib.to_string());
+        let log = Log::default();
+        match run(command, folder.path(), &log).await {
+            Ok((child, accept, admin)) => Self { folder, child, accept, admin, log },
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
     /// Starts the gateway anew on the same journal, after it was killed or has ended. Its ports are new ones.
     pub async fn start_again(&mut self) {
         let (child, accept, admin) = spawn(self.folder.path(), &self.log).await.unwrap_or_else(|ended| {
@@ -202,8 +220,17 @@ impl fmt::Debug for Gateway {
 
 /// The process, and the addresses that it prints once it listens.
 async fn spawn(folder: &Path, log: &Log) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
-    let mut child = Command::new(binary())
-        .args(["serve", "--config", "hookweir.toml"])
+    let mut command = Command::new(binary());
+    command.args(["serve", "--config", "hookweir.toml"]);
+    run(command, folder, log).await
+}
+
+async fn run(
+    mut command: Command,
+    folder: &Path,
+    log: &Log,
+) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
+    let mut child = command
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -23,6 +23,9 @@ use crate::{Damages, NewMessage, Queues};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
+/// How many idempotency keys an event may have beside the one that it was first sent with.
+pub const FURTHER_KEYS: u32 = 16;
+
 /// An event to keep, with the endpoints that it matched.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -39,7 +42,8 @@ pub struct NewEvent {
 pub enum Appended {
     /// It is kept, durably, with its deliveries.
     Stored { seq: Seq },
-    /// It is there already, under this id, with the same fingerprint: nothing was changed.
+    /// It is there already, under this id, with the same fingerprint. Nothing was changed, but that an idempotency key that
+    /// was new is kept and answers this id from then on, up to [`FURTHER_KEYS`].
     Duplicate { id: EventId, deliveries: usize },
     /// Its id or its idempotency key is taken by an event with another fingerprint: nothing was changed.
     Conflict { id: EventId },
@@ -254,9 +258,10 @@ pub struct Expired {
 
 #[derive(Debug, Clone, Error)]
 pub enum Error {
-    /// There is no room. Nothing of the call was kept; it can be repeated when there is room again.
-    #[error("the journal has no room left")]
-    Full,
+    /// There is no room. Nothing of the call was kept; it can be repeated when there is room again. The sentence says what
+    /// is full, with figures.
+    #[error("the journal has no room left: {0}")]
+    Full(String),
     /// The journal is busy beyond its bounds. Nothing of the call was kept; it can be repeated later.
     #[error("the journal has more waiting than it takes")]
     Busy,

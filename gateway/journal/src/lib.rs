@@ -10,8 +10,8 @@ pub mod engines;
 mod queue;
 
 pub use contract::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, FURTHER_KEYS, Health,
+    Journal, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 pub use damage::{Damage, DamageKind, DamageRecord, DamageSummary, Damages, MAX_DAMAGE_RECORDS};
 pub use queue::{

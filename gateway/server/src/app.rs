@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::accept::{self, Accept};
-use crate::admin::{self, Admin, Changes};
+use crate::admin::{self, Admin};
 use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
 use crate::feed::Feed;
@@ -43,7 +43,6 @@ pub(crate) struct App {
     live: Arc<ArcSwap<Live>>,
     host: Arc<Host>,
     plugins: Arc<Plugins>,
-    changes: Changes,
     journal: Arc<dyn Journal>,
     dispatcher: Dispatcher,
     telemetry: Telemetry,
@@ -150,7 +149,6 @@ impl App {
             quotas: accept::Quotas::default(),
             path,
         });
-        let changes = Changes::default();
         let admin = Admin {
             live: Arc::clone(&live),
             journal: Arc::clone(&journal),
@@ -162,7 +160,6 @@ impl App {
             metrics,
             feed,
             guesses: Arc::default(),
-            changes: changes.clone(),
             stop: stop.clone(),
         };
         let admin = admin::serve(admin_listener, admin, stop.clone());
@@ -180,7 +177,6 @@ impl App {
             live,
             host,
             plugins,
-            changes,
             journal,
             dispatcher,
             telemetry,
@@ -200,6 +196,10 @@ impl App {
         let mut config = load().map_err(NotTaken::Files)?;
         let before = change.live();
         config.egress.own_addresses.clone_from(&before.config.egress.own_addresses);
+        let vanished: Vec<_> = config::vanished(&before.config.includes, &config.includes).collect();
+        if !vanished.is_empty() {
+            return Err(NotTaken::Configuration(vanished));
+        }
         let fixed = [
             ("accept.listen", config.accept.listen != before.config.accept.listen),
             ("admin.listen", config.admin.listen != before.config.admin.listen),
@@ -212,6 +212,11 @@ impl App {
         self.plugins.reload(change, config).await.map_err(NotTaken::Configuration)?;
         self.dispatcher.reloaded();
         Ok(())
+    }
+
+    /// What is in force.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.load_full()
     }
 
     /// Completes when the journal can't be relied on any more.
@@ -227,7 +232,6 @@ impl App {
                 // A task that panicked has logged it; the others must still end.
                 let _ = task.await;
             }
-            self.changes.ended().await;
         };
         tokio::join!(
             async {
@@ -255,6 +259,7 @@ async fn open_journal(config: &Config) -> Result<Embedded> {
     let path: PathBuf = config.journal.path.clone();
     let options = Options {
         max_size: Some(config.journal.max_size),
+        reserve: config.journal.reserve,
         waiting_bytes: memory::waiting(),
         ..Options::default()
     };

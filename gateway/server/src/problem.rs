@@ -10,6 +10,9 @@ use http_body_util::Full;
 
 use crate::api;
 
+/// Seconds after which an event that had no room may be sent again.
+const RETRY_WITHOUT_ROOM: u32 = 10;
+
 /// Everything that a request can be refused for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Problem {
@@ -39,6 +42,8 @@ pub(crate) enum Problem {
     Quota { detail: String, retry_after: u32 },
     /// 429: too many unknown keys came from there; the seconds after which to try again.
     Guesses { retry_after: u32 },
+    /// 503: what is full, with figures.
+    Full(String),
     /// 503, with the seconds after which to try again.
     Unavailable { detail: &'static str, retry_after: u32 },
     /// 500: a fault of the gateway; the log has the cause.
@@ -59,7 +64,7 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Quota { .. } | Self::Guesses { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full(_) | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -79,7 +84,7 @@ impl Problem {
             Self::MediaType(_) => "unsupported-media-type",
             Self::Quota { .. } => "quota",
             Self::Guesses { .. } => "guesses",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Full(_) | Self::Unavailable { .. } => "unavailable",
             Self::Internal => "internal",
         }
     }
@@ -92,6 +97,7 @@ impl Problem {
             | Self::Missing(detail)
             | Self::Unusable(detail)
             | Self::Quota { detail, .. } => detail.clone(),
+            Self::Full(why) => format!("the gateway has no room for events: {why}; try again later"),
             Self::Unauthorized => {
                 "send 'Authorization: Bearer KEY' with a key that the gateway knows".to_owned()
             }
@@ -121,6 +127,9 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
+            Self::Full(_) => {
+                headers.insert(RETRY_AFTER, RETRY_WITHOUT_ROOM.into());
+            }
             Self::Unavailable { retry_after, .. }
             | Self::Quota { retry_after, .. }
             | Self::Guesses { retry_after } => {
@@ -142,10 +151,7 @@ impl From<hookweir_journal::Error> for Problem {
     fn from(error: hookweir_journal::Error) -> Self {
         use hookweir_journal::Error;
         match error {
-            Error::Full => Self::Unavailable {
-                detail: "the gateway's disk has no room; try again later",
-                retry_after: 10,
-            },
+            Error::Full(why) => Self::Full(why),
             Error::Busy => Self::Unavailable { detail: "the gateway is busy; try again", retry_after: 1 },
             Error::NotFound(what) => Self::NotFound(what),
             Error::Unknown(cause) => {
@@ -183,6 +189,9 @@ mod tests {
         assert_eq!(busy.status(), 503);
         assert_eq!(busy.headers()["retry-after"], "7");
         assert_eq!(busy.headers()["content-type"], "application/problem+json");
+        let full = Problem::Full("`journal.max_size` is 1".to_owned());
+        assert!(full.detail().contains("`journal.max_size` is 1"), "{}", full.detail());
+        assert_eq!(full.into_response().headers()["retry-after"], "10");
         assert_eq!(Problem::Unauthorized.into_response().headers()["www-authenticate"], "Bearer");
         assert_eq!(Problem::Method(Some("POST")).into_response().headers()["allow"], "POST");
     }

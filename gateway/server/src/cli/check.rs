@@ -4,7 +4,7 @@
 //! nothing, opens no journal and sends nothing.
 
 use std::cell::OnceCell;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -18,7 +18,6 @@ use tokio::runtime::Runtime;
 use super::{Exit, show};
 use crate::app;
 use crate::config::{self, Config, Problems, StdEnv, Unusable};
-use crate::log;
 use crate::plugins::{Asked, trial};
 
 #[derive(Debug, clap::Args)]
@@ -36,13 +35,18 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     let inspect = |plugin: &config::Plugin, wasm: &Bytes| plugins.inspect(plugin, wasm);
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {
         Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
-        Ok(config) => show::print(&lines(&config))?,
+        Ok(config) => {
+            let warnings: String =
+                config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+            io::stderr().lock().write_all(warnings.as_bytes())?;
+            show::print(&lines(&config))?;
+        }
         Err(problems) => {
             if args.json {
-                // The code says it too: what can't be printed changes nothing about it.
-                let _ = show::print(&format!("{}\n", listing(&problems)));
+                show::print(&format!("{}\n", listing(&problems)))?;
             } else {
-                log::say(&problems.render(io::stderr().is_terminal()));
+                let text = problems.render(io::stderr().is_terminal());
+                io::stderr().lock().write_all(text.as_bytes())?;
             }
             return Ok(Exit::WrongConfiguration);
         }
@@ -108,7 +112,7 @@ fn counted(count: usize, what: &str) -> String {
 
 fn summary(config: &Config) -> serde_json::Value {
     let tenant = |(id, tenant): (&hookweir_model::TenantId, &config::Tenant)| json!({ "id": id, "endpoints": tenant.endpoints.len(), "plugins": tenant.plugins.len() });
-    json!({ "problems": [], "tenants": config.tenants.iter().map(tenant).collect::<Vec<_>>() })
+    json!({ "problems": [], "warnings": config.warnings, "tenants": config.tenants.iter().map(tenant).collect::<Vec<_>>() })
 }
 
 fn listing(problems: &Problems) -> serde_json::Value {

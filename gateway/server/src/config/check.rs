@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_delivery::EgressPolicy;
 use hookweir_host::Exports;
+use hookweir_journal::engines::embedded::{Disk, LEAST_RESERVE, default_reserve};
 use hookweir_model::InvalidName;
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
@@ -21,7 +22,7 @@ use super::limits::{self, Ceilings};
 use super::problem::{Fault, Problems, Report};
 use super::quantity::{address, cidr, duration, nameserver, show_duration, show_size, size};
 use super::secret::{self, check_bearer, secret};
-use super::source::{FileId, Source, plain_reason};
+use super::source::{FileId, Source, plain_reason, shown};
 use super::telemetry;
 use super::tenant::Tenants;
 use super::written::{Table, Value};
@@ -96,16 +97,18 @@ fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Conf
     };
     let document = file::parse(FileId(0), &main, &mut report);
     let included = document.as_ref().map(|document| file::included(&main, document, &mut report));
-    let included = included.unwrap_or_default();
+    let file::Included { sources: included, patterns } = included.unwrap_or_default();
     let mut others = Vec::new();
     for (index, source) in included.iter().enumerate() {
         let file = FileId(index + 1);
         others.extend(file::parse(file, source, &mut report).map(|document| (file, document)));
     }
+    let sources: Vec<&Source> = std::iter::once(&main).chain(&included).collect();
     let config = document.as_ref().map(|document| {
-        let folders =
-            std::iter::once(&main).chain(&included).map(|source| source.folder().to_owned()).collect();
-        config(document, &others, folders, env, inspect, &mut report)
+        let folders = sources.iter().map(|source| source.folder().to_owned()).collect();
+        let config = config(document, &others, folders, env, inspect, &mut report);
+        let warnings = report.take_warnings(&sources);
+        Config { includes: patterns, warnings, ..config }
     });
     drop((document, others));
     match (report.into_problems(std::iter::once(main).chain(included)), config) {
@@ -161,7 +164,8 @@ fn config(
         }
         tenants.read(&other, &outside, report);
     }
-    Config { accept, admin, journal, egress: outside.egress, otlp, tenants: tenants.into_tenants() }
+    let (tenants, egress) = (tenants.into_tenants(), outside.egress);
+    Config { accept, admin, journal, egress, otlp, tenants, includes: Vec::new(), warnings: Vec::new() }
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {
@@ -226,9 +230,17 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
         path: outside.resolve(FileId(0), "hookweir-data"),
         retention: Duration::from_secs(7 * DAY),
         max_size: 10 << 30,
+        reserve: None,
     };
-    let Some(table) = table else { return journal };
-    table.allow(&["engine", "url", "path", "retention", "max_size"], report);
+    if let Some(table) = table {
+        read_journal(&table, &mut journal, outside, report);
+    }
+    warn_of_disk(&journal, report);
+    journal
+}
+
+fn read_journal(table: &Table<'_>, journal: &mut Journal, outside: &Surroundings<'_>, report: &mut Report) {
+    table.allow(&["engine", "url", "path", "retention", "max_size", "reserve"], report);
     let engine = table
         .get("engine")
         .map(|value| (value.one_of(&[("embedded", true), ("postgres", false)], report), value));
@@ -255,6 +267,7 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
             );
         }
         journal.path = outside.resolve(FileId(0), path);
+        value.take(parent_is_there(&journal.path), report);
     }
     if let Some(value) = table.get("retention")
         && let Some(retention) = value.parsed(duration, DURATION_HELP, report)
@@ -269,7 +282,53 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
     if let Some(bytes) = table.get("max_size").and_then(|value| size_within(&value, bounds, report)) {
         journal.max_size = bytes;
     }
-    journal
+    let bounds = (LEAST_RESERVE, u64::MAX);
+    if let Some(bytes) = table.get("reserve").and_then(|value| size_within(&value, bounds, report)) {
+        journal.reserve = Some(bytes);
+    }
+}
+
+/// The journal's folder is made where it is missing, but not those above it: where a disk is not mounted, an empty
+/// journal must not take the place of the one that lies on it.
+fn parent_is_there(path: &Path) -> Result<(), Fault> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() || parent.is_dir() {
+        return Ok(());
+    }
+    let parent = shown(parent);
+    let help = format!("mount its disk, or make the folder: mkdir -p {parent}");
+    Err(Fault::new(format!("there is no folder {parent}, where the journal's is to be"), help))
+}
+
+/// Says so where the disk leaves little or no room for events.
+fn warn_of_disk(journal: &Journal, report: &mut Report) {
+    let folder = if journal.path.is_dir() { Some(&*journal.path) } else { journal.path.parent() };
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(disk) = Disk::under(folder) else { return };
+    let reserve = journal.reserve.unwrap_or_else(|| default_reserve(disk.total));
+    if let Some(what) = little_room(disk, reserve) {
+        let help = "put `journal.path` on a larger disk, free this one, or set a smaller `journal.reserve`";
+        report.warn("journal.path", None, Fault::new(what, help));
+    }
+}
+
+/// What is wrong with the room that a disk has, if anything is.
+fn little_room(disk: Disk, reserve: u64) -> Option<String> {
+    const MIB: u64 = 1 << 20;
+    let Disk { total, free } = disk;
+    if reserve >= total {
+        let (reserve, total) = (reserve.div_ceil(MIB), total / MIB);
+        return Some(format!(
+            "no event would ever be taken: {reserve} MiB are kept free for deliveries, and the disk has {total} MiB"
+        ));
+    }
+    (free < reserve.saturating_add(reserve / 4)).then(|| {
+        let (reserve, free) = (reserve.div_ceil(MIB), free / MIB);
+        format!(
+            "the disk has {free} MiB left, and {reserve} MiB are kept free for deliveries: the oldest finished events give \
+             way, and where there are none, events are refused"
+        )
+    })
 }
 
 fn egress(table: Option<Table<'_>>, report: &mut Report) -> EgressPolicy {

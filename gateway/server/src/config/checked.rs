@@ -13,6 +13,7 @@ use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::problem::Warning;
 use crate::role::Role;
 
 #[derive(Debug, Clone)]
@@ -24,6 +25,20 @@ pub(crate) struct Config {
     /// Where traces and logs are sent; none are where there is no such place.
     pub otlp: Option<Otlp>,
     pub tenants: BTreeMap<TenantId, Tenant>,
+    /// The patterns of `include`.
+    pub includes: Vec<Include>,
+    /// What may be a mistake.
+    pub warnings: Vec<Warning>,
+}
+
+/// A pattern of `include`, and what it stood for when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Include {
+    pub pattern: String,
+    /// How many files it matches.
+    pub matched: usize,
+    /// Whether the folder that it begins with has nothing in it at all.
+    pub is_empty: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +68,8 @@ pub(crate) struct Journal {
     pub path: PathBuf,
     pub retention: Duration,
     pub max_size: u64,
+    /// What the disk must have left for an event to be taken; `None`: by the size of the disk.
+    pub reserve: Option<u64>,
 }
 
 /// A collector that takes OTLP over HTTP, and what it is sent.

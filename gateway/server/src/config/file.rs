@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::checked::Include;
 use super::problem::{Fault, Place, Report};
 use super::source::{FileId, Source, plain_reason, secrets_by_prefix};
 use super::written::{Table, Value, names_secret};
@@ -118,21 +119,38 @@ fn secrets_near(text: &str, offset: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Reads the files that `include` names, each once, in the order of the patterns and then of their paths.
-pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Report) -> Vec<Source> {
-    let Some(include) = Table::whole(FileId(0), document).get("include") else { return Vec::new() };
+/// What `include` stands for.
+#[derive(Debug, Default)]
+pub(super) struct Included {
+    /// Each file once, in the order of the patterns and then of their paths.
+    pub sources: Vec<Source>,
+    pub patterns: Vec<Include>,
+}
+
+/// Reads the files that `include` names.
+pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Report) -> Included {
+    let mut included = Included::default();
+    let Some(include) = Table::whole(FileId(0), document).get("include") else { return included };
     let patterns =
         include.list("write a list of paths, such as [\"tenants/*.toml\"]", report).unwrap_or_default();
     let mut seen: HashSet<PathBuf> = std::fs::canonicalize(main.path()).into_iter().collect();
-    let mut sources = Vec::new();
     for pattern in patterns {
         let Some(text) = pattern.text("write a path, such as \"tenants/*.toml\"", report) else { continue };
-        for path in matches(main.folder(), text, &pattern, report) {
+        let paths = match is_pattern(text) {
+            true => {
+                let Some(paths) = matches(main.folder(), text, &pattern, report) else { continue };
+                included.patterns.push(look_at_pattern(main.folder(), text, paths.len(), &pattern, report));
+                paths
+            }
+            // A path without a pattern's signs stands for itself, whether it is there or not.
+            false => vec![main.folder().join(text)],
+        };
+        for path in paths {
             match Source::read(path.clone()) {
                 Ok(source) => {
                     // A pattern may well match the main file, or what another pattern has matched.
                     if seen.insert(std::fs::canonicalize(&path).unwrap_or(path)) {
-                        sources.push(source);
+                        included.sources.push(source);
                     }
                 }
                 Err(error) => {
@@ -145,30 +163,70 @@ pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Repor
             }
         }
     }
-    sources
+    included
 }
 
-/// The paths that a pattern stands for. A path without a pattern's signs stands for itself, whether it is there or not.
-fn matches(folder: &Path, text: &str, pattern: &Value<'_>, report: &mut Report) -> Vec<PathBuf> {
-    if !text.contains(['*', '?', '[']) {
-        return vec![folder.join(text)];
-    }
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// The paths that a pattern stands for; `None` where it is none, which is reported.
+fn matches(folder: &Path, text: &str, pattern: &Value<'_>, report: &mut Report) -> Option<Vec<PathBuf>> {
     let full = if Path::new(text).is_absolute() || folder.as_os_str().is_empty() {
         text.to_owned()
     } else {
         format!("{}/{text}", glob::Pattern::escape(&folder.display().to_string()))
     };
     match glob::glob(&full) {
-        Ok(paths) => paths.filter_map(Result::ok).filter(|path| path.is_file()).collect(),
+        Ok(paths) => Some(paths.filter_map(Result::ok).filter(|path| path.is_file()).collect()),
         Err(error) => {
             let what = format!("{text:?} is not a pattern: {}", error.msg);
             pattern.refuse(
                 Fault::new(what, "`*` and `?` match within a name, as in \"tenants/*.toml\""),
                 report,
             );
-            Vec::new()
+            None
         }
     }
+}
+
+/// What a pattern stands for now. A folder that is missing is a problem: it may be on a disk that is not mounted, and its
+/// tenants must not vanish for that.
+fn look_at_pattern(
+    main: &Path,
+    text: &str,
+    matched: usize,
+    pattern: &Value<'_>,
+    report: &mut Report,
+) -> Include {
+    let folder = main.join(fixed_folder(text));
+    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+    let is_empty = std::fs::read_dir(&folder).map(|mut entries| entries.next().is_none());
+    match &is_empty {
+        Err(error) => {
+            let reason = match error.kind() {
+                std::io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+                _ => plain_reason(error),
+            };
+            let what = format!("{} can't be read: {reason}", folder.display());
+            let help = "mount or make the folder, or remove the pattern";
+            pattern.refuse(Fault::new(what, help), report);
+        }
+        Ok(_) if matched == 0 => {
+            let help = "put the tenants' files there, or remove the pattern";
+            let fault = Fault::new(format!("{text:?} matches no file"), help);
+            report.warn(pattern.name(), Some(pattern.place()), fault);
+        }
+        Ok(_) => {}
+    }
+    Include { pattern: text.to_owned(), matched, is_empty: is_empty.unwrap_or(false) }
+}
+
+/// The folder that a pattern begins with: all before the first part that has a pattern's sign.
+fn fixed_folder(text: &str) -> PathBuf {
+    Path::new(text).parent().map_or_else(PathBuf::new, |parent| {
+        parent.components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy())).collect()
+    })
 }
 
 #[cfg(test)]
@@ -182,6 +240,20 @@ mod tests {
         let mut source = Source::new("x.toml".into(), text.clone());
         source.mask(secrets_near(&text, offset).iter().chain(&secrets_by_prefix(&text)));
         source.text().to_owned()
+    }
+
+    #[test]
+    fn a_pattern_begins_with_a_folder() {
+        for (pattern, folder) in [
+            ("tenants.d/*.toml", "tenants.d"),
+            ("*.toml", ""),
+            ("/etc/hookweir/tenants/[a-c]*.toml", "/etc/hookweir/tenants"),
+            ("a/*/b/c.toml", "a"),
+            ("a/b?/c*.toml", "a"),
+            ("**/x.toml", ""),
+        ] {
+            assert_eq!(fixed_folder(pattern), Path::new(folder), "{pattern}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod endpoint;
 mod env;
 mod file;
 mod folder;
+mod include;
 mod kind;
 mod limits;
 mod near;
@@ -28,6 +29,7 @@ pub(crate) use checked::{
 };
 pub(crate) use env::{Env, StdEnv, Unreadable};
 pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder};
+pub(crate) use include::vanished;
 pub(crate) use kind::VISIBILITY;
 pub(crate) use plugin::{MAX_PLUGIN_SIZE, read_component};
-pub(crate) use problem::Problems;
+pub(crate) use problem::{Problems, Warning};

@@ -49,7 +49,28 @@ struct Problem {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     secrets: Vec<Place>,
+}
+
+/// What may be a mistake, and is none for certain: the configuration can be used.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Warning {
+    /// The file and line; empty where no place stands for it.
+    place: String,
+    key: String,
+    message: String,
+    help: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, key, message, help } = self;
+        if !place.is_empty() {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{key}: {message}; {help}")
+    }
 }
 
 impl Report {
@@ -70,6 +91,24 @@ impl Report {
         self.problems.push(Problem { key: key.to_owned(), fault, place: Some(place.clone()), also });
     }
 
+    /// Adds what may be a mistake. `place` is where it stands, if it stands anywhere.
+    pub(super) fn warn(&mut self, key: &str, place: Option<&Place>, fault: Fault) {
+        self.warnings.push(Problem { key: key.to_owned(), fault, place: place.cloned(), also: None });
+    }
+
+    /// The warnings so far, in the order in which they were added.
+    pub(super) fn take_warnings(&mut self, sources: &[&Source]) -> Vec<Warning> {
+        let shown = |warning: Problem| {
+            let place = warning.place.as_ref().and_then(|place| {
+                let source = sources.get(place.file.0)?;
+                Some(format!("{}:{}", source.shown_path(), source.position(place.span.start).0))
+            });
+            let Fault { what, help } = warning.fault;
+            Warning { place: place.unwrap_or_default(), key: warning.key, message: what, help }
+        };
+        std::mem::take(&mut self.warnings).into_iter().map(shown).collect()
+    }
+
     /// Keeps a stretch of a file out of everything that is shown.
     pub(super) fn hide(&mut self, place: &Place) {
         self.secrets.push(place.clone());
@@ -77,7 +116,7 @@ impl Report {
 
     /// The problems in the order of the files and their lines; `None` if there are none.
     pub(super) fn into_problems(self, sources: impl IntoIterator<Item = Source>) -> Option<Problems> {
-        let Self { mut problems, secrets } = self;
+        let Self { mut problems, warnings: _, secrets } = self;
         if problems.is_empty() {
             return None;
         }

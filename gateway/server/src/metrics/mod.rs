@@ -24,8 +24,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::log;
-
 pub(crate) use self::moment::{EndpointMoment, Moment, PluginMoment};
 
 /// The stages of an event's way, for the share of time that each takes.
@@ -119,7 +117,6 @@ impl Metrics {
             attempt_seconds.clone(),
         );
         registry.register_collector(Box::new(JournalStats(Box::new(stats))));
-        registry.register_collector(Box::new(LogStats));
         let stage_seconds: HistogramFamily<StageLabel> = Family::new_with_constructor(seconds);
         let help = "Time that events spend in each stage of their way";
         registry.register_with_unit("stage", help, Unit::Seconds, stage_seconds.clone());
@@ -198,26 +195,17 @@ impl fmt::Debug for JournalStats {
 
 impl Collector for JournalStats {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let embedded::Stats { sync_seconds: read, damaged, .. } = (self.0)();
+        let embedded::Stats { sync_seconds: read, damaged, removed_early, .. } = (self.0)();
         let help = "Duration of the journal's synced commits";
         encoder
             .encode_descriptor("journal_sync", help, Some(&Unit::Seconds), MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(read.sum, read.count, &read.buckets, None)?;
         let help = "Stored events and requests that were found damaged";
         let damage = encoder.encode_descriptor("journal_damaged", help, None, MetricType::Counter)?;
-        ConstCounter::new(damaged).encode(damage)
-    }
-}
-
-/// The log counts what it had no room for.
-#[derive(Debug)]
-struct LogStats;
-
-impl Collector for LogStats {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Lines of the log that were dropped: it is not read, or can't be written";
-        let lost = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
-        ConstCounter::new(log::lost()).encode(lost)
+        ConstCounter::new(damaged).encode(damage)?;
+        let help = "Finished events that were removed before their retention, to make room";
+        let removed = encoder.encode_descriptor("journal_removed_early", help, None, MetricType::Counter)?;
+        ConstCounter::new(removed_early).encode(removed)
     }
 }
 
@@ -255,7 +243,7 @@ mod tests {
     fn stats() -> embedded::Stats {
         let sync_seconds =
             embedded::Histogram { sum: 0.008, count: 1, buckets: vec![(0.01, 1), (f64::INFINITY, 0)] };
-        embedded::Stats { commits: 1, calls: 1, damaged: 2, sync_seconds }
+        embedded::Stats { commits: 1, calls: 1, damaged: 2, removed_early: 3, sync_seconds }
     }
 
     #[test]
@@ -333,12 +321,12 @@ mod tests {
             "hookweir_journal_damaged_total 2",
             "hookweir_journal_damage_records 2",
             "hookweir_journal_damage_events 31",
-            "hookweir_log_lines_dropped_total 0",
+            "hookweir_journal_removed_early_total 3",
             "hookweir_stage_seconds_count{stage=\"attempt\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("removed") && !text.contains("status=\"pending\""), "{text}");
+        assert!(!text.contains("\"removed\"") && !text.contains("status=\"pending\""), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
 
         moment.health.free_bytes = None;

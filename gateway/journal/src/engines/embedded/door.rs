@@ -2,7 +2,6 @@
 //!
 //! Appends alone are refused: settling, sending again and expiring go on as long as writing is possible at all.
 
-use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use super::options::Options;
@@ -44,7 +43,7 @@ impl Door {
     pub(super) fn admit(&self) -> Result<(), Error> {
         match self.state() {
             State::Open => Ok(()),
-            State::NoRoom(_) => Err(Error::Full),
+            State::NoRoom(why) => Err(Error::Full(why)),
             State::Damaged(why) => Err(Error::Corrupt(why)),
             State::Poisoned(why) => Err(Error::Unknown(why)),
             State::Closed => Err(closed()),
@@ -116,25 +115,57 @@ pub(super) fn closed() -> Error {
     Error::Failed("the journal is closed".to_owned())
 }
 
-/// Decides whether there is room for more events. `used` is what the content takes; pages that expired events left
-/// behind are not counted, since new events fill them first.
-pub(super) fn judge_room(options: &Options, used: u64, free: Option<u64>) -> Result<(), String> {
-    if let Some(max) = options.max_size.filter(|max| used >= *max) {
-        return Err(format!("its content takes {used} bytes and may take {max}"));
-    }
-    let reserve = options.reserve();
-    match free {
-        Some(free) if free < reserve => {
-            Err(format!("the disk has {free} bytes left and {reserve} are kept for deliveries"))
-        }
-        _ => Ok(()),
-    }
+/// What the journal takes and what is left for it, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    /// What the content takes. Pages that removed events left behind are not counted, since new events fill them first.
+    pub used: u64,
+    /// Those pages.
+    pub unused: u64,
+    /// What the disk has left, where the system tells.
+    pub free: Option<u64>,
 }
 
-/// What is left on the disk under `path`, where the system tells.
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    stat.f_bavail.checked_mul(stat.f_frsize)
+/// How near the journal is to its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Room {
+    Enough,
+    /// So many bytes of finished events should go, before there is none.
+    Little(u64),
+    /// So many bytes would have to go; why, in a sentence.
+    None(u64, String),
+}
+
+/// Decides whether there is room for more events.
+pub(super) fn judge_room(options: &Options, space: Space) -> Room {
+    let Space { used, unused, free } = space;
+    // What the content may grow by is written before it is measured again.
+    let mut little = 0;
+    if let Some(max) = options.max_size {
+        let margin = (max / 16).clamp(256 << 10, 64 << 20);
+        little = used.saturating_sub(max.saturating_sub(margin));
+        if used >= max {
+            return Room::None(
+                little,
+                format!("its content takes {used} bytes, and `journal.max_size` is {max}"),
+            );
+        }
+    }
+    if let Some(free) = free {
+        let reserve = options.reserve();
+        // Unused pages take new events, but the write-ahead log needs room outside of the file.
+        let left = free.saturating_add(unused);
+        little = little.max((reserve + reserve / 4).saturating_sub(left));
+        if left < reserve || free < reserve / 2 {
+            return Room::None(
+                little,
+                format!(
+                    "the disk has {free} bytes left, and {reserve} are kept for deliveries (`journal.reserve`)"
+                ),
+            );
+        }
+    }
+    if little == 0 { Room::Enough } else { Room::Little(little) }
 }
 
 #[cfg(test)]
@@ -144,26 +175,43 @@ mod tests {
     #[test]
     fn room_is_judged_by_content_and_by_disk() {
         const MIB: u64 = 1 << 20;
-        let options = |max_size| Options { max_size, reserve: 256 * MIB, ..Options::default() };
-        for (max, used, free, wanted) in [
-            (None, 0, None, true),
-            (None, u64::MAX, Some(256 * MIB), true),
-            (None, 0, Some(256 * MIB - 1), false),
-            (Some(100), 99, Some(u64::MAX), true),
-            (Some(100), 100, Some(u64::MAX), false),
-            (Some(100), 0, Some(0), false),
+        let options = |max_size| Options { max_size, reserve: Some(256 * MIB), ..Options::default() };
+        for (max, used, unused, free, wanted) in [
+            (None, 0, 0, None, "enough"),
+            (None, u64::MAX, 0, Some(320), "enough"),
+            (None, 0, 0, Some(319), "little"),
+            (None, 0, 0, Some(256), "little"),
+            (None, 0, 0, Some(255), "the disk has 267386880 bytes left"),
+            (None, 0, 65, Some(255), "enough"),
+            (None, 0, 65, Some(127), "the disk has 133169152 bytes left"),
+            (Some(16), 15 * MIB, 0, Some(1024), "enough"),
+            (Some(16), 15 * MIB + 1, 0, Some(1024), "little"),
+            (
+                Some(16),
+                16 * MIB,
+                0,
+                Some(1024),
+                "its content takes 16777216 bytes, and `journal.max_size` is 16777216",
+            ),
+            (Some(16), 0, 0, Some(0), "the disk has 0 bytes left"),
         ] {
-            assert_eq!(judge_room(&options(max), used, free).is_ok(), wanted, "{max:?} {used} {free:?}");
+            let space = Space { used, unused: unused * MIB, free: free.map(|free| free * MIB) };
+            let found = match judge_room(&options(max.map(|max| max * MIB)), space) {
+                Room::Enough => "enough".to_owned(),
+                Room::Little(wanted) if wanted > 0 => "little".to_owned(),
+                Room::Little(_) => "nothing".to_owned(),
+                Room::None(wanted, why) if wanted > 0 => why,
+                Room::None(..) => "nothing".to_owned(),
+            };
+            assert!(found.starts_with(wanted), "{max:?} {used} {unused} {free:?}: {found}");
         }
-        let small = Options { reserve: 0, ..Options::default() };
-        assert!(judge_room(&small, 0, Some(127 * MIB)).is_err(), "the write-ahead log needs its room");
     }
 
     #[test]
     fn worse_states_stay() {
         let door = Door::new();
         door.room(Err("full".to_owned()));
-        assert!(matches!(door.admit(), Err(Error::Full)));
+        assert!(matches!(door.admit(), Err(Error::Full(_))));
         assert!(door.admit_upkeep().is_ok());
         door.room(Ok(()));
         assert!(door.admit().is_ok());

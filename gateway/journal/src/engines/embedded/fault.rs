@@ -44,7 +44,7 @@ impl Fault {
     /// What someone who waits for a write is told.
     pub(super) fn of_write(self) -> Error {
         match self {
-            Self::Full => Error::Full,
+            Self::Full => Error::Full("the disk of `journal.path` is full".to_owned()),
             Self::Locked => Error::Busy,
             Self::Io(text) => Error::Unknown(text),
             Self::Corrupt(text) => Error::Corrupt(text),

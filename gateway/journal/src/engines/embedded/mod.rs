@@ -44,13 +44,13 @@ use hookweir_model::{
 };
 use tokio::sync::oneshot;
 
-pub use self::options::Options;
+pub use self::options::{Disk, LEAST_RESERVE, Options, default_reserve};
 pub use self::stats::{Histogram, Stats};
 
 use self::backlog::Backlog;
 use self::check::Check;
 use self::directory::{Directory, Entry};
-use self::door::{Door, free_bytes};
+use self::door::Door;
 use self::quarantine::Quarantine;
 use self::read::{DeliveryQuery, EventQuery, Readers, browse, read};
 use self::record::EventRecord;
@@ -534,7 +534,7 @@ impl Journal for Embedded {
             writable: self.writable(),
             power_safe: true,
             bytes: size("journal.db") + self.shared.wal_bytes(),
-            free_bytes: free_bytes(&self.shared.path),
+            free_bytes: Disk::under(&self.shared.path).map(|disk| disk.free),
             epoch: self.shared.epoch(),
             pending,
             oldest_pending,

@@ -16,7 +16,7 @@ use super::damage;
 use super::directory::Directory;
 use super::door::Door;
 use super::fault::Fault;
-use super::options::{Options, WAL_LIMIT};
+use super::options::{Disk, Options, default_reserve};
 use super::quarantine::Quarantine;
 use super::read::{self, Readers, Source};
 use super::stats::Counters;
@@ -33,8 +33,18 @@ const CACHE_KIB: u32 = 16 * 1024;
 pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
     make_directory(path)?;
     let lock = lock::take(path)?;
-    let connection = connect(path)?;
+    let reserve = options.reserve.or_else(|| Some(default_reserve(Disk::under(path)?.total)));
+    let options = Options { reserve, ..options };
+    let connection = connect(path, options.wal_limit())?;
+    let can_shrink = let_it_shrink(&connection)?;
     schema::migrate(&connection)?;
+    if !can_shrink {
+        tracing::warn!(
+            "the journal in {} can't give freed space back to the disk: stop the gateway and run \
+             sqlite3 journal.db 'PRAGMA auto_vacuum = 2; VACUUM' there once",
+            path.display()
+        );
+    }
     let was_clean = raise_epoch(&connection)?;
     let epoch = meta(&connection, "epoch")?.unwrap_or(0);
     let start = Start { last: writer::last_given(&connection)?, lock, connection };
@@ -107,7 +117,8 @@ pub(super) fn look(path: &Path) -> Result<Embedded, Fault> {
     })
 }
 
-/// Makes the directory, for its owner alone: it holds what tenants send.
+/// Makes the directory, for its owner alone: it holds what tenants send. Those above it have to be there: where a disk is
+/// not mounted, an empty journal must not take the place of the one that lies on it.
 fn make_directory(path: &Path) -> Result<(), Fault> {
     if path.is_dir() {
         return Ok(());
@@ -115,13 +126,19 @@ fn make_directory(path: &Path) -> Result<(), Fault> {
     let failed = |error: std::io::Error| {
         Fault::Other(format!("the journal's directory {} can't be made: {error}", path.display()))
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    // The entry of a new directory is as durable as what is kept in it.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.exists() {
+        return Err(Fault::Other(format!(
+            "there is no folder {}, where the journal's is to be: mount its disk, or make the folder with mkdir -p",
+            parent.display()
+        )));
+    }
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
+    // The entry of a new directory is as durable as what is kept in it.
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
 }
 
-fn connect(path: &Path) -> Result<Connection, Fault> {
+fn connect(path: &Path, wal_limit: u64) -> Result<Connection, Fault> {
     let connection = Connection::open(path.join("journal.db"))?;
     connection.busy_timeout(BUSY)?;
     // Checksums by page are not in SQLite; `cell_size_check` at least refuses pages that can't be right. Memory maps
@@ -131,7 +148,7 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = {WAL_LIMIT};
+         PRAGMA journal_size_limit = {wal_limit};
          PRAGMA cache_size = -{CACHE_KIB};
          PRAGMA cell_size_check = ON;
          PRAGMA foreign_keys = OFF;
@@ -148,6 +165,26 @@ fn connect(path: &Path) -> Result<Connection, Fault> {
         )))
     }
 }
+
+/// A file that was made by another program may have no map of its pages, without which none can be given back. A small one
+/// is written anew with it; says whether the map is there.
+fn let_it_shrink(connection: &Connection) -> Result<bool, Fault> {
+    let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if mode != NO_MAP || pages == 0 {
+        return Ok(true);
+    }
+    if pages > REWRITTEN {
+        return Ok(false);
+    }
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")?;
+    Ok(true)
+}
+
+/// What SQLite says of a file whose unused pages stay in it.
+const NO_MAP: i64 = 0;
+/// The most pages of 4 KiB that are written anew at a start: it takes about a second.
+const REWRITTEN: i64 = 16 * 1024;
 
 /// Takes a new epoch; says whether the last one was closed in order.
 fn raise_epoch(connection: &Connection) -> Result<bool, Fault> {

@@ -31,6 +31,8 @@ pub struct Stats {
     pub calls: u64,
     /// Stored events and requests whose checksum did not match when they were read.
     pub damaged: u64,
+    /// Finished events that were removed before their retention, to make room.
+    pub removed_early: u64,
     /// How long commits took, sync included.
     pub sync_seconds: Histogram,
 }
@@ -48,6 +50,7 @@ pub struct Histogram {
 pub(super) struct Counters {
     calls: AtomicU64,
     damaged: AtomicU64,
+    removed_early: AtomicU64,
     nanos: AtomicU64,
     buckets: [AtomicU64; BOUNDS.len()],
 }
@@ -63,6 +66,10 @@ impl Counters {
         self.damaged.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn removed_early(&self, events: u64) {
+        self.removed_early.fetch_add(events, Relaxed);
+    }
+
     pub(super) fn read(&self) -> Stats {
         let buckets: Vec<(f64, u64)> =
             BOUNDS.iter().zip(&self.buckets).map(|(bound, count)| (*bound, count.load(Relaxed))).collect();
@@ -71,6 +78,7 @@ impl Counters {
             commits,
             calls: self.calls.load(Relaxed),
             damaged: self.damaged.load(Relaxed),
+            removed_early: self.removed_early.load(Relaxed),
             sync_seconds: Histogram {
                 sum: Duration::from_nanos(self.nanos.load(Relaxed)).as_secs_f64(),
                 count: commits,

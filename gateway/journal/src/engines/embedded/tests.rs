@@ -102,7 +102,7 @@ async fn without_room_appends_are_refused_and_settlements_wait() {
     // The file may not grow beyond what it is.
     execute(&journal, "PRAGMA max_page_count = 1").await.unwrap();
 
-    assert!(matches!(journal.append(vec![event("3", 1 << 20)]).await, Err(Error::Full)));
+    assert!(matches!(journal.append(vec![event("3", 1 << 20)]).await, Err(Error::Full(_))));
     let settling = tokio::spawn({
         let (journal, settlement) = (Arc::clone(&journal), failed_attempt(&journal, seq, 2 << 20));
         async move { journal.settle(vec![settlement]).await }

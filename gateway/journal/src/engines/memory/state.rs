@@ -11,8 +11,8 @@ use hookweir_model::{
 
 use super::queue;
 use crate::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, LaneBacklog,
-    LaneHead, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, FURTHER_KEYS,
+    LaneBacklog, LaneHead, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 
 #[derive(Default)]
@@ -29,7 +29,8 @@ pub(super) struct State {
 struct Kept {
     event: Event,
     fingerprint: Digest,
-    idempotency_key: Option<String>,
+    keys: Vec<String>,
+    further_keys: u32,
     deliveries: BTreeMap<EndpointId, Row>,
 }
 
@@ -126,7 +127,17 @@ impl State {
             return Appended::Conflict { id: other.event.id.clone() };
         }
         if let Some(same) = taken.first() {
-            return Appended::Duplicate { id: same.event.id.clone(), deliveries: same.deliveries.len() };
+            let answer = Appended::Duplicate { id: same.event.id.clone(), deliveries: same.deliveries.len() };
+            // The key is new: the event was found by its id.
+            if let (None, Some(seq), Some(key)) = (by_key.copied(), by_id.copied(), idempotency_key)
+                && let Some(kept) = self.events.get_mut(&seq)
+                && kept.further_keys < FURTHER_KEYS
+            {
+                kept.further_keys += 1;
+                kept.keys.push(key.clone());
+                self.by_key.insert((event.tenant.clone(), key), seq);
+            }
+            return answer;
         }
         self.last += 1;
         let seq = Seq(self.last);
@@ -135,10 +146,8 @@ impl State {
             self.by_key.insert((event.tenant.clone(), key.clone()), seq);
         }
         let deliveries = endpoints.into_iter().map(|endpoint| (endpoint, Row::fresh())).collect();
-        self.events.insert(
-            seq,
-            Kept { event: Arc::unwrap_or_clone(event), fingerprint, idempotency_key, deliveries },
-        );
+        let (event, keys) = (Arc::unwrap_or_clone(event), idempotency_key.into_iter().collect());
+        self.events.insert(seq, Kept { event, fingerprint, keys, further_keys: 0, deliveries });
         Appended::Stored { seq }
     }
 
@@ -427,8 +436,8 @@ impl State {
         for seq in &over {
             if let Some(kept) = self.events.remove(seq) {
                 self.by_id.remove(&(kept.event.tenant.clone(), kept.event.id));
-                if let Some(key) = kept.idempotency_key {
-                    self.by_key.remove(&(kept.event.tenant, key));
+                for key in kept.keys {
+                    self.by_key.remove(&(kept.event.tenant.clone(), key));
                 }
             }
         }

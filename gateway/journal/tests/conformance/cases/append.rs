@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookweir_journal::{Appended, NewEvent, Seq};
+use hookweir_journal::{Appended, FURTHER_KEYS, NewEvent, Seq};
 use hookweir_model::{Digest, EventType, Status};
 
-use crate::sample::{all, at, delivery, due, event, everything, id, key, lane, new, put, tenant};
+use crate::sample::{
+    LATE, all, at, delivery, due, ended, event, everything, id, key, lane, new, put, settle, tenant,
+};
 use crate::subject::Subject;
 
 pub(crate) async fn an_event_is_there_with_its_exact_bytes(subject: Subject) {
@@ -115,10 +117,46 @@ pub(crate) async fn a_place_taken_by_another_event_is_a_conflict_even_beside_a_d
     // The id says event 1, the key says event 2.
     let answers = journal.append(vec![keyed("1", "k2", "x", &[]), keyed("1", "k2", "y", &[])]).await.unwrap();
     assert_eq!(answers, [Appended::Conflict { id: id("2") }, Appended::Conflict { id: id("1") }]);
-    // A key that is new beside an id that is taken: nothing is kept, not even the key.
-    let again = journal.append(vec![keyed("1", "k3", "x", &[]), keyed("3", "k3", "z", &[])]).await.unwrap();
-    assert_eq!(again[0], Appended::Duplicate { id: id("1"), deliveries: 0 });
+    // A key that is new beside an id that another event has: nothing is kept, not even the key.
+    let again = journal.append(vec![keyed("1", "k3", "y", &[]), keyed("3", "k3", "z", &[])]).await.unwrap();
+    assert_eq!(again[0], Appended::Conflict { id: id("1") });
     assert!(matches!(again[1], Appended::Stored { .. }));
+}
+
+pub(crate) async fn the_key_of_an_event_that_was_sent_again_answers_the_first(subject: Subject) {
+    let journal = &subject.journal;
+    let first = Appended::Duplicate { id: id("1"), deliveries: 1 };
+    let seq = put(journal, "1", &["a"]).await;
+    // The data of `event("1")`, under its own id and then under others.
+    let with = |name: &str, key: &str| NewEvent {
+        idempotency_key: Some(key.to_owned()),
+        fingerprint: new(event("1"), &[]).fingerprint,
+        ..new(event(name), &["a", "b"])
+    };
+    let answers = journal.append(vec![with("1", "k1"), with("2", "k1"), with("1", "k2")]).await.unwrap();
+    assert_eq!(answers, [first.clone(), first.clone(), first.clone()]);
+    assert_eq!(
+        journal.append(vec![with("3", "k2"), with("1", "k1")]).await.unwrap(),
+        [first.clone(), first.clone()]
+    );
+    let other = journal.append(vec![keyed("4", "k1", "y", &["a"])]).await.unwrap();
+    assert_eq!(other, [Appended::Conflict { id: id("1") }]);
+    for name in ["2", "3", "4"] {
+        assert_eq!(journal.event(&tenant("acme"), &id(name)).await.unwrap(), None);
+    }
+    // There is a bound: those beyond it are answered and not kept.
+    for further in 2..FURTHER_KEYS + 3 {
+        assert_eq!(
+            journal.append(vec![with("1", &format!("more-{further}"))]).await.unwrap(),
+            [first.clone()]
+        );
+    }
+    let beyond = format!("more-{}", FURTHER_KEYS + 2);
+    assert!(matches!(journal.append(vec![with("5", &beyond)]).await.unwrap()[..], [Appended::Stored { .. }]));
+    // They go with their event.
+    settle(journal, &lane("a"), seq, 1, ended(Status::Delivered)).await;
+    assert_eq!(journal.expire(LATE, 9).await.unwrap().events, 1);
+    assert!(matches!(journal.append(vec![with("6", "k1")]).await.unwrap()[..], [Appended::Stored { .. }]));
 }
 
 pub(crate) async fn ids_and_keys_belong_to_their_tenant(subject: Subject) {

@@ -160,6 +160,32 @@ pub(crate) async fn expiry_leaves_what_is_pending(subject: Subject) {
     assert_eq!(journal.expire(LATE, 100).await.unwrap(), Expired { events: 1, more: false });
 }
 
+pub(crate) async fn what_ended_after_an_expiry_goes_with_the_next(subject: Subject) {
+    let journal = &subject.journal;
+    let mut stored = Vec::new();
+    for number in 1..=6 {
+        let mut event = event(&number.to_string());
+        event.received = at(number * 60_000);
+        stored.push(put_event(journal, event, &["a"]).await);
+    }
+    let expire = async |before| journal.expire(before, 100).await.unwrap().events;
+    assert_eq!(expire(LATE).await, 0);
+    settle(journal, &lane("a"), stored[3], 1, ended(Status::Delivered)).await;
+    settle(journal, &lane("a"), stored[1], 1, retry_at(5)).await;
+    assert_eq!(expire(at(4 * 60_000)).await, 0, "the one that has ended is too young");
+    settle(journal, &lane("a"), stored[1], 2, ended(Status::Exhausted)).await;
+    settle(journal, &lane("a"), stored[0], 1, ended(Status::Filtered)).await;
+    assert_eq!(journal.expire(LATE, 2).await.unwrap(), Expired { events: 2, more: true });
+    assert_eq!(expire(LATE).await, 1);
+    // One that is sent again waits again.
+    settle(journal, &lane("a"), stored[4], 1, ended(Status::Failed)).await;
+    journal.requeue(Selection::Retry(key("5", "a"))).await.unwrap();
+    assert_eq!(expire(LATE).await, 0);
+    journal.cancel(&key("5", "a"), "not wanted").await.unwrap();
+    assert_eq!(expire(LATE).await, 1);
+    assert_eq!(journal.counts(&lane("a")).await.unwrap().of(Status::Pending), 2);
+}
+
 pub(crate) async fn an_expired_event_is_gone_with_all_that_hung_on_it(subject: Subject) {
     let journal = &subject.journal;
     let mut keyed = new(event("1"), &["a"]);

@@ -36,7 +36,6 @@ use self::report::{OpenLoop, Report};
 use self::rig::Rig;
 use self::scenario::Scenario;
 use crate::cli::progress::Progress;
-use crate::cli::show;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -152,9 +151,9 @@ fn measure(args: Args) -> anyhow::Result<()> {
         plot::write(open, &path)?;
     }
     if json {
-        show::print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        show::print(&report.to_string())?;
+        print!("{report}");
     }
     let lost = report.lost();
     ensure!(lost == 0, "{lost} accepted events were never delivered");

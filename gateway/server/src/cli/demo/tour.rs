@@ -1,6 +1,5 @@
 //! The tour: three events, each followed from its 202 to the end of its deliveries.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,7 +10,6 @@ use super::KEY;
 use super::receiver::{FLAKY, Receiver};
 use crate::api::{Accepted, DeliveryDetail, EventDetail};
 use crate::app::App;
-use crate::cli::show;
 
 /// By then every delivery of the tour has ended, with its retries and on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,12 +52,12 @@ pub(super) async fn run(app: &App, receiver: &Receiver) -> Result<()> {
         },
     ];
     for (number, stop) in stops.iter().enumerate() {
-        show::print(&format!("\n{}. {}\n", number + 1, stop.title))?;
+        println!("\n{}. {}", number + 1, stop.title);
         follow(app, receiver, &client, stop)
             .await
             .with_context(|| format!("event {} went astray", stop.id))?;
     }
-    show::print("\nAll deliveries ended as they should.\n")?;
+    println!("\nAll deliveries ended as they should.");
     Ok(())
 }
 
@@ -73,16 +71,14 @@ async fn follow(app: &App, receiver: &Receiver, client: &reqwest::Client, stop: 
     let answer = request.send().await.context("failed to send the event")?;
     ensure!(answer.status() == StatusCode::ACCEPTED, "the gateway answered {}", answer.status());
     let accepted: Accepted = answer.json().await.context("failed to read the gateway's answer")?;
-    show::print(&format!(
-        "   accepted     {} (202: it is on disk), {} deliveries\n   data         {}\n",
-        accepted.id, accepted.deliveries, stop.data
-    ))?;
+    println!("   accepted     {} (202: it is on disk), {} deliveries", accepted.id, accepted.deliveries);
+    println!("   data         {}", stop.data);
 
     let event = settled(app, client, &stop.id).await?;
     for (endpoint, status, attempts) in stop.wanted {
         let detail: DeliveryDetail =
             get(app, client, &format!("events/{}/deliveries/{endpoint}", stop.id)).await?;
-        show::print(&text(receiver, &detail))?;
+        print(receiver, &detail);
         let delivery = &detail.delivery;
         let seen = (delivery.status, delivery.attempts);
         ensure!(
@@ -119,14 +115,11 @@ async fn get<T: serde::de::DeserializeOwned>(app: &App, client: &reqwest::Client
     answer.json().await.context("failed to read the admin listener's answer")
 }
 
-/// What is told of one delivery.
-fn text(receiver: &Receiver, detail: &DeliveryDetail) -> String {
-    // Writing to it does not fail.
-    let mut text = String::new();
+fn print(receiver: &Receiver, detail: &DeliveryDetail) {
     let delivery = &detail.delivery;
-    let _ = writeln!(text, "   {:<12} {}", delivery.endpoint, delivery.status);
+    println!("   {:<12} {}", delivery.endpoint, delivery.status);
     if delivery.status == Status::Filtered {
-        let _ = writeln!(text, "     dropped    {}", delivery.reason.as_deref().unwrap_or_default());
+        println!("     dropped    {}", delivery.reason.as_deref().unwrap_or_default());
     }
     let path = format!("/{}", delivery.endpoint);
     let requests = receiver.requests(delivery.event.as_str());
@@ -136,8 +129,7 @@ fn text(receiver: &Receiver, detail: &DeliveryDetail) -> String {
                 hookweir_model::PluginRole::Filter => "kept",
                 hookweir_model::PluginRole::Transformer => "transformed",
             };
-            let _ = writeln!(
-                text,
+            println!(
                 "     {did:<10} by {} (sha256 {}), {} us",
                 call.plugin,
                 call.digest.short(),
@@ -149,17 +141,11 @@ fn text(receiver: &Receiver, detail: &DeliveryDetail) -> String {
             .find(|request| request.path == path && request.attempt == attempt.number.to_string());
         if let Some(sent) = sent {
             let signature = if sent.verified { "signature verified" } else { "SIGNATURE WRONG" };
-            let _ = writeln!(text, "     sent       {}", sent.body);
-            let _ = writeln!(
-                text,
-                "     attempt {}  {signature}, answered {}",
-                attempt.number,
-                sent.answered.as_u16()
-            );
+            println!("     sent       {}", sent.body);
+            println!("     attempt {}  {signature}, answered {}", attempt.number, sent.answered.as_u16());
         }
         if let Some(reason) = &attempt.reason {
-            let _ = writeln!(text, "     retry      {reason}: tried again by the endpoint's schedule");
+            println!("     retry      {reason}: tried again by the endpoint's schedule");
         }
     }
-    text
 }

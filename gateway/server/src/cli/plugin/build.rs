@@ -15,7 +15,6 @@ use super::{folder, inspect};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, show};
 use crate::config::PluginFolder;
-use crate::log;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -65,7 +64,7 @@ fn make(recipe: &Recipe, plugin: &PluginFolder, output: PathBuf) -> Result<PathB
     let said = String::from_utf8_lossy(&ran.stdout);
     if !ran.status.success() {
         if recipe.makes == Makes::Output {
-            log::say(&show::block(&said, ""));
+            eprint!("{}", show::block(&said, ""));
         }
         anyhow::bail!("{name} failed: {}", ran.status);
     }

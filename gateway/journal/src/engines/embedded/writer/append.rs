@@ -6,9 +6,9 @@ use rusqlite::{OptionalExtension as _, Row, Statement};
 use super::present::Present;
 use super::statements::Statements;
 use super::tally::Tally;
-use crate::Appended;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record::{self, EventRecord};
+use crate::{Appended, FURTHER_KEYS};
 
 /// Keeps one event, or says who has its place. `last` is the number given last, and goes up with each event kept.
 pub(super) fn append(
@@ -49,6 +49,10 @@ pub(super) fn append(
     if inserted == 0 {
         let by_id = taken(&mut statements.taken_by_id, record.tenant, event.id.as_str())?;
         let by_id = by_id.ok_or_else(|| Fault::damaged("the index of event ids"))?;
+        let (is_same, seq) = (by_id.fingerprint == new.fingerprint.as_bytes(), by_id.seq);
+        if let (true, Some(key)) = (is_same, &new.idempotency_key) {
+            keep_further_key(statements, record.tenant, key, seq)?;
+        }
         return Ok(judge(new.fingerprint.as_bytes(), by_id, None));
     }
     if let Some(key) = &new.idempotency_key {
@@ -65,6 +69,16 @@ pub(super) fn append(
     Ok(Appended::Stored { seq: crate::Seq(seq.unsigned_abs()) })
 }
 
+/// Keeps the key of an event that was sent again: it answers the first event from then on.
+fn keep_further_key(statements: &mut Statements<'_>, tenant: i64, key: &str, seq: i64) -> Result<(), Fault> {
+    let kept: u32 = statements.count_further_keys.query_row((seq,), |row| row.get(0))?;
+    if kept < FURTHER_KEYS {
+        statements.insert_further_key.execute((seq, tenant, key))?;
+        statements.insert_key.execute((tenant, key, seq))?;
+    }
+    Ok(())
+}
+
 fn size(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -74,19 +88,20 @@ struct Taken {
     id: EventId,
     fingerprint: Vec<u8>,
     deliveries: usize,
+    seq: i64,
 }
 
 fn taken(statement: &mut Statement<'_>, tenant: i64, name: &str) -> Result<Option<Taken>, Fault> {
     let read = |row: &Row<'_>| {
         let id: String = row.get(0)?;
         let lanes: Option<String> = row.get(2)?;
-        Ok((id, row.get(1)?, lanes))
+        Ok((id, row.get(1)?, lanes, row.get(3)?))
     };
-    let Some((id, fingerprint, lanes)) = statement.query_row((tenant, name), read).optional()? else {
+    let Some((id, fingerprint, lanes, seq)) = statement.query_row((tenant, name), read).optional()? else {
         return Ok(None);
     };
     let id = EventId::new(&id).map_err(|_| Fault::damaged("an event's id"))?;
-    Ok(Some(Taken { id, fingerprint, deliveries: record::lanes(lanes.as_deref())?.len() }))
+    Ok(Some(Taken { id, fingerprint, deliveries: record::lanes(lanes.as_deref())?.len(), seq }))
 }
 
 /// A place taken by another event is a conflict, even if a second place is taken by the same one.

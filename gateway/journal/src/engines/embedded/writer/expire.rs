@@ -1,34 +1,52 @@
 //! Removing events whose time is over.
 
+use std::collections::BTreeSet;
+
 use hookweir_model::{Status, Timestamp};
 
 use super::op::minute;
 use super::requeue::status_of;
 use super::statements::Statements;
+use super::sweep::{Step, Sweep, Sweeps};
 use super::tally::Tally;
 use crate::Expired;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record;
 
-/// How many events are looked at in one group, and how many of them removed: a large expiry then holds nobody up for
-/// long. Looking is much cheaper than removing.
-const LOOKED_AT: u32 = 2048;
+/// How many numbers one group goes over, how many events it removes, and how many bytes of data they may have: a large
+/// expiry then holds nobody up for long.
+const LOOKED_AT: usize = 4096;
 const REMOVED: u64 = 512;
+const REMOVED_BYTES: u64 = 16 << 20;
 
-/// One call of [`Journal::expire`](crate::Journal::expire).
+/// Which events may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engines::embedded) enum Which {
+    /// All that have ended.
+    Ended,
+    /// Those that have ended well: of which no delivery could be recovered.
+    EndedWell,
+}
+
+/// One call of [`Journal::expire`](crate::Journal::expire), or a removal that makes room.
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct Expire {
+    which: Which,
     before: Timestamp,
     budget: u64,
+    /// About how many bytes are wanted; more are not removed for it.
+    wanted: u64,
     done: Progress,
     /// Where it stands once the group is committed; dropped if the group is not.
-    next: Option<Progress>,
+    next: Option<(Progress, Step)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
-    after: i64,
+    /// How far those behind the walk were looked at by this call.
+    behind: i64,
     removed: u64,
+    bytes: u64,
     more: bool,
     is_over: bool,
 }
@@ -39,16 +57,48 @@ struct Old {
     received: i64,
     key: Option<String>,
     lanes: Option<String>,
+    size: i64,
+}
+
+/// What is to be done with an event that was looked at.
+enum Judged {
+    Removed,
+    /// Another is to be removed than the call may.
+    Beyond,
+    Young,
+    /// A delivery of it is pending, or it is not this call's business.
+    Stays,
 }
 
 impl Expire {
     pub(in crate::engines::embedded) fn new(before: Timestamp, budget: usize) -> Self {
-        Self { before, budget: budget as u64, done: Progress::default(), next: None }
+        let (done, wanted) = (Progress::default(), u64::MAX);
+        Self { which: Which::Ended, before, budget: budget as u64, wanted, done, next: None }
+    }
+
+    /// Removes events of any age until they had about so many bytes, in one part.
+    pub(super) fn for_room(which: Which, wanted: u64) -> Self {
+        let before = Timestamp::from_millis(i64::MAX);
+        Self { which, before, budget: REMOVED, wanted, done: Progress::default(), next: None }
+    }
+
+    pub(super) fn is_for_room(&self) -> bool {
+        self.wanted != u64::MAX
+    }
+
+    /// What the committed part has come to, and of which walk.
+    pub(super) fn step(&self) -> Option<(Which, &Step)> {
+        self.next.as_ref().map(|(_, step)| (self.which, step))
+    }
+
+    /// Events that were removed, and whether it has seen all that there is; once it is committed.
+    pub(super) fn came_to(&self) -> (u64, bool) {
+        self.next.as_ref().map_or((0, false), |(progress, _)| (progress.removed, progress.is_over))
     }
 
     /// Takes the committed part as done; says whether all is.
     pub(super) fn advance(&mut self) -> bool {
-        if let Some(next) = self.next.take() {
+        if let Some((next, _)) = self.next.take() {
             self.done = next;
         }
         self.done.is_over
@@ -59,54 +109,148 @@ impl Expire {
 pub(super) fn expire(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
+    sweeps: &Sweeps,
     last: i64,
     input: &mut Expire,
 ) -> Result<Expired, Fault> {
-    let mut progress = input.done;
+    let sweep = sweeps.of(input.which);
     let bound: Option<i64> = statements.last_until.query_row((minute(input.before),), |row| row.get(0))?;
-    let part = read_part(statements, progress.after, bound.unwrap_or(0))?;
-    progress.is_over = part.len() < LOOKED_AT as usize;
-    let stop_at = input.budget.min(progress.removed + REMOVED);
-    for old in part {
-        if old.received >= input.before.as_millis() {
-            progress.after = old.seq;
-            continue;
-        }
-        let Some(ended) = ended(statements, &old)? else {
-            progress.after = old.seq;
-            continue;
-        };
-        if progress.removed == stop_at {
-            // Found one more than this part may remove: the next part, or the next call, begins with it.
-            progress.more = progress.removed == input.budget;
-            progress.is_over = progress.more;
-            break;
-        }
-        remove(statements, tally, &old, &ended)?;
-        progress.removed += 1;
-        progress.after = old.seq;
-    }
-    if progress.is_over && progress.removed > 0 {
+    let mut part = Part { statements, tally, input, progress: input.done, removed: 0, bytes: 0 };
+    let mut step = Step { to: sweep.to(), ..Step::default() };
+    part.run(sweep, bound.unwrap_or(0), &mut step)?;
+    let progress = part.progress;
+    if progress.removed > 0 && (progress.is_over || input.is_for_room()) {
         // Numbers must not be given twice, not even when the newest event is gone at the next start.
         statements.put_meta.execute(("seq", last))?;
         statements.delete_spans.execute((last,))?;
         statements.delete_present.execute((last,))?;
     }
-    input.next = Some(progress);
+    input.next = Some((progress, step));
     Ok(Expired { events: progress.removed, more: progress.more })
 }
 
-fn read_part(statements: &mut Statements<'_>, after: i64, bound: i64) -> Result<Vec<Old>, Fault> {
-    let rows = statements.oldest.query_map((after, bound, LOOKED_AT), |row| {
-        Ok(Old {
-            seq: row.get(0)?,
-            tenant: row.get(1)?,
-            received: row.get(2)?,
-            key: row.get(3)?,
-            lanes: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// One group's part of a call.
+struct Part<'a, 'c> {
+    statements: &'a mut Statements<'c>,
+    tally: &'a mut Tally,
+    input: &'a Expire,
+    progress: Progress,
+    /// Events that this part removed, and the bytes of their data.
+    removed: u64,
+    bytes: u64,
+}
+
+impl Part<'_, '_> {
+    /// First what lies behind the walk, then the walk goes on.
+    fn run(&mut self, sweep: &Sweep, bound: i64, step: &mut Step) -> Result<(), Fault> {
+        for (count, seq) in sweep.behind(self.progress.behind, bound.min(sweep.to())).enumerate() {
+            if self.is_full() || count >= LOOKED_AT {
+                return Ok(());
+            }
+            match self.read(seq, seq)?.first().map(|old| self.judge(old)).transpose()? {
+                None | Some(Judged::Removed | Judged::Stays) => step.done.push(seq),
+                Some(Judged::Young) => {}
+                Some(Judged::Beyond) => return Ok(()),
+            }
+            self.progress.behind = seq;
+        }
+        let first: Option<i64> = self.statements.next_event.query_row((step.to,), |row| row.get(0))?;
+        let Some(first) = first.filter(|first| *first <= bound) else {
+            self.progress.is_over = true;
+            return Ok(());
+        };
+        let end = bound.min(first.saturating_add(LOOKED_AT as i64 - 1));
+        for (from, to) in self.not_pending(first, end)? {
+            for old in self.read(from, to)? {
+                if self.is_full() {
+                    return Ok(());
+                }
+                match self.judge(&old)? {
+                    Judged::Removed | Judged::Stays => {}
+                    Judged::Young => step.young.push(old.seq),
+                    Judged::Beyond => return Ok(()),
+                }
+                step.to = old.seq;
+            }
+        }
+        step.to = end;
+        self.progress.is_over = end == bound;
+        Ok(())
+    }
+
+    /// Whether another group must go on.
+    fn is_full(&self) -> bool {
+        self.removed >= REMOVED || self.bytes >= REMOVED_BYTES
+    }
+
+    fn judge(&mut self, old: &Old) -> Result<Judged, Fault> {
+        if old.received >= self.input.before.as_millis() {
+            return Ok(Judged::Young);
+        }
+        let Some(ended) = ended(self.statements, old)? else { return Ok(Judged::Stays) };
+        let is_lost = |status: &Status| matches!(status, Status::Exhausted | Status::Failed);
+        if self.input.which == Which::EndedWell && ended.iter().any(|(_, status)| is_lost(status)) {
+            return Ok(Judged::Stays);
+        }
+        if self.progress.removed >= self.input.budget || self.progress.bytes >= self.input.wanted {
+            self.progress.more = true;
+            self.progress.is_over = true;
+            return Ok(Judged::Beyond);
+        }
+        remove(self.statements, self.tally, old, &ended)?;
+        let bytes = old.size.unsigned_abs();
+        self.removed += 1;
+        self.bytes += bytes;
+        self.progress.removed += 1;
+        self.progress.bytes += bytes;
+        Ok(Judged::Removed)
+    }
+
+    fn read(&mut self, from: i64, to: i64) -> Result<Vec<Old>, Fault> {
+        let rows = self.statements.old_events.query_map((from, to), |row| {
+            Ok(Old {
+                seq: row.get(0)?,
+                tenant: row.get(1)?,
+                received: row.get(2)?,
+                key: row.get(3)?,
+                lanes: row.get(4)?,
+                size: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The stretches of numbers from `first` to `end` without those that have a pending delivery. An event's own row
+    /// is large, and is not read for that.
+    fn not_pending(&mut self, first: i64, end: i64) -> Result<Vec<(i64, i64)>, Fault> {
+        let mut pending = BTreeSet::new();
+        for seq in self.statements.tried_pending.query_map((first, end), |row| row.get::<_, i64>(0))? {
+            pending.insert(seq?);
+        }
+        let lanes = self.statements.lanes_pending.query_map((), |row| row.get(0))?;
+        for lane in lanes.collect::<Result<Vec<i64>, _>>()? {
+            for seq in self.statements.fresh_of.query_map((lane, first, end), |row| row.get::<_, i64>(0))? {
+                pending.insert(seq?);
+            }
+        }
+        Ok(stretches(first, end, &pending))
+    }
+}
+
+/// What is left of `first` to `end` without `gaps`.
+fn stretches(first: i64, end: i64, gaps: &BTreeSet<i64>) -> Vec<(i64, i64)> {
+    let mut stretches = Vec::new();
+    let mut from = first;
+    for gap in gaps {
+        if from < *gap {
+            stretches.push((from, gap - 1));
+        }
+        from = gap + 1;
+    }
+    if from <= end {
+        stretches.push((from, end));
+    }
+    stretches
 }
 
 /// The lanes and statuses of an event's deliveries if all are final. An event whose deliveries can't be told stays:
@@ -151,8 +295,27 @@ fn remove(
         tally.remove(*lane, *status, 0);
     }
     if let Some(key) = &old.key {
-        statements.delete_key.execute((old.tenant, key))?;
+        statements.delete_key.execute((old.tenant, key, old.seq))?;
     }
+    statements.delete_further_keys.execute((old.seq,))?;
+    statements.forget_further_keys.execute((old.seq,))?;
     statements.delete_event.execute((old.seq,))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_leave_the_gaps_out() {
+        for (gaps, wanted) in [
+            (&[][..], &[(1, 9)][..]),
+            (&[1, 2, 9], &[(3, 8)]),
+            (&[4, 6], &[(1, 3), (5, 5), (7, 9)]),
+            (&[1, 2, 3, 4, 5, 6, 7, 8, 9], &[]),
+        ] {
+            assert_eq!(stretches(1, 9, &gaps.iter().copied().collect()), wanted, "{gaps:?}");
+        }
+    }
 }

@@ -86,6 +86,11 @@ impl Log {
 }
 
 impl Log {
+    /// Moves all that no reader needs, now.
+    pub(super) fn move_all(&mut self, writer: &Connection) {
+        move_pages(writer);
+    }
+
     /// Waits for a pass that is under way; there is none after it.
     pub(super) fn stop(&mut self) {
         self.start = None;

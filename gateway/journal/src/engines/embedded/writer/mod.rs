@@ -21,6 +21,7 @@ mod present;
 mod requeue;
 mod settle;
 mod statements;
+mod sweep;
 mod tally;
 
 use std::path::Path;
@@ -38,18 +39,20 @@ pub(super) use self::plugin::PluginRecord;
 pub(super) use self::requeue::{LOST, Requeue};
 pub(super) use self::settle::{SettleRecord, outcome_from_code};
 
+use self::expire::Which;
 use self::inbox::Wait;
 use self::log::Log;
 use self::op::After;
 use self::present::Present;
 use self::statements::Statements;
+use self::sweep::Sweeps;
 use self::tally::Tally;
 use super::Shared;
 use super::damage;
-use super::door::{free_bytes, judge_room};
+use super::door::{Room, Space, judge_room};
 use super::fault::Fault;
 use super::lock::Lock;
-use super::options::WAL_LIMIT;
+use super::options::Disk;
 use crate::{Error, Seq};
 
 /// How often room is looked for while there is none.
@@ -60,9 +63,10 @@ const ROOM_BYTES: usize = 256 << 10;
 /// ... or after this time: others may fill the disk too.
 const ROOM_TIME: Duration = Duration::from_millis(50);
 
-/// A check of the file reads one snapshot, and the log can't be cut while it does. It is given up when the log has
-/// grown to this.
-const WAL_DURING_CHECK: u64 = 8 * WAL_LIMIT;
+/// How many groups of finished events are removed before events are written again: where little room is left, and where
+/// there is none.
+const PARTS_OF_LITTLE: usize = 1;
+const PARTS_OF_NONE: usize = 16;
 
 /// What the writer thread starts from.
 #[derive(Debug)]
@@ -88,13 +92,17 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 log,
                 tally: Tally::default(),
                 present: Present::default(),
+                sweeps: Sweeps::default(),
+                has_warned: false,
                 last,
                 kept: Vec::new(),
                 poisoned: None,
                 full_since: None,
                 looked: None,
                 written: 0,
-                may_shrink: false,
+                // An earlier run may have left unused pages.
+                may_shrink: true,
+                has_shrunk: false,
             };
             writer.serve();
             writer.log.stop();
@@ -126,6 +134,9 @@ struct Writer<'a> {
     log: Log,
     tally: Tally,
     present: Present,
+    sweeps: Sweeps,
+    /// Whether it was said that finished events give way before their time.
+    has_warned: bool,
     last: i64,
     /// Calls that wait for room, and parts of calls that go on.
     kept: Vec<Op>,
@@ -137,6 +148,8 @@ struct Writer<'a> {
     written: usize,
     /// Events were removed since the file was last looked at for space to give back.
     may_shrink: bool,
+    /// Pages were given back since the log was last moved for it.
+    has_shrunk: bool,
 }
 
 impl Writer<'_> {
@@ -208,10 +221,9 @@ impl Writer<'_> {
                 refused.into_iter().for_each(|op| op.fail(Error::Busy));
             }
             Err(Fault::Io(why)) => {
-                let why = format!("a write to the journal failed: {why}");
-                self.shared.door.poison(why.clone());
+                self.poison(&why);
+                let why = self.poisoned.clone().unwrap_or_default();
                 group.into_iter().for_each(|op| op.fail(Error::Unknown(why.clone())));
-                self.poisoned = Some(why);
             }
             Err(fault) if group.len() == 1 => {
                 group.into_iter().for_each(|op| op.fail(fault.clone().of_write()));
@@ -224,13 +236,13 @@ impl Writer<'_> {
     /// a settlement waits for.
     fn without_room(&mut self, group: Vec<Op>) {
         self.full_since = Some(Instant::now());
-        self.shared.door.room(Err("the disk is full".to_owned()));
+        self.shared.door.room(Err("the disk of `journal.path` is full".to_owned()));
         let is_alone = group.len() == 1;
         for op in group {
             if op.waits_for_room() {
                 self.kept.push(op);
             } else if is_alone || op.may_be_refused() {
-                op.fail(Error::Full);
+                op.fail(Fault::Full.of_write());
             } else {
                 self.write_all(vec![op]);
             }
@@ -252,7 +264,12 @@ impl Writer<'_> {
                 }
             }
             Op::Damage(_) => self.shared.damage.refresh(self.connection),
-            Op::Expire(_) => self.may_shrink = true,
+            Op::Expire(job) => {
+                self.may_shrink = true;
+                if let Some((which, step)) = job.input.step() {
+                    self.sweeps.apply(which, step);
+                }
+            }
             Op::Message(op) => self.may_shrink |= op.removes(),
             _ => {}
         }
@@ -267,6 +284,7 @@ impl Writer<'_> {
         let last = self.last;
         let written = self.apply_all(group).and_then(|()| self.commit(group.len()));
         if written.is_ok() {
+            self.tally.all_ended().iter().for_each(|seq| self.sweeps.ended(*seq));
             // Before the answers: whoever has one finds it counted.
             self.shared.names(|names| {
                 let tenant_of = |lane| names.key(lane).map(|key| key.tenant.clone());
@@ -302,7 +320,7 @@ impl Writer<'_> {
     }
 
     fn apply(&mut self, op: &mut Op) -> Result<(), Fault> {
-        let Self { statements, tally, present, last, .. } = self;
+        let Self { statements, tally, present, sweeps, last, .. } = self;
         match op {
             Op::Append(job) => {
                 let appended =
@@ -319,7 +337,7 @@ impl Writer<'_> {
                 job.outcome = Some(requeue::requeue(statements, tally, *last, &mut job.input)?);
             }
             Op::Expire(job) => {
-                job.outcome = Some(Ok(expire::expire(statements, tally, *last, &mut job.input)?));
+                job.outcome = Some(Ok(expire::expire(statements, tally, sweeps, *last, &mut job.input)?));
             }
             Op::State(job) => {
                 let (lane, state) = &job.input;
@@ -358,19 +376,87 @@ impl Writer<'_> {
             return;
         }
         self.full_since = None;
+        let room = match self.give_way() {
+            Ok(room) => room,
+            // Without room for the removal itself; what waits for room waits.
+            Err(Fault::Full) => Room::None(0, "the disk of `journal.path` is full".to_owned()),
+            Err(Fault::Io(why)) => return self.poison(&why),
+            Err(fault) => {
+                tracing::warn!("finished events could not be removed to make room: {}", fault.of_write());
+                self.judge_room()
+            }
+        };
         self.looked = Some(Instant::now());
         self.written = 0;
-        let options = &self.shared.options;
-        let used = match options.max_size {
-            Some(_) => self.used_bytes().unwrap_or(0),
-            None => 0,
-        };
-        self.shared.door.room(judge_room(options, used, free_bytes(&self.shared.path)));
+        self.shared.door.room(match room {
+            Room::Enough | Room::Little(_) => Ok(()),
+            Room::None(_, why) => Err(why),
+        });
     }
 
-    fn used_bytes(&mut self) -> Result<u64, Fault> {
-        let (pages, free) = self.pages()?;
-        Ok(pages.saturating_sub(free) * PAGE)
+    fn judge_room(&mut self) -> Room {
+        let (pages, free) = self.pages().unwrap_or((0, 0));
+        let space = Space {
+            used: pages.saturating_sub(free) * PAGE,
+            unused: free * PAGE,
+            free: Disk::under(&self.shared.path).map(|disk| disk.free),
+        };
+        judge_room(&self.shared.options, space)
+    }
+
+    /// Removes finished events before their retention where there is little room left, and says what room there is then.
+    /// First those go that have ended well; where there is none at all, the others too. What is pending stays.
+    fn give_way(&mut self) -> Result<Room, Fault> {
+        let mut parts = 0;
+        for which in [Which::EndedWell, Which::Ended] {
+            loop {
+                let room = self.judge_room();
+                let (wanted, most) = match (&room, which) {
+                    (Room::Enough, _) | (Room::Little(_), Which::Ended) => return Ok(room),
+                    (Room::Little(wanted), Which::EndedWell) => (*wanted, PARTS_OF_LITTLE),
+                    (Room::None(wanted, _), _) => (*wanted, PARTS_OF_NONE),
+                };
+                if parts >= most || self.poisoned.is_some() {
+                    return Ok(room);
+                }
+                parts += 1;
+                if self.remove(which, wanted)? == (0, true) {
+                    break;
+                }
+            }
+        }
+        Ok(self.judge_room())
+    }
+
+    /// Removes some finished events; says how many, and whether there were no more.
+    fn remove(&mut self, which: Which, wanted: u64) -> Result<(u64, bool), Fault> {
+        // Nobody waits for the answer.
+        let (job, _) = Job::new(Expire::for_room(which, wanted));
+        let mut group = [Op::Expire(job)];
+        self.write(&mut group)?;
+        let [op] = group;
+        let came_to = match &op {
+            Op::Expire(job) => job.input.came_to(),
+            _ => (0, true),
+        };
+        self.committed(op);
+        self.kept.retain(|op| !op.is_for_room());
+        self.log.look(self.connection);
+        self.shared.counters.removed_early(came_to.0);
+        if came_to.0 > 0 && !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                "the oldest finished events are removed before their retention, since there is little room: see \
+                 `journal.max_size` and `journal.reserve`"
+            );
+        }
+        Ok(came_to)
+    }
+
+    fn poison(&mut self, why: &str) {
+        let why = format!("a write to the journal failed: {why}");
+        self.shared.door.poison(why.clone());
+        self.poisoned = Some(why);
     }
 
     /// The pages of the file, and those of them that hold nothing.
@@ -381,27 +467,39 @@ impl Writer<'_> {
     }
 
     /// Gives a slice of unused pages back to the disk while there is nothing else to do, as long as they are more
-    /// than a quarter of the file: fewer are soon used again.
+    /// than an eighth of the file: fewer are soon used again.
     fn shrink(&mut self) {
-        self.may_shrink = self.shrink_once().unwrap_or_else(|fault| {
-            tracing::warn!("the journal's file was not made smaller: {}", fault.of_write());
-            false
-        });
+        match self.shrink_once() {
+            Ok(goes_on) => self.may_shrink = goes_on,
+            Err(Fault::Io(why)) => self.poison(&why),
+            Err(fault) => {
+                self.may_shrink = false;
+                tracing::warn!("the journal's file was not made smaller: {}", fault.of_write());
+            }
+        }
     }
 
     /// Says whether there is more to give back.
     fn shrink_once(&mut self) -> Result<bool, Fault> {
         let (pages, free) = self.pages()?;
-        if free * 4 <= pages {
+        if free < LEAST_UNUSED || free * 8 <= pages {
+            if std::mem::take(&mut self.has_shrunk) {
+                // The file is cut when all of the log was moved to it.
+                self.log.move_all(self.connection);
+            }
             return Ok(false);
         }
+        self.has_shrunk = true;
         let mut rows = self.statements.vacuum.query([])?;
         while rows.next()?.is_some() {}
+        drop(rows);
+        self.log.look(self.connection);
         Ok(true)
     }
 
     fn look_at_log(&self) {
-        if self.shared.check.is_running() && self.shared.wal_bytes() > WAL_DURING_CHECK {
+        if self.shared.check.is_running() && self.shared.wal_bytes() > self.shared.options.wal_during_check()
+        {
             self.shared.check.give_up();
         }
     }
@@ -421,6 +519,9 @@ impl Writer<'_> {
         }
     }
 }
+
+/// Unused pages that are not worth the work.
+const LEAST_UNUSED: u64 = 256;
 
 /// SQLite's page size, which the schema leaves at its default.
 const PAGE: u64 = 4096;

@@ -125,6 +125,11 @@ impl Op {
         matches!(self, Self::Settle(_) | Self::Quarantine { .. })
     }
 
+    /// Whether it makes room, in parts that nobody waits for: each is judged anew.
+    pub(super) fn is_for_room(&self) -> bool {
+        matches!(self, Self::Expire(job) if job.input.is_for_room())
+    }
+
     /// After the commit of its group.
     pub(super) fn committed(mut self) -> After {
         let is_done = match &mut self {

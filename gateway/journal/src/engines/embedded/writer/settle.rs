@@ -221,6 +221,9 @@ pub(super) fn settle(
     }
     tally.remove(lane, Status::Pending, size);
     tally.add(lane, *status, size);
+    if *status != Status::Pending {
+        tally.ended(*seq);
+    }
     Ok(Settled::Applied)
 }
 

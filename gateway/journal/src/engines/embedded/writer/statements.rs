@@ -28,8 +28,10 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
         ON CONFLICT (tenant, id) DO NOTHING";
     insert_key: "INSERT INTO idempotency (tenant, key, seq) VALUES (?1, ?2, ?3)";
-    taken_by_id: "SELECT id, fingerprint, lanes FROM event WHERE tenant = ?1 AND id = ?2";
-    taken_by_key: "SELECT e.id, e.fingerprint, e.lanes FROM idempotency i JOIN event e ON e.seq = i.seq \
+    count_further_keys: "SELECT count(*) FROM further_key WHERE seq = ?1";
+    insert_further_key: "INSERT INTO further_key (seq, tenant, key) VALUES (?1, ?2, ?3)";
+    taken_by_id: "SELECT id, fingerprint, lanes, seq FROM event WHERE tenant = ?1 AND id = ?2";
+    taken_by_key: "SELECT e.id, e.fingerprint, e.lanes, e.seq FROM idempotency i JOIN event e ON e.seq = i.seq \
         WHERE i.tenant = ?1 AND i.key = ?2";
     seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
     set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
@@ -61,12 +63,19 @@ statements! {
         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq > ?3 AND e.received >= ?4 \
         ORDER BY d.seq LIMIT ?5";
 
-    oldest: "SELECT seq, tenant, received, idempotency_key, lanes FROM event \
-        WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+    next_event: "SELECT min(seq) FROM event WHERE seq > ?1";
+    old_events: "SELECT seq, tenant, received, idempotency_key, lanes, length(data) FROM event \
+        WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
+    tried_pending: "SELECT seq FROM delivery WHERE seq BETWEEN ?1 AND ?2 AND +status = 0";
+    lanes_pending: "SELECT lane FROM counts WHERE pending > 0";
+    fresh_of: "SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3";
     first_since: "SELECT min(first) FROM span WHERE minute >= ?1";
     last_until: "SELECT max(last) FROM span WHERE minute <= ?1";
     delete_event: "DELETE FROM event WHERE seq = ?1";
-    delete_key: "DELETE FROM idempotency WHERE tenant = ?1 AND key = ?2";
+    delete_key: "DELETE FROM idempotency WHERE tenant = ?1 AND key = ?2 AND seq = ?3";
+    delete_further_keys: "DELETE FROM idempotency WHERE (tenant, key) IN \
+        (SELECT tenant, key FROM further_key WHERE seq = ?1)";
+    forget_further_keys: "DELETE FROM further_key WHERE seq = ?1";
     delete_delivery: "DELETE FROM delivery WHERE lane = ?1 AND seq = ?2";
     delete_attempts: "DELETE FROM attempt WHERE lane = ?1 AND seq = ?2";
     delete_present: "DELETE FROM present WHERE block < (SELECT coalesce(min(seq), ?1) FROM event) / 256";

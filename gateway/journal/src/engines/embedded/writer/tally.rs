@@ -23,6 +23,8 @@ pub(super) struct Tally {
     /// Messages and dead letters.
     queues: BTreeMap<i64, (i64, i64)>,
     spans: BTreeMap<i64, (i64, i64)>,
+    /// Events of which a delivery has ended.
+    ended: Vec<i64>,
 }
 
 impl Tally {
@@ -30,6 +32,7 @@ impl Tally {
         self.counts.clear();
         self.queues.clear();
         self.spans.clear();
+        self.ended.clear();
     }
 
     /// Notes a delivery of an event with so much data.
@@ -59,6 +62,15 @@ impl Tally {
         let queue = self.queues.entry(lane).or_default();
         queue.0 += alive;
         queue.1 += dead;
+    }
+
+    /// Notes that a delivery of this event has ended.
+    pub(super) fn ended(&mut self, seq: i64) {
+        self.ended.push(seq);
+    }
+
+    pub(super) fn all_ended(&self) -> &[i64] {
+        &self.ended
     }
 
     /// Notes an event; their numbers come in rising order.

@@ -113,7 +113,7 @@ impl From<hookweir_journal::Error> for Fault {
         use hookweir_journal::Error;
         let busy = |message: &str| Self::internal(StatusCode::SERVICE_UNAVAILABLE, message);
         match error {
-            Error::Full => busy("the gateway's disk has no room; try again later"),
+            Error::Full(why) => busy(&format!("the gateway has no room: {why}; try again later")),
             Error::Busy => busy("the gateway is busy; try again"),
             Error::NotFound(_) => Self::no_message(),
             Error::Unknown(cause) => {
