@@ -298,6 +298,9 @@ async fn every_change_is_in_the_log_with_who_made_it() {
     }
     gateway.admin().with_token(TOKEN).get("/v1/tenants/acme/endpoints/hook").await.expect(200);
     assert_eq!(gateway.log().matches("hookweir::audit").count(), 3, "reading changes nothing");
+    let path = "/v1/tenants/acme/plugins/none";
+    gateway.admin().with_token(TOKEN).put(path, "no component").await.expect(404);
+    gateway.logged(&["hookweir::audit", &format!("\"path\":\"{path}\""), "\"status\":404"]).await;
 }
 
 /// A browser that is on the gateway's machine reaches it by its address too, and sends what any page asks it to send.

@@ -1,12 +1,19 @@
 //! SIGTERM: what is in flight ends or stays in the journal, the process ends with 0, and nothing acknowledged is lost.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookweir_tests::{Gateway, Receiver, Reply, one_endpoint};
-use rustix::process::Signal;
+use hookweir_tests::{
+    Config, Gateway, KEY, Receiver, Reply, binary, children_of, endpoint, eventually, has_ended,
+    one_endpoint, pid_of, tenant, within,
+};
+use rustix::process::{Pid, Signal, getpriority_process, kill_process};
+use tokio::process::Command;
 
 use crate::ledger::{Ledger, Load, arrivals, drained};
+use crate::plugins::guests;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_repeated_when_it_ends_under_load() {
@@ -62,4 +69,78 @@ async fn a_receiver_that_never_answers_does_not_hold_up_the_end() {
     gateway.start_again().await;
     gateway.admin().delivery("acme", &event, "hook", "delivered").await;
     assert_eq!(receiver.count(), 2);
+}
+
+/// A configuration whose plugin takes the compiler minutes.
+fn slow(folder: &Path, receiver: &Receiver) -> String {
+    let plugin = guests::install(folder, "acme", "slow", &guests::slow_to_compile());
+    tenant("acme", KEY) + &plugin + &endpoint("acme", "hook", &receiver.url("/hook"), "filters = [\"slow\"]")
+}
+
+/// Waits until a gateway has its compiler at work, and has that stand still, so that it does not end by itself.
+async fn compiler_of(gateway: u32) -> Pid {
+    let compiler = eventually("the compiler to run", async || {
+        let child = children_of(gateway).first().copied().ok_or_else(|| "there is no child".to_owned())?;
+        // It has set its limits once it steps back behind all else.
+        match getpriority_process(Some(child)) {
+            Ok(10) => Ok(child),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    kill_process(compiler, Signal::STOP).expect("the compiler to take a signal");
+    compiler
+}
+
+async fn ended(compiler: Pid) {
+    eventually("the compiler to end", async || match has_ended(compiler) {
+        true => Ok(()),
+        false => Err("it runs".to_owned()),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_is_heard_while_a_start_compiles() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config::new(slow(folder.path(), &receiver)).text();
+    std::fs::write(folder.path().join("hookweir.toml"), config).expect("the configuration to be written");
+    for (signal, code) in [(Signal::TERM, Some(0)), (Signal::INT, Some(0)), (Signal::KILL, None)] {
+        let mut command = Command::new(binary());
+        command.arg("serve").current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
+        let mut gateway = command.stdout(Stdio::null()).spawn().expect("the gateway to run");
+        let compiler = compiler_of(gateway.id().expect("a number")).await;
+        kill_process(pid_of(&gateway).expect("a number"), signal).expect("it to take a signal");
+        let status = within("the gateway to end", gateway.wait()).await.expect("its exit status");
+        assert_eq!(status.code(), code);
+        ended(compiler).await;
+    }
+}
+
+#[tokio::test]
+async fn an_end_is_heard_while_a_reload_or_an_upload_compiles() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let before = one_endpoint(&receiver.url("/hook"), "") + "[tenants.acme.plugins.sent]\n";
+    for reload in [true, false] {
+        let mut gateway = Gateway::start(before.clone()).await;
+        if reload {
+            gateway.reconfigure(slow(&gateway.folder(), &receiver));
+            gateway.reload();
+        } else {
+            let admin = gateway.admin();
+            // Its answer does not come, or says that it was cut.
+            tokio::spawn(async move {
+                admin.put("/v1/tenants/acme/plugins/sent", guests::slow_to_compile()).await
+            });
+        }
+        let compiler = compiler_of(gateway.id()).await;
+        let event = gateway.sender().event("a.b", "1").await;
+        gateway.admin().delivery("acme", &event, "hook", "delivered").await;
+        let asked = Instant::now();
+        let status = gateway.terminate().await;
+        println!("ended with {status} after {:?} beside a compiler at work", asked.elapsed());
+        assert_eq!(status.code(), Some(0));
+        ended(compiler).await;
+    }
 }

@@ -38,7 +38,7 @@ pub use places::{
     binary, free_port, free_port_of_four_digits, languages, plugin, repository, target, toolchains,
 };
 pub use port::Port;
-pub use process::pid_of;
+pub use process::{children_of, has_ended, pid_of};
 pub use prometheus::Prometheus;
 pub use receiver::{Receiver, Reply, Request};
 pub use relay::Relay;

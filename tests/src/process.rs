@@ -35,6 +35,19 @@ pub(crate) fn processes_of(group: Pid) -> Vec<Pid> {
     states.filter(|state| state.group == Some(group)).filter_map(|state| state.id).collect()
 }
 
+/// The processes that a process has started and that have not ended.
+pub fn children_of(parent: u32) -> Vec<Pid> {
+    let parent = Pid::from_raw(parent.cast_signed());
+    let states = entries("/proc").into_iter().filter_map(|process| State::read(&process));
+    states.filter(|state| state.parent == parent && !state.has_ended()).filter_map(|state| state.id).collect()
+}
+
+/// Whether a process is at its end, or gone.
+pub fn has_ended(process: Pid) -> bool {
+    let folder = format!("/proc/{}", process.as_raw_nonzero());
+    State::read(Path::new(&folder)).is_none_or(|state| state.has_ended())
+}
+
 fn entries(folder: &str) -> Vec<PathBuf> {
     // What has ended meanwhile has none.
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -45,6 +58,7 @@ fn entries(folder: &str) -> Vec<PathBuf> {
 struct State {
     id: Option<Pid>,
     letter: char,
+    parent: Option<Pid>,
     group: Option<Pid>,
 }
 
@@ -56,11 +70,16 @@ impl State {
         // The name stands in brackets and may hold anything, brackets too.
         let (start, end) = (stat.split_once(' ')?, stat.rsplit_once(") ")?);
         let mut fields = end.1.split(' ');
-        Some(Self { id: pid(start.0), letter: fields.next()?.chars().next()?, group: pid(fields.nth(1)?) })
+        let letter = fields.next()?.chars().next()?;
+        Some(Self { id: pid(start.0), letter, parent: pid(fields.next()?), group: pid(fields.next()?) })
     }
 
     /// Stopped, or at its end.
     fn is_still(&self) -> bool {
-        matches!(self.letter, 'T' | 'Z' | 'X')
+        self.letter == 'T' || self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.letter, 'Z' | 'X')
     }
 }

@@ -51,3 +51,21 @@ pub async fn read(address: SocketAddr, bytes: &[u8], patience: Duration) -> Exch
     };
     Exchange { text: String::from_utf8_lossy(&seen).into_owned(), closed }
 }
+
+/// A request whose caller does not wait for the answer.
+#[derive(Debug)]
+pub struct Begun(TcpStream);
+
+impl Begun {
+    /// Writes `bytes` to a new connection.
+    pub async fn send(address: SocketAddr, bytes: &[u8]) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("a connection to the gateway");
+        stream.write_all(bytes).await.expect("the request to be sent");
+        Self(stream)
+    }
+
+    /// Resets the connection, as a program that is killed in the middle of something may.
+    pub fn hang_up(self) {
+        self.0.set_zero_linger().expect("a connection that can be reset");
+    }
+}

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -197,6 +199,8 @@ fn compile() -> io::Result<wasmtime::Result<()>> {
 }
 
 fn limit_this_process() -> io::Result<()> {
+    // Nobody else is left to end it where the gateway was killed.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     lower(Resource::Core, 0)?;
     let seconds = std::env::var(SECONDS).ok().and_then(|seconds| seconds.parse().ok());
     lower(Resource::Cpu, seconds.ok_or_else(|| io::Error::other(format!("{SECONDS} is not set")))?)?;

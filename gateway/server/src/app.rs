@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::accept::{self, Accept};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Changes};
 use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
 use crate::feed::Feed;
@@ -43,6 +43,7 @@ pub(crate) struct App {
     live: Arc<ArcSwap<Live>>,
     host: Arc<Host>,
     plugins: Arc<Plugins>,
+    changes: Changes,
     journal: Arc<dyn Journal>,
     dispatcher: Dispatcher,
     telemetry: Telemetry,
@@ -149,6 +150,7 @@ impl App {
             quotas: accept::Quotas::default(),
             path,
         });
+        let changes = Changes::default();
         let admin = Admin {
             live: Arc::clone(&live),
             journal: Arc::clone(&journal),
@@ -160,6 +162,7 @@ impl App {
             metrics,
             feed,
             guesses: Arc::default(),
+            changes: changes.clone(),
             stop: stop.clone(),
         };
         let admin = admin::serve(admin_listener, admin, stop.clone());
@@ -177,6 +180,7 @@ impl App {
             live,
             host,
             plugins,
+            changes,
             journal,
             dispatcher,
             telemetry,
@@ -232,6 +236,7 @@ impl App {
                 // A task that panicked has logged it; the others must still end.
                 let _ = task.await;
             }
+            self.changes.ended().await;
         };
         tokio::join!(
             async {

@@ -4,6 +4,8 @@
 //! which uses `live` (the endpoint as it is configured now), `shape`, the delivery crate, `settle` and `retry`. Beside it
 //! stand `plugins` (which component is in force, and which is paused) and `operational` (what the gateway tells tenants).
 //! ARCHITECTURE.md is the map.
+// They panic where the output is closed or full. `cli::show` prints, and `log::say` tells.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod accept;
 mod admin;
@@ -12,6 +14,7 @@ mod app;
 mod case;
 mod cli;
 mod config;
+mod core_dumps;
 mod dispatch;
 mod feed;
 mod format;
@@ -34,6 +37,7 @@ mod settle;
 mod shape;
 #[cfg_attr(not(feature = "otlp"), path = "telemetry/off.rs")]
 mod telemetry;
+mod to_the_end;
 mod upkeep;
 
 /// Events are received on one thread, written by another and freed by a third, which the system's allocator serves with

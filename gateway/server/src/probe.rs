@@ -56,7 +56,7 @@ impl Sample {
 pub(crate) async fn probe(
     live: &Live,
     host: &Host,
-    queues: &Queues,
+    queues: &Arc<Queues>,
     endpoint: &Endpoint,
     sample: Sample,
 ) -> Result<Probe, hookweir_journal::Error> {

@@ -88,8 +88,29 @@ fn telling(world: &str, export: &str, tell: &str, texts: &[impl AsRef<str>]) -> 
     encode(world, &module)
 }
 
+/// A filter that keeps every event and holds the compiler for minutes: in one of its functions every value depends on many
+/// others and lives long.
+pub(crate) fn slow_to_compile() -> Vec<u8> {
+    const LOCALS: usize = 4_000;
+    const STATEMENTS: usize = 60_000;
+    let mut function = format!("(func (param i32) (local {}) ", "i32 ".repeat(LOCALS));
+    for number in 0..STATEMENTS {
+        let [to, one, other] = [number, number * 7_919, number * 104_729].map(|number| number % LOCALS + 1);
+        function += &format!(
+            "(block (br_if 0 (local.get {one})) (local.set {to} (i32.add (local.get {one}) (local.get {other}))))"
+        );
+    }
+    function.push(')');
+    component_with("filter-plugin", "hookweir:plugin/filter@0.1.0#filter", &function, "(i32.const 1024)")
+}
+
 /// A core module with the shape of a guest. The event is copied from 64 KiB on; it must fit a page.
 fn component(world: &str, export: &str, body: &str) -> Vec<u8> {
+    component_with(world, export, "", body)
+}
+
+/// The same with functions of its own.
+fn component_with(world: &str, export: &str, functions: &str, body: &str) -> Vec<u8> {
     let module = format!(
         r#"(module
           (memory (export "memory") 2)
@@ -103,6 +124,7 @@ fn component(world: &str, export: &str, body: &str) -> Vec<u8> {
             (global.get $next)
             (global.set $next (i32.add (global.get $next) (local.get 3))))
           (func $again (param i32) (result i32) (i32.add (i32.const 1) (call $again (local.get 0))))
+          {functions}
           (func (export "{export}") (param $event i32) (result i32) {body}))"#
     );
     encode(world, &module)

@@ -8,7 +8,6 @@ mod native;
 mod queue;
 mod quota;
 mod serve;
-mod to_the_end;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,10 +31,10 @@ use crate::problem::{Problem, json};
 use crate::pull::Queues;
 use crate::role::Action;
 use crate::telemetry::Traces;
+use crate::to_the_end::ToTheEnd;
 
 pub(crate) use self::quota::Quotas;
 use self::quota::{Kind, Over};
-use self::to_the_end::ToTheEnd;
 pub(crate) use serve::serve;
 
 /// A body must be whole by then.

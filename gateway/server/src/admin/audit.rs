@@ -18,10 +18,26 @@ pub(super) async fn audit(State(admin): State<Admin>, request: Request, next: Ne
     let (mut parts, body) = request.into_parts();
     let (caller, role) = caller(&mut parts, &admin).await;
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let mut line = Line { caller, role, method, path, status: None };
     let response = next.run(Request::from_parts(parts, body)).await;
-    let status = response.status().as_u16();
-    info!(target: "hookweir::audit", caller, role, %method, path, status, "steered");
+    line.status = Some(response.status().as_u16());
     response
+}
+
+/// Is written when it is dropped: also where the caller has hung up before there was an answer.
+struct Line {
+    caller: String,
+    role: Option<&'static str>,
+    method: Method,
+    path: String,
+    status: Option<u16>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Self { caller, role, method, path, status } = self;
+        info!(target: "hookweir::audit", caller, role, %method, path, status, "steered");
+    }
 }
 
 /// By whose leave a request comes, in a word, and the key's role; a token that nobody has is not repeated.

@@ -136,9 +136,10 @@ pub(super) async fn recover(
         return Ok(ok(&api::Requeued { deliveries }));
     }
     let selection = Selection::Recover { endpoint: endpoint.key.clone(), since };
-    let deliveries = admin.journal.requeue(selection).await?;
+    let requeued = admin.journal.requeue(selection).await;
+    // Also where a later part failed: those before it are due.
     admin.dispatcher.wake(&endpoint.key);
-    Ok(ok(&api::Requeued { deliveries }))
+    Ok(ok(&api::Requeued { deliveries: requeued? }))
 }
 
 /// Sends a sample, and answers what the receiver said to it.
@@ -177,17 +178,16 @@ pub(super) async fn rotate_secret(
         return Err(query::malformed("keep_seconds", &wanted));
     }
     let keep = Duration::from_secs(keep_seconds.into());
-    // A task of its own: a caller that hangs up must not part the file from what is in force.
-    let rotated = tokio::spawn(async move { rotate::rotate(&admin.plugins, &key, secret, keep).await });
-    let rotated = rotated.await.map_err(|_| Problem::Internal)?.map_err(|refused| match refused {
-        rotate::Refused::Gone => Problem::NotFound("endpoint"),
-        rotate::Refused::Conflict(reason) => Problem::Conflict(reason),
-        rotate::Refused::Secret(_) => Problem::Malformed(refused.to_string()),
-        rotate::Refused::Random(_) => {
-            tracing::error!(error = %refused, "the machine gives no random bytes");
-            Problem::Internal
-        }
-    })?;
+    let rotated =
+        rotate::rotate(&admin.plugins, &key, secret, keep).await.map_err(|refused| match refused {
+            rotate::Refused::Gone => Problem::NotFound("endpoint"),
+            rotate::Refused::Conflict(reason) => Problem::Conflict(reason),
+            rotate::Refused::Secret(_) => Problem::Malformed(refused.to_string()),
+            rotate::Refused::Random(_) => {
+                tracing::error!(error = %refused, "the machine gives no random bytes");
+                Problem::Internal
+            }
+        })?;
     let (secret, public_key) = match rotated.told {
         Some(Told::Secret(secret)) => (Some(secret.expose_secret().to_owned()), None),
         Some(Told::Public(key)) => (None, Some(key)),

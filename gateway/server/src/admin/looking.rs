@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::Method;
 use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
@@ -54,7 +55,12 @@ pub(super) async fn apart(State(looking): State<Looking>, request: Request, next
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
-    match AbortOnDropHandle::new(looking.runtime.spawn(next.run(request))).await {
+    joined(AbortOnDropHandle::new(looking.runtime.spawn(next.run(request))).await)
+}
+
+/// The answer of a handler that ran in a task of its own. Its panic goes on here, where it ends the connection.
+pub(super) fn joined(ended: Result<Response, JoinError>) -> Response {
+    match ended {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod changes;
 mod damage;
 #[cfg(feature = "dashboard")]
 mod dashboard;
@@ -31,7 +32,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use hookweir_host::Host;
 use hookweir_journal::Journal;
 use tokio::net::TcpListener;
@@ -59,38 +60,59 @@ pub(crate) struct Admin {
     pub metrics: Arc<Metrics>,
     pub feed: Arc<Feed>,
     pub guesses: Arc<Guesses>,
+    pub changes: Changes,
     /// Cancelled when the gateway stops: answers that have no end of their own end then.
     pub stop: CancellationToken,
 }
 
 use self::looking::Looking;
 
+pub(crate) use self::changes::Changes;
 pub(crate) use self::guesses::Guesses;
 pub(crate) use self::upload::Uploads;
 
-fn router(admin: Admin, looking: Looking) -> Router {
-    let tenant = Router::new()
-        .route("/events", get(events::list))
-        .route("/events/{event}", get(events::get))
+/// What changes something: all of it goes on to its end, whether or not its caller waits.
+fn changing(admin: &Admin) -> Router<Admin> {
+    let uploads = Router::new()
+        .route("/v1/tenants/{tenant}/plugins/{plugin}", put(plugins::put))
+        .layer(from_fn_with_state(admin.clone(), audit::audit))
+        .layer(from_fn_with_state(admin.clone(), changes::upload));
+    let of_tenant = Router::new()
         .route("/events/{event}/replay", post(events::replay))
-        .route("/events/{event}/deliveries/{endpoint}", get(deliveries::get))
         .route("/events/{event}/deliveries/{endpoint}/retry", post(deliveries::retry))
         .route("/events/{event}/deliveries/{endpoint}/cancel", post(deliveries::cancel))
+        .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
+        .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
+        .route("/endpoints/{endpoint}/recover", post(endpoints::recover))
+        .route("/endpoints/{endpoint}/rotate-secret", post(endpoints::rotate_secret))
+        .route("/plugins/{plugin}/rollback", post(plugins::rollback))
+        .route("/plugins/{plugin}/pause", post(plugins::pause))
+        .route("/plugins/{plugin}/resume", post(plugins::resume));
+    Router::new()
+        .route("/v1/damage/acknowledge", post(damage::acknowledge))
+        .nest("/v1/tenants/{tenant}", of_tenant)
+        .layer(from_fn_with_state(admin.clone(), audit::audit))
+        .layer(from_fn_with_state(admin.clone(), changes::to_the_end))
+        .merge(uploads)
+}
+
+/// What only looks, or tries something that a caller who hangs up has no more use for.
+fn looking() -> Router<Admin> {
+    Router::new()
+        .route("/events", get(events::list))
+        .route("/events/{event}", get(events::get))
+        .route("/events/{event}/deliveries/{endpoint}", get(deliveries::get))
         .route("/deliveries", get(deliveries::list))
         .route("/live", get(live::of_tenant))
         .route("/endpoints", get(endpoints::list))
         .route("/endpoints/{endpoint}", get(endpoints::get))
-        .route("/endpoints/{endpoint}/enable", post(endpoints::enable))
-        .route("/endpoints/{endpoint}/disable", post(endpoints::disable))
-        .route("/endpoints/{endpoint}/recover", post(endpoints::recover))
         .route("/endpoints/{endpoint}/test", post(endpoints::test))
-        .route("/endpoints/{endpoint}/rotate-secret", post(endpoints::rotate_secret))
         .route("/plugins", get(plugins::list))
-        .route("/plugins/{plugin}", get(plugins::get).put(plugins::put))
-        .route("/plugins/{plugin}/rollback", post(plugins::rollback))
-        .route("/plugins/{plugin}/pause", post(plugins::pause))
-        .route("/plugins/{plugin}/resume", post(plugins::resume))
-        .route("/plugins/{plugin}/test", post(plugins::test));
+        .route("/plugins/{plugin}", get(plugins::get))
+        .route("/plugins/{plugin}/test", post(plugins::test))
+}
+
+fn router(admin: Admin, looking: Looking) -> Router {
     let router = Router::new();
     #[cfg(feature = "dashboard")]
     let router = router.merge(dashboard::routes(&admin));
@@ -99,11 +121,11 @@ fn router(admin: Admin, looking: Looking) -> Router {
     router
         .route("/v1/live", get(live::of_all))
         .route("/v1/damage", get(damage::list))
-        .route("/v1/damage/acknowledge", post(damage::acknowledge))
         .route("/v1/tenants", get(endpoints::tenants))
-        .nest("/v1/tenants/{tenant}", tenant)
+        .nest("/v1/tenants/{tenant}", self::looking())
         .layer(from_fn_with_state(admin.clone(), audit::audit))
         .layer(from_fn_with_state(looking, looking::apart))
+        .merge(changing(&admin))
         // Who asks these must have an answer above all when the machine has no time left.
         .route("/healthz", get(health::process))
         .route("/readyz", get(health::ready))

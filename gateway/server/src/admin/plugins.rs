@@ -111,17 +111,10 @@ pub(super) async fn put(
     let key = path.find(&admin, &tenant)?;
     let turn = admin.uploads.turn(&tenant).await?;
     let wasm = upload::read(body).await?;
-    // A task of its own: a caller that hangs up must not part what is kept from what is in force.
-    let changed = tokio::spawn({
-        let (admin, key) = (admin.clone(), key.clone());
-        async move {
-            let taken = admin.plugins.upload(&key, wasm).await;
-            admin.dispatcher.plugins_changed(&key.tenant);
-            drop(turn);
-            taken
-        }
-    });
-    changed.await.map_err(|_| Problem::Internal)?.map_err(|refused| problem(&key, refused))?;
+    let taken = admin.plugins.upload(&key, wasm).await;
+    admin.dispatcher.plugins_changed(&key.tenant);
+    drop(turn);
+    taken.map_err(|refused| problem(&key, refused))?;
     shown(&admin, &key)
 }
 
@@ -132,15 +125,9 @@ pub(super) async fn rollback(
     Path(path): Path<PluginPath>,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?;
-    let changed = tokio::spawn({
-        let (admin, key) = (admin.clone(), key.clone());
-        async move {
-            let changed = admin.plugins.rollback(&key).await;
-            admin.dispatcher.plugins_changed(&key.tenant);
-            changed
-        }
-    });
-    changed.await.map_err(|_| Problem::Internal)?.map_err(|refused| problem(&key, refused))?;
+    let changed = admin.plugins.rollback(&key).await;
+    admin.dispatcher.plugins_changed(&key.tenant);
+    changed.map_err(|refused| problem(&key, refused))?;
     shown(&admin, &key)
 }
 
@@ -151,8 +138,10 @@ pub(super) async fn pause(
     Path(path): Path<PluginPath>,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?;
-    admin.plugins.pause(&key).await.map_err(|refused| problem(&key, refused))?;
+    let changed = admin.plugins.pause(&key).await;
+    // Also where it could not be kept: it is so until the gateway ends.
     admin.dispatcher.plugins_changed(&key.tenant);
+    changed.map_err(|refused| problem(&key, refused))?;
     shown(&admin, &key)
 }
 
@@ -163,8 +152,9 @@ pub(super) async fn resume(
     Path(path): Path<PluginPath>,
 ) -> Result<Response, Problem> {
     let key = path.find(&admin, &tenant)?;
-    admin.plugins.resume(&key).await.map_err(|refused| problem(&key, refused))?;
+    let changed = admin.plugins.resume(&key).await;
     admin.dispatcher.plugins_changed(&key.tenant);
+    changed.map_err(|refused| problem(&key, refused))?;
     shown(&admin, &key)
 }
 

@@ -4,7 +4,7 @@
 //! nothing, opens no journal and sends nothing.
 
 use std::cell::OnceCell;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use super::{Exit, show};
 use crate::app;
 use crate::config::{self, Config, Problems, StdEnv, Unusable};
+use crate::log;
 use crate::plugins::{Asked, trial};
 
 #[derive(Debug, clap::Args)]
@@ -43,10 +44,10 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
         }
         Err(problems) => {
             if args.json {
-                show::print(&format!("{}\n", listing(&problems)))?;
+                // The code says it too: what can't be printed changes nothing about it.
+                let _ = show::print(&format!("{}\n", listing(&problems)));
             } else {
-                let text = problems.render(io::stderr().is_terminal());
-                io::stderr().lock().write_all(text.as_bytes())?;
+                log::say(&problems.render(io::stderr().is_terminal()));
             }
             return Ok(Exit::WrongConfiguration);
         }

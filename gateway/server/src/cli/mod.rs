@@ -33,7 +33,6 @@ mod verify;
 mod watch;
 mod when;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -41,6 +40,8 @@ use clap::Parser as _;
 use hookweir_model::TenantId;
 
 pub(crate) use exit::Exit;
+
+use crate::log;
 
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -155,15 +156,17 @@ pub(crate) fn run() -> ExitCode {
             return if refusal.use_stderr() { Exit::WrongUsage } else { Exit::Done }.into();
         }
     };
-    match dispatch(cli.command) {
+    let exit = match dispatch(cli.command) {
         Ok(exit) => exit,
         Err(error) if exit::is_broken_pipe(&error) => Exit::Done.into(),
         Err(error) => {
-            let _ = std::io::stderr().lock().write_all(exit::explained(&error).as_bytes());
+            log::say(&exit::explained(&error));
             let exit = if error.is::<exit::Usage>() { Exit::WrongUsage } else { Exit::Failed };
             exit.into()
         }
-    }
+    };
+    log::flush();
+    exit
 }
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {

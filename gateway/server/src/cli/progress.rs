@@ -82,7 +82,7 @@ mod shown {
                     bar.println(line);
                     bar.inc(1);
                 }
-                None => eprintln!("{line}"),
+                None => crate::log::say(&format!("{line}\n")),
             }
         }
 

@@ -18,6 +18,7 @@ use crate::api::{
     AnswerRequest, AnswerResult, AnswerView, Answers, LookRequest, MessageView, Messages, QueueView,
     ReceiveRequest, RedriveRequest, Redriven,
 };
+use crate::log;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -219,7 +220,7 @@ async fn peek(args: PeekArgs) -> anyhow::Result<Exit> {
     let found: Messages = answer.read()?;
     show::print(&table(&found.messages)?.render(show::Look::of_stdout()))?;
     if let Some(next) = found.next {
-        eprintln!("there may be more dead letters: add --after {next}");
+        log::say(&format!("there may be more dead letters: add --after {next}\n"));
     }
     Ok(Exit::Done)
 }

@@ -1,15 +1,17 @@
 //! `hookweir serve`: the life of the gateway's process.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::Exit;
+use super::{Exit, show};
 use crate::app::{App, NotTaken, Refused};
 use crate::config::{self, StdEnv};
+use crate::core_dumps;
 use crate::log;
 
 #[derive(Debug, clap::Args)]
@@ -20,11 +22,12 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
-    log::start("info");
+    log::start("info").context("failed to start the log")?;
+    core_dumps::forbid();
     let loaded = match config::load(&args.config, &StdEnv) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprint!("{}", problems.render(std::io::stderr().is_terminal()));
+            log::say(&problems.render(std::io::stderr().is_terminal()));
             return Ok(Exit::WrongConfiguration);
         }
     };
@@ -41,7 +44,15 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     warn_of(&config.warnings);
     let mut end = End::new().context("failed to listen for signals")?;
     let mut hangup = signal(SignalKind::hangup()).context("failed to listen for signals")?;
-    let app = match App::start(config).await {
+    // A start may take minutes: it compiles plugins. The end is heard meanwhile, and ends the compiler with it.
+    let started = tokio::select! {
+        started = App::start(config) => started,
+        () = end.asked() => {
+            info!("ended before it was ready");
+            return Ok(Exit::Done);
+        }
+    };
+    let app = match started {
         Ok(app) => app,
         Err(Refused::Configuration(problems)) => {
             report(&problems);
@@ -49,20 +60,24 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
         }
         Err(Refused::Machine(error)) => return Err(error),
     };
-    println!("accept listening on {}", app.accept_addr);
-    println!("admin listening on {}", app.admin_addr);
-    let code = loop {
-        tokio::select! {
-            () = end.asked() => {
-                info!("stopping: what is in flight has ten seconds; a second signal ends at once");
-                break Exit::Done;
-            }
-            () = app.broken() => {
-                error!("stopping: the journal can't be relied on; start again to read what is really there");
-                break Exit::Failed;
-            }
-            _ = hangup.recv() => reload(&app, args).await,
+    announce(&app)?;
+    // A reload compiles too: it is given up where the gateway ends.
+    let reloads = async {
+        loop {
+            hangup.recv().await;
+            reload(&app, args).await;
         }
+    };
+    let code = tokio::select! {
+        () = end.asked() => {
+            info!("stopping: what is in flight has ten seconds; a second signal ends at once");
+            Exit::Done
+        }
+        () = app.broken() => {
+            error!("stopping: the journal can't be relied on; start again to read what is really there");
+            Exit::Failed
+        }
+        never = reloads => never,
     };
     tokio::select! {
         () = app.stop() => {}
@@ -96,6 +111,18 @@ async fn reload(app: &App, args: &Args) {
     }
 }
 
+/// Prints the addresses on standard output, from a thread of its own: nobody may read that, or it may be closed or full.
+fn announce(app: &App) -> Result<()> {
+    let text = format!("accept listening on {}\nadmin listening on {}\n", app.accept_addr, app.admin_addr);
+    let print = move || {
+        if let Err(error) = show::print(&text) {
+            debug!(%error, "the addresses can't be printed on standard output");
+        }
+    };
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(print).context("failed to start a thread")?;
+    Ok(())
+}
+
 fn warn_of(warnings: &[config::Warning]) {
     for warning in warnings {
         warn!("in the configuration: {warning}");
@@ -103,13 +130,16 @@ fn warn_of(warnings: &[config::Warning]) {
 }
 
 fn report(problems: &[anyhow::Error]) {
+    let mut text = String::new();
+    // Writing to a String does not fail.
     for problem in problems {
-        eprintln!("error: {problem:#}");
+        let _ = writeln!(text, "error: {problem:#}");
     }
-    eprintln!(
-        "{} in the configuration",
-        if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
-    );
+    let _ = match problems.len() {
+        1 => writeln!(text, "1 problem in the configuration"),
+        count => writeln!(text, "{count} problems in the configuration"),
+    };
+    log::say(&text);
 }
 
 /// The two signals that ask for an end.

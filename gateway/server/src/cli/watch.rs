@@ -1,9 +1,10 @@
 //! `--watch`: what a command shows, shown again whenever it has changed.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use super::{Exit, show};
+use crate::log;
 
 /// Puts the cursor into the terminal's first corner and wipes what stands there.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
@@ -67,10 +68,10 @@ fn put(shown: &Shown, again: bool) -> io::Result<()> {
         show::print(CLEAR)?;
     }
     show::print(&shown.text)?;
-    match &shown.advice {
-        Some(advice) => writeln!(io::stderr(), "{advice}"),
-        None => Ok(()),
+    if let Some(advice) = &shown.advice {
+        log::say(&format!("{advice}\n"));
     }
+    Ok(())
 }
 
 #[cfg(test)]

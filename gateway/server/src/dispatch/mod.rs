@@ -238,7 +238,8 @@ impl Dispatcher {
                 EndpointState { disabled: Some(disabled), ..fare.state.clone() }
             };
         }
-        self.shared.keep_state(&lane).await?;
+        // What follows is done also where it could not be kept: it is so until the gateway ends.
+        let kept = self.shared.keep_state(&lane).await;
         if enabled {
             if let Some(policy) = self.shared.policy(&lane) {
                 lane.pace().start_anew(&policy);
@@ -247,7 +248,7 @@ impl Dispatcher {
         } else {
             self.shared.pump(&lane);
         }
-        Ok(())
+        kept
     }
 
     /// Starts no further attempt, lets those in flight end until `grace` is over, and settles what they came to.

@@ -24,6 +24,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::log;
+
 pub(crate) use self::moment::{EndpointMoment, Moment, PluginMoment};
 
 /// The stages of an event's way, for the share of time that each takes.
@@ -117,6 +119,7 @@ impl Metrics {
             attempt_seconds.clone(),
         );
         registry.register_collector(Box::new(JournalStats(Box::new(stats))));
+        registry.register_collector(Box::new(LogStats));
         let stage_seconds: HistogramFamily<StageLabel> = Family::new_with_constructor(seconds);
         let help = "Time that events spend in each stage of their way";
         registry.register_with_unit("stage", help, Unit::Seconds, stage_seconds.clone());
@@ -206,6 +209,18 @@ impl Collector for JournalStats {
         let help = "Finished events that were removed before their retention, to make room";
         let removed = encoder.encode_descriptor("journal_removed_early", help, None, MetricType::Counter)?;
         ConstCounter::new(removed_early).encode(removed)
+    }
+}
+
+/// The log counts what it had no room for.
+#[derive(Debug)]
+struct LogStats;
+
+impl Collector for LogStats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Lines of the log that were dropped: it is not read, or can't be written";
+        let lost = encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?;
+        ConstCounter::new(log::lost()).encode(lost)
     }
 }
 
@@ -321,6 +336,7 @@ mod tests {
             "hookweir_journal_damaged_total 2",
             "hookweir_journal_damage_records 2",
             "hookweir_journal_damage_events 31",
+            "hookweir_log_lines_dropped_total 0",
             "hookweir_journal_removed_early_total 3",
             "hookweir_stage_seconds_count{stage=\"attempt\"} 1",
         ] {

@@ -24,6 +24,7 @@ use tracing::warn;
 use self::line::Line;
 pub(crate) use self::receipt::{receipt_from_text, receipt_text};
 use crate::config::Pull;
+use crate::to_the_end::ToTheEnd;
 
 /// Consumers that wait at a time, of all queues. Each holds a connection, of which senders need most.
 const WAITING: usize = 4000;
@@ -191,8 +192,17 @@ impl Queues {
         look.await.unwrap_or_else(|error| Err(Error::Failed(format!("a receive was broken off: {error}"))))
     }
 
-    /// Answers for received messages.
+    /// Answers for received messages. It goes to its end if its caller does not wait.
     pub(crate) async fn answer(
+        self: &Arc<Self>,
+        queue: &EndpointKey,
+        verdicts: Vec<(Receipt, Verdict)>,
+    ) -> Result<Vec<Answered>, Error> {
+        let (queues, queue) = (Arc::clone(self), queue.clone());
+        ToTheEnd::new(async move { queues.answer_here(&queue, verdicts).await }).await
+    }
+
+    async fn answer_here(
         &self,
         queue: &EndpointKey,
         verdicts: Vec<(Receipt, Verdict)>,
@@ -216,38 +226,62 @@ impl Queues {
         Ok(answered)
     }
 
-    /// Puts messages into a queue from outside; answers their numbers.
+    /// Puts messages into a queue from outside; answers their numbers. It goes to its end if its caller does not wait.
     pub(crate) async fn put(
-        &self,
+        self: &Arc<Self>,
         queue: &EndpointKey,
         messages: Vec<NewMessage>,
     ) -> Result<Vec<u64>, Error> {
-        let visible: Vec<Timestamp> = messages.iter().map(|message| message.visible).collect();
-        let numbers = self.checked(self.journal.enqueue(queue, messages).await)?;
-        let line = self.line(queue);
-        visible.into_iter().for_each(|visible| line.expect(visible));
-        Ok(numbers)
+        let (queues, queue) = (Arc::clone(self), queue.clone());
+        ToTheEnd::new(async move {
+            let visible: Vec<Timestamp> = messages.iter().map(|message| message.visible).collect();
+            let numbers = queues.checked(queues.journal.enqueue(&queue, messages).await)?;
+            let line = queues.line(&queue);
+            visible.into_iter().for_each(|visible| line.expect(visible));
+            Ok(numbers)
+        })
+        .await
     }
 
-    /// Puts dead letters back: these, or all that there are now.
-    pub(crate) async fn redrive(&self, queue: &EndpointKey, numbers: Option<Vec<u64>>) -> Result<u64, Error> {
+    /// Puts dead letters back: these, or all that there are now. It goes to its end if its caller does not wait.
+    pub(crate) async fn redrive(
+        self: &Arc<Self>,
+        queue: &EndpointKey,
+        numbers: Option<Vec<u64>>,
+    ) -> Result<u64, Error> {
+        let (queues, queue) = (Arc::clone(self), queue.clone());
+        ToTheEnd::new(async move { queues.redrive_here(&queue, numbers).await }).await
+    }
+
+    async fn redrive_here(&self, queue: &EndpointKey, numbers: Option<Vec<u64>>) -> Result<u64, Error> {
+        let mut redriven = 0;
+        let done = self.redrive_counting(queue, numbers, &mut redriven).await;
+        if redriven > 0 {
+            // Also where a later part failed: those before it are in the queue.
+            self.arrived(queue);
+        }
+        done.map(|()| redriven)
+    }
+
+    async fn redrive_counting(
+        &self,
+        queue: &EndpointKey,
+        numbers: Option<Vec<u64>>,
+        redriven: &mut u64,
+    ) -> Result<(), Error> {
         let now = Timestamp::now();
         let step = |which| async move { self.checked(self.journal.redrive(queue, which, now).await) };
-        let mut redriven = 0;
         match numbers {
-            Some(numbers) => redriven = step(Redrive::Numbers(numbers)).await?,
+            Some(numbers) => *redriven = step(Redrive::Numbers(numbers)).await?,
             None => loop {
                 let again = step(Redrive::Oldest(REDRIVEN)).await?;
-                redriven += again;
+                *redriven += again;
                 if again < REDRIVEN as u64 || self.stop.is_cancelled() {
                     break;
                 }
             },
         }
-        if redriven > 0 {
-            self.arrived(queue);
-        }
-        Ok(redriven)
+        Ok(())
     }
 
     fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

@@ -36,6 +36,7 @@ use self::report::{OpenLoop, Report};
 use self::rig::Rig;
 use self::scenario::Scenario;
 use crate::cli::progress::Progress;
+use crate::cli::show;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -151,9 +152,9 @@ fn measure(args: Args) -> anyhow::Result<()> {
         plot::write(open, &path)?;
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        show::print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     } else {
-        print!("{report}");
+        show::print(&report.to_string())?;
     }
     let lost = report.lost();
     ensure!(lost == 0, "{lost} accepted events were never delivered");

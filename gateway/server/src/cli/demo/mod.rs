@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use self::receiver::Receiver;
-use super::Exit;
+use super::{Exit, show};
 use crate::app::{App, Refused};
 use crate::config::{self, StdEnv};
 use crate::log;
@@ -31,15 +31,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
-    log::start("error");
+    log::start("error").context("failed to start the log")?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start")?;
-    let shown = runtime.block_on(show(args));
+    let shown = runtime.block_on(demonstrate(args));
     runtime.shutdown_background();
     shown.map(|()| Exit::Done)
 }
 
-async fn show(args: &Args) -> Result<()> {
+async fn demonstrate(args: &Args) -> Result<()> {
     let receiver = Receiver::start(SECRET).await?;
     let folder = tempfile::tempdir().context("failed to make a folder for the demo")?;
     let file = write_sample(folder.path(), &receiver)?;
@@ -55,24 +55,34 @@ async fn show(args: &Args) -> Result<()> {
             None => bail!("the sample configuration can't be used"),
         },
     };
-    println!("gateway   accept {}, admin {}", app.accept_addr, app.admin_addr);
-    println!("receiver  {} (verifies each signature)", receiver.url());
-    println!(
-        "tenant    demo: endpoint 'chat' with filter keep-above and transformer to-slack, endpoint 'archive' as it comes"
-    );
-    let toured = tour::run(&app, &receiver).await;
-    if toured.is_ok() && !args.once {
-        println!("\nThe gateway keeps running; send it more:");
-        println!(
-            "  hookweir event send --to http://{} --key {KEY} --tenant demo --type order.created --data '{{\"amount\": 250}}'",
-            app.accept_addr
-        );
-        println!("  hookweir delivery list --admin http://{} --tenant demo", app.admin_addr);
-        println!("Ctrl-C ends it; its data in {} goes with it.", folder.path().display());
-        tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")?;
-    }
+    let shown = guide(&app, &receiver, folder.path(), args.once).await;
     app.stop().await;
-    toured
+    shown
+}
+
+async fn guide(app: &App, receiver: &Receiver, folder: &Path, once: bool) -> Result<()> {
+    show::print(&format!(
+        "gateway   accept {}, admin {}\n\
+         receiver  {} (verifies each signature)\n\
+         tenant    demo: endpoint 'chat' with filter keep-above and transformer to-slack, endpoint 'archive' as it comes\n",
+        app.accept_addr,
+        app.admin_addr,
+        receiver.url()
+    ))?;
+    tour::run(app, receiver).await?;
+    if once {
+        return Ok(());
+    }
+    show::print(&format!(
+        "\nThe gateway keeps running; send it more:\n  \
+         hookweir event send --to http://{} --key {KEY} --tenant demo --type order.created --data '{{\"amount\": 250}}'\n  \
+         hookweir delivery list --admin http://{} --tenant demo\n\
+         Ctrl-C ends it; its data in {} goes with it.\n",
+        app.accept_addr,
+        app.admin_addr,
+        folder.display()
+    ))?;
+    tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")
 }
 
 /// Writes what a user would write: a configuration and the plugins that it names.

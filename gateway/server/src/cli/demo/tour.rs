@@ -1,5 +1,6 @@
 //! The tour: three events, each followed from its 202 to the end of its deliveries.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,6 +11,7 @@ use super::KEY;
 use super::receiver::{FLAKY, Receiver};
 use crate::api::{Accepted, DeliveryDetail, EventDetail};
 use crate::app::App;
+use crate::cli::show;
 
 /// By then every delivery of the tour has ended, with its retries and on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,12 +54,12 @@ pub(super) async fn run(app: &App, receiver: &Receiver) -> Result<()> {
         },
     ];
     for (number, stop) in stops.iter().enumerate() {
-        println!("\n{}. {}", number + 1, stop.title);
+        show::print(&format!("\n{}. {}\n", number + 1, stop.title))?;
         follow(app, receiver, &client, stop)
             .await
             .with_context(|| format!("event {} went astray", stop.id))?;
     }
-    println!("\nAll deliveries ended as they should.");
+    show::print("\nAll deliveries ended as they should.\n")?;
     Ok(())
 }
 
@@ -71,14 +73,16 @@ async fn follow(app: &App, receiver: &Receiver, client: &reqwest::Client, stop: 
     let answer = request.send().await.context("failed to send the event")?;
     ensure!(answer.status() == StatusCode::ACCEPTED, "the gateway answered {}", answer.status());
     let accepted: Accepted = answer.json().await.context("failed to read the gateway's answer")?;
-    println!("   accepted     {} (202: it is on disk), {} deliveries", accepted.id, accepted.deliveries);
-    println!("   data         {}", stop.data);
+    show::print(&format!(
+        "   accepted     {} (202: it is on disk), {} deliveries\n   data         {}\n",
+        accepted.id, accepted.deliveries, stop.data
+    ))?;
 
     let event = settled(app, client, &stop.id).await?;
     for (endpoint, status, attempts) in stop.wanted {
         let detail: DeliveryDetail =
             get(app, client, &format!("events/{}/deliveries/{endpoint}", stop.id)).await?;
-        print(receiver, &detail);
+        show::print(&text(receiver, &detail))?;
         let delivery = &detail.delivery;
         let seen = (delivery.status, delivery.attempts);
         ensure!(
@@ -115,11 +119,14 @@ async fn get<T: serde::de::DeserializeOwned>(app: &App, client: &reqwest::Client
     answer.json().await.context("failed to read the admin listener's answer")
 }
 
-fn print(receiver: &Receiver, detail: &DeliveryDetail) {
+/// What is told of one delivery.
+fn text(receiver: &Receiver, detail: &DeliveryDetail) -> String {
+    // Writing to it does not fail.
+    let mut text = String::new();
     let delivery = &detail.delivery;
-    println!("   {:<12} {}", delivery.endpoint, delivery.status);
+    let _ = writeln!(text, "   {:<12} {}", delivery.endpoint, delivery.status);
     if delivery.status == Status::Filtered {
-        println!("     dropped    {}", delivery.reason.as_deref().unwrap_or_default());
+        let _ = writeln!(text, "     dropped    {}", delivery.reason.as_deref().unwrap_or_default());
     }
     let path = format!("/{}", delivery.endpoint);
     let requests = receiver.requests(delivery.event.as_str());
@@ -129,7 +136,8 @@ fn print(receiver: &Receiver, detail: &DeliveryDetail) {
                 hookweir_model::PluginRole::Filter => "kept",
                 hookweir_model::PluginRole::Transformer => "transformed",
             };
-            println!(
+            let _ = writeln!(
+                text,
                 "     {did:<10} by {} (sha256 {}), {} us",
                 call.plugin,
                 call.digest.short(),
@@ -141,11 +149,17 @@ fn print(receiver: &Receiver, detail: &DeliveryDetail) {
             .find(|request| request.path == path && request.attempt == attempt.number.to_string());
         if let Some(sent) = sent {
             let signature = if sent.verified { "signature verified" } else { "SIGNATURE WRONG" };
-            println!("     sent       {}", sent.body);
-            println!("     attempt {}  {signature}, answered {}", attempt.number, sent.answered.as_u16());
+            let _ = writeln!(text, "     sent       {}", sent.body);
+            let _ = writeln!(
+                text,
+                "     attempt {}  {signature}, answered {}",
+                attempt.number,
+                sent.answered.as_u16()
+            );
         }
         if let Some(reason) = &attempt.reason {
-            println!("     retry      {reason}: tried again by the endpoint's schedule");
+            let _ = writeln!(text, "     retry      {reason}: tried again by the endpoint's schedule");
         }
     }
+    text
 }

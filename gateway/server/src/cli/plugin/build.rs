@@ -15,6 +15,7 @@ use super::{folder, inspect};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, show};
 use crate::config::PluginFolder;
+use crate::log;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -64,7 +65,7 @@ fn make(recipe: &Recipe, plugin: &PluginFolder, output: PathBuf) -> Result<PathB
     let said = String::from_utf8_lossy(&ran.stdout);
     if !ran.status.success() {
         if recipe.makes == Makes::Output {
-            eprint!("{}", show::block(&said, ""));
+            log::say(&show::block(&said, ""));
         }
         anyhow::bail!("{name} failed: {}", ran.status);
     }

@@ -15,6 +15,7 @@ use crate::case::Case;
 use crate::cli::exit::Usage;
 use crate::cli::input;
 use crate::config::{self, PLUGIN_TOML, PluginFolder};
+use crate::log;
 
 /// A component with what a gateway would call it with.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Named {
 /// Reads a folder's `plugin.toml`, and shows what is wrong with it as `check` would.
 pub(super) fn read(folder: &Path) -> Result<PluginFolder> {
     config::load_plugin_folder(folder).map_err(|problems| {
-        eprint!("{}", problems.render(std::io::stderr().is_terminal()));
+        log::say(&problems.render(std::io::stderr().is_terminal()));
         anyhow::anyhow!("{} can't be used", folder.join(PLUGIN_TOML).display())
     })
 }
