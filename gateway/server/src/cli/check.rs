@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
         Ok(config) => {
             let warnings: String =
                 config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-            io::stderr().lock().write_all(warnings.as_bytes())?;
+            log::say(&warnings);
             show::print(&lines(&config))?;
         }
         Err(problems) => {
