@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod core_dumps;
 mod crash;
+mod damaged_log;
 mod dashboard;
 mod demo;
 mod detail;

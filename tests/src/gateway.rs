@@ -47,6 +47,11 @@ impl Gateway {
     /// Starts a gateway that may refuse to.
     pub async fn try_start(config: impl Into<Config>) -> Result<Self, NotStarted> {
         let folder = tempfile::tempdir().expect("a folder for the gateway");
+        Self::try_start_in(folder, config).await
+    }
+
+    /// The same in a folder that the test has prepared.
+    pub async fn try_start_in(folder: TempDir, config: impl Into<Config>) -> Result<Self, NotStarted> {
         std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
             .expect("the configuration to be written");
         let log = Log::default();
@@ -76,11 +81,17 @@ impl Gateway {
 
     /// Starts the gateway anew on the same journal, after it was killed or has ended. Its ports are new ones.
     pub async fn start_again(&mut self) {
-        let (child, accept, admin) = spawn(self.folder.path(), &self.log).await.unwrap_or_else(|ended| {
+        self.try_start_again().await.unwrap_or_else(|ended| {
             panic!("the gateway did not start again, it ended with {:?}:\n{}", ended.code, ended.stderr)
         });
+    }
+
+    /// The same of a gateway that may refuse to.
+    pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
+        let (child, accept, admin) = spawn(self.folder.path(), &self.log).await?;
         (self.child, self.accept, self.admin) = (child, accept, admin);
         self.ready().await;
+        Ok(())
     }
 
     async fn ready(&self) {

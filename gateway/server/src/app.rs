@@ -263,6 +263,7 @@ async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
 async fn open_journal(config: &Config) -> Result<Embedded> {
     let path: PathBuf = config.journal.path.clone();
     let options = Options {
+        on_damage: config.journal.on_damage,
         max_size: Some(config.journal.max_size),
         reserve: config.journal.reserve,
         waiting_bytes: memory::waiting(),

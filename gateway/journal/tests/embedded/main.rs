@@ -19,6 +19,7 @@ use hookweir_model::{
 };
 use rusqlite::Connection;
 
+mod damaged_log;
 mod migration;
 mod room;
 

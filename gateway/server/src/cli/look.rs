@@ -7,7 +7,9 @@ use hookweir_journal::engines::embedded::Embedded;
 use http::Uri;
 
 use super::client::{AdminArgs, Answer, Client};
+use super::show;
 use crate::admin::offline;
+use crate::log;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LookArgs {
@@ -27,7 +29,13 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn open(args: &LookArgs) -> anyhow::Result<Self> {
         match &args.data {
-            Some(directory) => Ok(Self::Files(Box::new(Embedded::look(directory)?))),
+            Some(directory) => {
+                // What is shown then is what SQLite takes of the log, which is less than was answered.
+                if let Some(damage) = Embedded::check_log(directory)? {
+                    log::say(&format!("warning: the journal is damaged: {}\n", show::escaped(&damage.what)));
+                }
+                Ok(Self::Files(Box::new(Embedded::look(directory)?)))
+            }
             None => Client::admin(&args.gateway).map(Self::Gateway),
         }
     }

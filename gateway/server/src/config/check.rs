@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_delivery::EgressPolicy;
 use hookweir_host::Exports;
-use hookweir_journal::engines::embedded::{Disk, LEAST_RESERVE, default_reserve};
+use hookweir_journal::engines::embedded::{Disk, LEAST_RESERVE, OnDamage, default_reserve};
 use hookweir_model::InvalidName;
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
@@ -231,6 +231,7 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
         retention: Duration::from_secs(7 * DAY),
         max_size: 10 << 30,
         reserve: None,
+        on_damage: OnDamage::default(),
     };
     if let Some(table) = table {
         read_journal(&table, &mut journal, outside, report);
@@ -240,7 +241,7 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
 }
 
 fn read_journal(table: &Table<'_>, journal: &mut Journal, outside: &Surroundings<'_>, report: &mut Report) {
-    table.allow(&["engine", "url", "path", "retention", "max_size", "reserve"], report);
+    table.allow(&["engine", "url", "path", "retention", "max_size", "reserve", "on_damage"], report);
     let engine = table
         .get("engine")
         .map(|value| (value.one_of(&[("embedded", true), ("postgres", false)], report), value));
@@ -285,6 +286,10 @@ fn read_journal(table: &Table<'_>, journal: &mut Journal, outside: &Surroundings
     let bounds = (LEAST_RESERVE, u64::MAX);
     if let Some(bytes) = table.get("reserve").and_then(|value| size_within(&value, bounds, report)) {
         journal.reserve = Some(bytes);
+    }
+    let words = [("stop", OnDamage::Stop), ("continue", OnDamage::Continue)];
+    if let Some(on_damage) = table.get("on_damage").and_then(|value| value.one_of(&words, report)) {
+        journal.on_damage = on_damage;
     }
 }
 

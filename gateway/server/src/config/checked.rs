@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
+use hookweir_journal::engines::embedded::OnDamage;
 use hookweir_model::{Digest, EndpointId, Event, PacePolicy, PluginId, RetryPolicy, TenantId, TypePattern};
 use http::HeaderName;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -70,6 +71,8 @@ pub(crate) struct Journal {
     pub max_size: u64,
     /// What the disk must have left for an event to be taken; `None`: by the size of the disk.
     pub reserve: Option<u64>,
+    /// What a start does that finds less than was answered.
+    pub on_damage: OnDamage,
 }
 
 /// A collector that takes OTLP over HTTP, and what it is sent.

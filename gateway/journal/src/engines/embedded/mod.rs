@@ -4,7 +4,7 @@
 //! and one sync serves all calls that have gathered meanwhile. A second process is kept out by a file lock (`lock`),
 //! so this one owns all shards, under an epoch that counts openings.
 //!
-//! Files: `journal.db`, its companions `-wal` and `-shm`, and `lock`. SQLite's own command line can read the journal
+//! Files: `journal.db`, its companions `-wal` and `-shm`, `journal.mark` (what was answered last), and `lock`. SQLite's own command line can read the journal
 //! while the gateway runs (open it read-only).
 
 mod backlog;
@@ -22,15 +22,17 @@ mod quarantine;
 mod queue;
 mod read;
 mod record;
+mod recover;
 mod schema;
 mod stats;
+mod wal;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -44,7 +46,7 @@ use hookweir_model::{
 };
 use tokio::sync::oneshot;
 
-pub use self::options::{Disk, LEAST_RESERVE, Options, default_reserve};
+pub use self::options::{Disk, LEAST_RESERVE, OnDamage, Options, default_reserve};
 pub use self::stats::{Histogram, Stats};
 
 use self::backlog::Backlog;
@@ -122,24 +124,6 @@ struct Owner {
 }
 
 impl Embedded {
-    /// Opens the journal in a directory, which is made if it is not there.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] with a sentence where another process has the journal, a newer version wrote it, or the
-    /// directory can't be used; [`Error::Corrupt`] where it is damaged beyond opening.
-    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
-        open::open(path, options).map_err(fault::Fault::of_read)
-    }
-
-    /// Opens the journal of a gateway that is not running, to look at it: every change is refused, and nothing in the
-    /// directory is changed.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] with a sentence where there is none, a gateway is at work on it, or another version wrote it.
-    pub fn look(path: &Path) -> Result<Self, Error> {
-        open::look(path).map_err(fault::Fault::of_read)
-    }
-
     /// The engine's counters, for metrics.
     pub fn stats(&self) -> Stats {
         self.shared.counters.read()

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use hookweir_model::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::backlog::Backlog;
@@ -19,9 +21,12 @@ use super::fault::Fault;
 use super::options::{Disk, Options, default_reserve};
 use super::quarantine::Quarantine;
 use super::read::{self, Readers, Source};
+use super::recover::{self, Recovery};
 use super::stats::Counters;
+use super::wal::Mark;
 use super::writer::{self, Inbox, Start};
 use super::{Embedded, Owner, Shared, lock, schema};
+use crate::{Damage, Error};
 
 /// How long the writer waits for another process that holds SQLite's write lock, such as a shell with an open
 /// transaction, before it answers that it is busy.
@@ -30,12 +35,42 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Pages that the writer keeps in memory, in KiB.
 const CACHE_KIB: u32 = 16 * 1024;
 
-pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
+impl Embedded {
+    /// Opens the journal in a directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where another process has the journal, a newer version wrote it, or the
+    /// directory can't be used; [`Error::Corrupt`] where it is damaged beyond opening.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
+        open(path, options).map_err(Fault::of_read)
+    }
+
+    /// Opens the journal of a gateway that is not running, to look at it: every change is refused, and nothing in the
+    /// directory is changed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where there is none, a gateway is at work on it, or another version wrote it.
+    pub fn look(path: &Path) -> Result<Self, Error> {
+        look(path).map_err(Fault::of_read)
+    }
+
+    /// What a start on the journal in a directory would find damaged in its write-ahead log, of a gateway that is not
+    /// running. Nothing in the directory is changed.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where a gateway is at work on it, or a file can't be read.
+    pub fn check_log(path: &Path) -> Result<Option<Damage>, Error> {
+        recover::check(path)
+    }
+}
+
+fn open(path: &Path, mut options: Options) -> Result<Embedded, Fault> {
     make_directory(path)?;
     let lock = lock::take(path)?;
-    let reserve = options.reserve.or_else(|| Some(default_reserve(Disk::under(path)?.total)));
-    let options = Options { reserve, ..options };
+    options.reserve = options.reserve.or_else(|| Some(default_reserve(Disk::under(path)?.total)));
+    let mut recovery = Recovery::before(path, options.on_damage)?;
     let connection = connect(path, options.wal_limit())?;
+    recovery.after(&connection)?;
     let can_shrink = let_it_shrink(&connection)?;
     schema::migrate(&connection)?;
     if !can_shrink {
@@ -45,9 +80,11 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
             path.display()
         );
     }
-    let was_clean = raise_epoch(&connection)?;
+    let was_clean = begin(&connection, &recovery)?;
     let epoch = meta(&connection, "epoch")?.unwrap_or(0);
-    let start = Start { last: writer::last_given(&connection)?, lock, connection };
+    let last = writer::last_given(&connection)?;
+    let mark = mark(path, &connection, last)?;
+    let start = Start { last, lock, connection, mark };
     let shared = Arc::new(Shared {
         directory: RwLock::new(Directory::load(&start.connection)?),
         epoch: AtomicU64::new(epoch.unsigned_abs()),
@@ -81,7 +118,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Embedded, Fault> {
 }
 
 /// Opens a journal that no gateway is at work on, to look at it. Nothing in the directory is changed.
-pub(super) fn look(path: &Path) -> Result<Embedded, Fault> {
+fn look(path: &Path) -> Result<Embedded, Fault> {
     if !path.join("journal.db").is_file() {
         return Err(Fault::Other(format!("there is no journal in {}", path.display())));
     }
@@ -141,6 +178,8 @@ fn make_directory(path: &Path) -> Result<(), Fault> {
 fn connect(path: &Path, wal_limit: u64) -> Result<Connection, Fault> {
     let connection = Connection::open(path.join("journal.db"))?;
     connection.busy_timeout(BUSY)?;
+    // The log is moved and emptied by the writer, which notes that in the mark, and by nobody else.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Checksums by page are not in SQLite; `cell_size_check` at least refuses pages that can't be right. Memory maps
     // stay off, since a failing disk would then end the process instead of a read.
     connection.execute_batch(&format!(
@@ -186,15 +225,30 @@ const NO_MAP: i64 = 0;
 /// The most pages of 4 KiB that are written anew at a start: it takes about a second.
 const REWRITTEN: i64 = 16 * 1024;
 
-/// Takes a new epoch; says whether the last one was closed in order.
-fn raise_epoch(connection: &Connection) -> Result<bool, Fault> {
+/// Takes a new epoch and keeps what was found, in one transaction; says whether the last epoch was closed in order.
+fn begin(connection: &Connection, recovery: &Recovery) -> Result<bool, Fault> {
+    let transaction = connection.unchecked_transaction()?;
     let epoch = meta(connection, "epoch")?.unwrap_or(0);
     let clean = meta(connection, "clean")?.unwrap_or(0);
     connection.execute(
         "INSERT INTO meta (name, value) VALUES ('epoch', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (epoch + 1,),
     )?;
+    connection
+        .execute("INSERT INTO meta (name, value) VALUES ('journal', random()) ON CONFLICT DO NOTHING", [])?;
+    recovery.keep(connection)?;
+    transaction.commit()?;
     Ok(clean == epoch)
+}
+
+/// Moves all of the log to the main file, so that the next commit begins it anew, and opens the mark.
+fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Mark, Fault> {
+    let number = recover::number(connection)?.unwrap_or(0);
+    let mut mark = Mark::open(path, number)?;
+    let (frames, moved) = writer::move_pages(connection).unwrap_or((0, 0));
+    mark.committed(frames, last, Timestamp::now().as_millis());
+    mark.moved(moved);
+    Ok(mark)
 }
 
 fn meta(connection: &Connection, name: &str) -> Result<Option<i64>, Fault> {

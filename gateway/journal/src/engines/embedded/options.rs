@@ -5,6 +5,8 @@ use std::path::Path;
 /// How the embedded engine is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What a start does that finds less than was answered.
+    pub on_damage: OnDamage,
     /// The most that the journal's content may take, in bytes. Near it, the oldest finished events are removed; where
     /// what is left takes as much, appends are refused.
     pub max_size: Option<u64>,
@@ -30,9 +32,26 @@ const LEAST_WAL: u64 = 4 << 20;
 pub const LEAST_RESERVE: u64 = 2 * LEAST_WAL;
 const MOST_RESERVE: u64 = 256 << 20;
 
+/// What a start does that finds less in the journal than was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDamage {
+    /// The journal is not opened, and nothing is changed.
+    #[default]
+    Stop,
+    /// It is opened with what is left; what is missing is recorded.
+    Continue,
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { max_size: None, reserve: None, waiting_bytes: 64 << 20, waiting_calls: 32 * 1024, readers: 4 }
+        Self {
+            on_damage: OnDamage::default(),
+            max_size: None,
+            reserve: None,
+            waiting_bytes: 64 << 20,
+            waiting_calls: 32 * 1024,
+            readers: 4,
+        }
     }
 }
 

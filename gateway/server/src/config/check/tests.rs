@@ -83,6 +83,7 @@ fn what_is_left_out_has_the_documented_default() {
             retention: Duration::from_secs(7 * 24 * 3600),
             max_size: 10 << 30,
             reserve: None,
+            on_damage: OnDamage::Stop,
         }
     );
     assert_eq!(config.egress.allow_ports, [443, 80, 8443, 8080]);

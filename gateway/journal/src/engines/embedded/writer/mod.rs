@@ -28,7 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hookweir_model::Epoch;
+use hookweir_model::{Epoch, Timestamp};
 use rusqlite::Connection;
 
 pub(super) use self::expire::Expire;
@@ -42,6 +42,7 @@ pub(super) use self::settle::{SettleRecord, outcome_from_code};
 use self::expire::Which;
 use self::inbox::Wait;
 use self::log::Log;
+pub(super) use self::log::move_pages;
 use self::op::After;
 use self::present::Present;
 use self::statements::Statements;
@@ -53,6 +54,7 @@ use super::door::{Room, Space, judge_room};
 use super::fault::Fault;
 use super::lock::Lock;
 use super::options::Disk;
+use super::wal::Mark;
 use crate::{Error, Seq};
 
 /// How often room is looked for while there is none.
@@ -75,14 +77,15 @@ pub(super) struct Start {
     pub(super) lock: Lock,
     /// The number given last.
     pub(super) last: i64,
+    pub(super) mark: Mark,
 }
 
 /// Serves the inbox until it is closed and empty, then leaves the file in order.
 pub(super) fn run(shared: &Arc<Shared>, start: Start) {
     // Whatever ends this thread, nobody may wait for it for ever.
     let _abandon = Abandon(Arc::clone(shared));
-    let Start { mut connection, lock, last } = start;
-    let log = Log::watch(&shared.path, &mut connection);
+    let Start { mut connection, lock, last, mark } = start;
+    let log = Log::watch(&shared.path, &mut connection, &mark);
     match log.and_then(|log| Ok((log, Statements::prepare(&connection)?))) {
         Ok((log, statements)) => {
             let mut writer = Writer {
@@ -90,6 +93,7 @@ pub(super) fn run(shared: &Arc<Shared>, start: Start) {
                 connection: &connection,
                 statements,
                 log,
+                mark,
                 tally: Tally::default(),
                 present: Present::default(),
                 sweeps: Sweeps::default(),
@@ -132,6 +136,7 @@ struct Writer<'a> {
     connection: &'a Connection,
     statements: Statements<'a>,
     log: Log,
+    mark: Mark,
     tally: Tally,
     present: Present,
     sweeps: Sweeps,
@@ -209,10 +214,14 @@ impl Writer<'_> {
                 if self.written >= ROOM_BYTES || !is_recent || self.shared.door.lacks_room() {
                     self.look_for_room();
                 }
+                // Before the answers: what is answered must be known to be missing where a damaged log has lost it.
+                self.note();
                 for op in group {
                     self.committed(op);
                 }
-                self.log.look(self.connection);
+                if let Some(moved) = self.log.look(self.connection) {
+                    self.mark.moved(moved);
+                }
             }
             Err(Fault::Full) => self.without_room(group),
             Err(Fault::Locked) => {
@@ -504,19 +513,36 @@ impl Writer<'_> {
         }
     }
 
+    /// Notes in the mark what the last commit left.
+    fn note(&mut self) {
+        if let Some(frames) = self.log.frames() {
+            self.mark.committed(frames, self.last, Timestamp::now().as_millis());
+        }
+    }
+
     fn leave_in_order(&mut self) {
-        let epoch = self.shared.epoch().0.cast_signed();
-        let left = self
-            .statements
-            .put_meta
-            .execute(("clean", epoch))
-            .and_then(|_| self.statements.put_meta.execute(("seq", self.last)))
-            .and_then(|_| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
-        if let Err(error) = left {
+        if let Err(fault) = self.empty_log() {
+            let error = fault.of_write();
             tracing::warn!(
                 "the journal was not closed in order, and will be checked at the next start: {error}"
             );
         }
+    }
+
+    fn empty_log(&mut self) -> Result<(), Fault> {
+        let epoch = self.shared.epoch().0.cast_signed();
+        self.statements.put_meta.execute(("clean", epoch))?;
+        self.statements.put_meta.execute(("seq", self.last))?;
+        // On disk before the log is gone: a mark from before would miss what was in it.
+        self.note();
+        self.mark.sync().map_err(|error| Fault::Io(error.to_string()))?;
+        let is_busy: bool =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if !is_busy {
+            self.mark.emptied();
+            self.mark.sync().map_err(|error| Fault::Io(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
