@@ -25,6 +25,7 @@ mod openapi;
 mod outage;
 mod output;
 mod pace;
+mod partial;
 mod plugin_tools;
 mod plugins;
 mod queues;

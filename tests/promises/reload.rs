@@ -60,14 +60,19 @@ async fn a_bad_configuration_is_reported_and_the_old_one_stays() {
 }
 
 #[tokio::test]
-async fn deliveries_of_a_removed_endpoint_are_cancelled() {
+async fn deliveries_of_a_removed_endpoint_are_cancelled_after_their_time_and_can_be_recovered() {
     let receiver = Receiver::always(Reply::Status(500)).await;
     let keep = endpoint("acme", "kept", &receiver.url("/kept"), "");
     let drop = endpoint("acme", "dropped", &receiver.url("/dropped"), "retry = { waits = [\"1h\"] }");
-    let gateway = Gateway::start(tenant("acme", KEY) + &keep + &drop).await;
+    let with = |endpoints: &str| {
+        let mut config = Config::new(tenant("acme", KEY) + endpoints);
+        config.journal = "keep_removed = \"1s\"".to_owned();
+        config
+    };
+    let gateway = Gateway::start(with(&(keep.clone() + &drop))).await;
     let event = gateway.sender().event("a.b", "1").await;
     receiver.wait_for(2).await;
-    gateway.reconfigure(tenant("acme", KEY) + &keep);
+    gateway.reconfigure(with(&keep));
     gateway.reload();
     let detail = gateway.admin().delivery("acme", &event, "dropped", "cancelled").await;
     assert!(
@@ -75,6 +80,80 @@ async fn deliveries_of_a_removed_endpoint_are_cancelled() {
         "{detail}"
     );
     gateway.admin().delivery("acme", &event, "kept", "pending").await;
+    gateway.logged(&["WARN", "deliveries are cancelled", "acme/dropped"]).await;
+
+    // It is back: what the configuration cancelled is recovered.
+    receiver.follow(|_, _| Reply::Status(200));
+    gateway.reconfigure(with(&(keep + &drop)));
+    gateway.reload();
+    let admin = gateway.admin();
+    let recover = "/v1/tenants/acme/endpoints/dropped/recover";
+    let answer = eventually("the endpoint to be back", async || {
+        let answer = admin.post(recover, "{\"since\":\"2020-01-01T00:00:00Z\"}").await;
+        if answer.status == 200 { Ok(answer.json()) } else { Err(answer.to_string()) }
+    })
+    .await;
+    assert_eq!(answer["deliveries"], 1);
+    admin.delivery("acme", &event, "dropped", "delivered").await;
+}
+
+#[tokio::test]
+async fn a_folder_of_tenants_that_is_missing_for_a_while_cancels_nothing() {
+    let receiver = Receiver::always(Reply::Status(500)).await;
+    let text = format!("include = [\"tenants.d/*.toml\"]\n{}", Config::new("").text());
+    let file =
+        tenant("acme", KEY) + &endpoint("acme", "hook", &receiver.url("/"), "retry = { waits = [\"1h\"] }");
+    let mut gateway = Gateway::start_with_files(&text, &[("tenants.d/acme.toml", &file)]).await;
+    let mut events = Vec::new();
+    for number in 0..5 {
+        events.push(gateway.sender().event("a.b", &number.to_string()).await);
+    }
+    receiver.wait_for(5).await;
+    let (there, away) = (gateway.folder().join("tenants.d"), gateway.folder().join("elsewhere"));
+
+    // The folder is gone: the old configuration stays.
+    std::fs::rename(&there, &away).expect("renamed");
+    gateway.reload();
+    gateway.logged(&["tenants.d", "there is no such folder"]).await;
+    // It is there, and its files have another name.
+    std::fs::create_dir(&there).expect("a folder");
+    std::fs::copy(away.join("acme.toml"), there.join("acme.toml.bak")).expect("a copy");
+    gateway.reload();
+    gateway.logged(&["tenants.d/*.toml", "matches no file, and matched 1 before"]).await;
+    assert_eq!(gateway.admin().count("acme", "hook", "pending").await, 5);
+
+    // It is empty, as meant: the tenant is gone, and what waits for it waits, over a restart too.
+    std::fs::remove_file(there.join("acme.toml.bak")).expect("removed");
+    gateway.reload();
+    gateway.logged(&["WARN", "wait for endpoints that are not in the configuration", "acme"]).await;
+    gateway.kill9().await;
+    gateway.start_again().await;
+    gateway.logged(&["WARN", "tenants.d/*.toml", "matches no file"]).await;
+
+    // It comes back, and they arrive.
+    receiver.follow(|_, _| Reply::Status(200));
+    std::fs::rename(away.join("acme.toml"), there.join("acme.toml")).expect("renamed");
+    gateway.reload();
+    let admin = gateway.admin();
+    eventually("the tenant to be back", async || {
+        match admin.try_get("/v1/tenants/acme/endpoints/hook").await? {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(answer.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(admin.count("acme", "hook", "cancelled").await, 0);
+    for event in &events {
+        let path = format!("/v1/tenants/acme/events/{event}/deliveries/hook");
+        admin.post(&format!("{path}/retry"), "").await.expect(200);
+        admin.delivery("acme", event, "hook", "delivered").await;
+    }
+    // A start without the folder is refused.
+    gateway.terminate().await;
+    std::fs::rename(&there, away.join("again")).expect("renamed");
+    let refused = gateway.try_start_again().await.expect_err("refused");
+    assert_eq!(refused.code, Some(78), "{}", refused.stderr);
+    assert!(refused.stderr.contains("there is no such folder"), "{}", refused.stderr);
 }
 
 #[tokio::test]

@@ -61,6 +61,33 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Starts a gateway on a configuration as it is, with further files beside it.
+    pub async fn start_with_files(text: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        let all = files.iter().copied().chain([("hookweir.toml", text)]);
+        for (name, text) in all {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for the file");
+            std::fs::write(path, text).expect("the file to be written");
+        }
+        let log = Log::default();
+        match spawn(folder.path(), &log).await {
+            Ok((child, accept, admin)) => {
+                let gateway = Self { folder, child, accept, admin, log };
+                gateway.ready().await;
+                gateway
+            }
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
+    /// Starts the gateway anew, which may be refused.
+    pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
+        (self.child, self.accept, self.admin) = spawn(self.folder.path(), &self.log).await?;
+        self.ready().await;
+        Ok(())
+    }
+
     /// Starts a gateway whose journal lies on a file system of its own in memory, of so many MiB. It goes with the process.
     /// Nobody waits until it takes events: it may have no room for any.
     pub async fn start_on_small_disk(config: impl Into<Config>, mib: u32) -> Self {

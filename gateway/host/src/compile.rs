@@ -150,6 +150,8 @@ fn judge(status: ExitStatus, stderr: &str, deadline: Duration) -> Result<(), Loa
         Some(Signal::XCPU) => LoadError::CompileTime { deadline },
         Some(Signal::XFSZ) => LoadError::CompileSize,
         Some(Signal::ABORT) if starved => LoadError::CompileMemory,
+        // The end by its own patience does not come here: so it was the kernel.
+        Some(Signal::KILL) => LoadError::CompilerKilled,
         _ => LoadError::CompilerFailed(status.to_string()),
     })
 }
@@ -256,7 +258,13 @@ mod tests {
             ),
             (killed(Signal::XFSZ), "", "it compiles to more than 268435456 bytes"),
             (exit(101), "thread 'main' panicked\nat x", "the compiler failed on it (exit status: 101)"),
-            (killed(Signal::KILL), "", "the compiler failed on it (signal: 9 (SIGKILL))"),
+            (
+                killed(Signal::KILL),
+                "",
+                "the compiler was killed, most likely since the machine is out of memory: give it more, or compile the \
+                 component on a larger one, with `hookweir plugin compile FILE --data DIR`, and copy DIR/plugins into \
+                 this gateway's data directory",
+            ),
         ] {
             assert_eq!(judge(status, stderr, HALF_A_MINUTE).unwrap_err().to_string(), sentence);
         }

@@ -74,6 +74,11 @@ pub enum LoadError {
          and copy DIR/plugins into this gateway's data directory"
     )]
     NoCompiler,
+    #[error(
+        "the compiler was killed, most likely since the machine is out of memory: give it more, or compile the component on a \
+         larger one, with `hookweir plugin compile FILE --data DIR`, and copy DIR/plugins into this gateway's data directory"
+    )]
+    CompilerKilled,
     #[error("the compiler failed on it ({0})")]
     CompilerFailed(String),
     #[error("it does not fit the plugin interface of this gateway (hookweir:plugin 0.1): {0}")]
@@ -83,6 +88,22 @@ pub enum LoadError {
     /// Nothing that the tenant can mend.
     #[error("the gateway could not load it: {0}")]
     Host(#[from] HostError),
+}
+
+impl LoadError {
+    /// Whether the component may be a good one, and could not be compiled here and now.
+    pub const fn is_of_compiling(&self) -> bool {
+        matches!(
+            self,
+            Self::CompileTime { .. }
+                | Self::CompileMemory
+                | Self::CompileSize
+                | Self::NoCompiler
+                | Self::CompilerKilled
+                | Self::CompilerFailed(_)
+                | Self::Host(_)
+        )
+    }
 }
 
 /// The host can't do its own work.

@@ -127,12 +127,15 @@ pub enum Settled {
 pub enum Selection {
     /// One delivery now, whatever its status. It keeps its shaped bytes, if it has them.
     Retry(DeliveryKey),
-    /// All `exhausted` and `failed` deliveries of an endpoint whose events were received at `since` or later. Those
-    /// that have shaped bytes keep them.
+    /// All `exhausted` and `failed` deliveries of an endpoint whose events were received at `since` or later, and those
+    /// that were cancelled as [`REMOVED`]. Those that have shaped bytes keep them.
     Recover { endpoint: EndpointKey, since: Timestamp },
     /// One event anew to these endpoints, whether or not it went to them before: plugins run again.
     Replay { tenant: TenantId, event: EventId, endpoints: Vec<EndpointId> },
 }
+
+/// Why a delivery is cancelled whose endpoint has left the configuration. It can be recovered once the endpoint is back.
+pub const REMOVED: &str = "the endpoint was removed from the configuration";
 
 /// A place in a list that stays right while new rows arrive: the list goes on with rows older than it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,6 +33,9 @@ pub struct EndpointState {
     pub disabled: Option<Disabled>,
     /// The first failed attempt since the last delivered one.
     pub failing_since: Option<Timestamp>,
+    /// While it is not in the configuration and deliveries wait for it: for how many milliseconds the gateway has run so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_ms: Option<u64>,
 }
 
 /// Why and since when an endpoint is switched off.

@@ -44,6 +44,7 @@ pub(crate) struct App {
     host: Arc<Host>,
     plugins: Arc<Plugins>,
     changes: Changes,
+    metrics: Arc<Metrics>,
     journal: Arc<dyn Journal>,
     dispatcher: Dispatcher,
     telemetry: Telemetry,
@@ -113,6 +114,7 @@ impl App {
         let states = states.into_iter().collect();
         let loader = Loader { host: &host, journal: &*journal, states: &states };
         let live = Live::build(config, loader, None).await.map_err(Refused::Configuration)?;
+        metrics.taken.note(live.troubles.clone());
         let live = Arc::new(ArcSwap::from_pointee(live));
         let plugins = Plugins::new(Arc::clone(&journal), Arc::clone(&host), Arc::clone(&live), states);
         let plugins = Arc::new(plugins);
@@ -159,7 +161,7 @@ impl App {
             host: Arc::clone(&host),
             queues,
             uploads: Arc::default(),
-            metrics,
+            metrics: Arc::clone(&metrics),
             feed,
             guesses: Arc::default(),
             changes: changes.clone(),
@@ -181,6 +183,7 @@ impl App {
             host,
             plugins,
             changes,
+            metrics,
             journal,
             dispatcher,
             telemetry,
@@ -190,16 +193,30 @@ impl App {
         })
     }
 
-    /// Puts the configuration that `load` reads in force, whole, or leaves the old one as it is. Nothing else is changed from
-    /// the reading on, so that no secret that is rotated meanwhile is lost.
+    /// Puts the configuration that `load` reads in force, or leaves the old one as it is. Tenants in included files that can't
+    /// be used stay as they are. Nothing else is changed from the reading on, so that no secret that is rotated meanwhile is
+    /// lost.
     pub(crate) async fn reload(
         &self,
         load: impl FnOnce() -> Result<Config, config::Problems>,
     ) -> Result<(), NotTaken> {
+        let taken = self.take(load).await;
+        self.metrics.taken.note(match &taken {
+            Ok(()) => self.live().troubles.clone(),
+            Err(NotTaken::Files(problems)) => problems.lines(),
+            Err(NotTaken::Configuration(problems)) => {
+                problems.iter().map(|problem| format!("{problem:#}")).collect()
+            }
+        });
+        taken
+    }
+
+    async fn take(&self, load: impl FnOnce() -> Result<Config, config::Problems>) -> Result<(), NotTaken> {
         let change = self.plugins.change().await;
         let mut config = load().map_err(NotTaken::Files)?;
         let before = change.live();
         config.egress.own_addresses.clone_from(&before.config.egress.own_addresses);
+        config.keep_broken(&before.config);
         let vanished: Vec<_> = config::vanished(&before.config.includes, &config.includes).collect();
         if !vanished.is_empty() {
             return Err(NotTaken::Configuration(vanished));
@@ -215,6 +232,7 @@ impl App {
         }
         self.plugins.reload(change, config).await.map_err(NotTaken::Configuration)?;
         self.dispatcher.reloaded();
+        self.dispatcher.note_absence().await;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::{self, Config, Destination, PluginSource, Quota};
 use crate::operational;
-use crate::plugins::{Component, Loader, Slot, Watch, misfits, step};
+use crate::plugins::{Component, Loader, Slot, Unloaded, Watch, misfits, step};
 use crate::problem::Problem;
 use crate::role::{Action, Role};
 
@@ -29,6 +29,8 @@ pub(crate) struct Live {
     /// The queues' access keys, by id.
     access: Arc<HashMap<String, Access>>,
     needs_token: bool,
+    /// What of the configuration is not in force, or can't be called, a line each.
+    pub troubles: Vec<String>,
 }
 
 /// Which queue an access key opens.
@@ -139,56 +141,86 @@ impl Caller {
 }
 
 impl Live {
-    /// Loads every plugin and puts the pieces together. All plugins that can't be used are reported at once.
+    /// Loads every plugin and puts the pieces together.
+    ///
+    /// A plugin that can't be compiled, or that stands in an included file and can't be used, is its tenant's trouble alone:
+    /// the tenant stays as it was `before`, or the endpoints that need the plugin wait. All other plugins that can't be used
+    /// are reported at once.
     pub(crate) async fn build(
-        config: Config,
+        mut config: Config,
         loader: Loader<'_>,
         before: Option<&Self>,
     ) -> Result<Self, Vec<anyhow::Error>> {
         let mut problems = Vec::new();
+        let mut troubles = config.problems.clone();
         let mut tenants = HashMap::with_capacity(config.tenants.len());
-        let mut keys = HashMap::new();
+        let mut kept = Vec::new();
         for (id, settings) in &config.tenants {
-            for key in &settings.keys {
-                let caller = Caller { tenant: Some(id.clone()), role: key.role };
-                keys.insert(Digest::of(key.secret.expose_secret().as_bytes()), caller);
+            let old = before.and_then(|before| before.tenant(id.as_str()));
+            let (tenant, failed) = Tenant::build(id, settings, loader, old.map(Arc::as_ref)).await;
+            if failed.iter().any(|failed| settings.file.is_none() && !failed.is_of_compiling) {
+                problems.extend(failed.into_iter().map(|failed| anyhow::Error::from(failed.problem)));
+                continue;
             }
-            let before = before.and_then(|before| before.tenant(id.as_str()));
-            match Tenant::build(id, settings, loader, before.map(Arc::as_ref)).await {
-                Ok(tenant) => {
-                    tenants.insert(id.clone(), Arc::new(tenant));
+            troubles.extend(failed.iter().map(|failed| failed.problem.to_string()));
+            let old = old.filter(|_| !failed.is_empty());
+            let old = old.and_then(|old| Some((old, before?.config.tenants.get(id)?)));
+            match old {
+                Some((old, settings)) => {
+                    kept.push((id.clone(), settings.clone()));
+                    tenants.insert(id.clone(), Arc::clone(old));
                 }
-                Err(found) => problems.extend(found.into_iter().map(anyhow::Error::from)),
+                None => drop(tenants.insert(id.clone(), Arc::new(tenant))),
             }
         }
+        config.tenants.extend(kept);
         // Connections are kept over a reload, unless the policy that allowed them has changed.
         let outlets = match before {
             Some(before) if before.config.egress == config.egress => Ok(before.outlets.clone()),
             _ => Outlets::new(config.egress.clone()).context("failed to set up the way out"),
         };
         match outlets {
-            Ok(outlets) if problems.is_empty() => {
-                // An operator's key goes before a tenant's of the same text.
-                let admin = &config.admin;
-                let token = admin.token.iter().map(|token| (token, Role::Admin));
-                for (secret, role) in token.chain(admin.keys.iter().map(|key| (&key.secret, key.role))) {
-                    keys.insert(Digest::of(secret.expose_secret().as_bytes()), Caller { tenant: None, role });
-                }
-                Ok(Self {
-                    outlets,
-                    tenants,
-                    keys: Arc::new(keys),
-                    access: Arc::new(access(&config)),
-                    needs_token: config.admin.token.is_some(),
-                    config: Arc::new(config),
-                })
-            }
+            Ok(outlets) if problems.is_empty() => Ok(Self {
+                outlets,
+                tenants,
+                keys: Arc::new(keys(&config)),
+                access: Arc::new(access(&config)),
+                needs_token: config.admin.token.is_some(),
+                config: Arc::new(config),
+                troubles,
+            }),
             Ok(_) => Err(problems),
             Err(problem) => {
                 problems.push(problem);
                 Err(problems)
             }
         }
+    }
+
+    /// Puts a tenant back to what it was `before`, for this reason; one that is new has its plugin not called.
+    pub(crate) fn put_back(&mut self, before: &Self, problem: &PluginProblem) {
+        let PluginProblem { tenant: id, plugin, problem: reason, .. } = problem;
+        self.troubles.push(problem.to_string());
+        let mut config = Config::clone(&self.config);
+        match (before.tenants.get(id), before.config.tenants.get(id)) {
+            (Some(tenant), Some(settings)) => {
+                self.tenants.insert(id.clone(), Arc::clone(tenant));
+                config.tenants.insert(id.clone(), settings.clone());
+            }
+            _ => {
+                let (Some(tenant), Some(settings)) = (self.tenants.get(id), config.tenants.get(id)) else {
+                    return;
+                };
+                let mut plugins = tenant.plugins.clone();
+                if let Some(slot) = plugins.get_mut(plugin) {
+                    slot.component = Err(reason.clone());
+                }
+                self.tenants.insert(id.clone(), Arc::new(Tenant::assemble(id, settings, plugins)));
+            }
+        }
+        self.keys = Arc::new(keys(&config));
+        self.access = Arc::new(access(&config));
+        self.config = Arc::new(config);
     }
 
     /// The same configuration with another component for one plugin, which must be in it.
@@ -246,40 +278,55 @@ impl Live {
     }
 }
 
+/// A plugin of a tenant that can't be used.
+struct Failed {
+    problem: PluginProblem,
+    is_of_compiling: bool,
+}
+
 impl Tenant {
+    /// The tenant, and the plugins of it that can't be used: what needs them would wait.
     async fn build(
         id: &TenantId,
         settings: &config::Tenant,
         loader: Loader<'_>,
         before: Option<&Self>,
-    ) -> Result<Self, Vec<PluginProblem>> {
-        let mut problems = Vec::new();
+    ) -> (Self, Vec<Failed>) {
+        let mut failed = Vec::new();
         let mut plugins = HashMap::with_capacity(settings.plugins.len());
         for (name, plugin) in &settings.plugins {
             let key = PluginKey::new(id.clone(), name.clone());
             let before = before.and_then(|before| before.plugins.get(name));
             let mut slot = match loader.slot(&key, plugin, before).await {
                 Ok(slot) => slot,
-                Err(reason) => {
-                    problems.push(PluginProblem::new(&key, plugin, reason));
+                Err(Unloaded { reason, is_of_compiling }) => {
+                    let problem = PluginProblem::new(&key, plugin, reason.clone());
+                    failed.push(Failed { problem, is_of_compiling });
+                    plugins.insert(
+                        name.clone(),
+                        Slot { settings: Arc::new(plugin.clone()), component: Err(reason) },
+                    );
                     continue;
                 }
             };
             let exports = slot.component.as_ref().ok().map(|component| component.plugin.exports());
-            let mut misfits = exports.map(|exports| misfits(settings, name, exports)).unwrap_or_default();
-            match plugin.source {
-                // At a start nobody is left to go on as before, and the upload can only be mended once this runs.
-                PluginSource::Upload { .. } if before.is_none() && !misfits.is_empty() => {
-                    let reason = misfits.remove(0);
-                    tracing::error!(plugin = %key, reason, "deliveries wait for an upload that fits");
-                    slot.component = Err(reason);
+            let misfits = exports.map(|exports| misfits(settings, name, exports)).unwrap_or_default();
+            if let Some(reason) = misfits.first().cloned() {
+                match plugin.source {
+                    // At a start nobody is left to go on as before, and the upload can only be mended once this runs.
+                    PluginSource::Upload { .. } if before.is_none() => {
+                        tracing::error!(plugin = %key, reason, "deliveries wait for an upload that fits");
+                    }
+                    _ => failed.extend(misfits.into_iter().map(|misfit| Failed {
+                        problem: PluginProblem::new(&key, plugin, misfit),
+                        is_of_compiling: false,
+                    })),
                 }
-                _ => problems
-                    .extend(misfits.into_iter().map(|misfit| PluginProblem::new(&key, plugin, misfit))),
+                slot.component = Err(reason);
             }
             plugins.insert(name.clone(), slot);
         }
-        if problems.is_empty() { Ok(Self::assemble(id, settings, plugins)) } else { Err(problems) }
+        (Self::assemble(id, settings, plugins), failed)
     }
 
     /// Puts the endpoints' chains together from the components that there are.
@@ -310,6 +357,23 @@ impl Tenant {
         };
         wanting.into_iter().filter_map(|place| self.order.get(place)).cloned().collect()
     }
+}
+
+/// Who may ask, by the digests of the keys. An operator's key goes before a tenant's of the same text.
+fn keys(config: &Config) -> HashMap<Digest, Caller> {
+    let digest = |secret: &SecretString| Digest::of(secret.expose_secret().as_bytes());
+    let mut keys = HashMap::new();
+    for (id, settings) in &config.tenants {
+        for key in &settings.keys {
+            keys.insert(digest(&key.secret), Caller { tenant: Some(id.clone()), role: key.role });
+        }
+    }
+    let admin = &config.admin;
+    let token = admin.token.iter().map(|token| (token, Role::Admin));
+    for (secret, role) in token.chain(admin.keys.iter().map(|key| (&key.secret, key.role))) {
+        keys.insert(digest(secret), Caller { tenant: None, role });
+    }
+    keys
 }
 
 /// All queues' access keys. That no id stands twice was checked.

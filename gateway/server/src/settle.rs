@@ -58,7 +58,7 @@ pub(crate) fn endpoint_state(
         (None, Some(reason)) => Some(Disabled { reason, at: now }),
         (disabled, _) => disabled.clone(),
     };
-    let changed = EndpointState { disabled, failing_since: Some(failing_since) };
+    let changed = EndpointState { disabled, failing_since: Some(failing_since), ..state.clone() };
     (changed != *state).then_some(changed)
 }
 
@@ -129,7 +129,7 @@ mod tests {
         let fine = EndpointState::default();
         assert_eq!(endpoint_state(&fine, Outcome::Delivered, false, NOW), None);
         let failing = endpoint_state(&fine, Outcome::Retry, false, NOW).unwrap();
-        assert_eq!(failing, EndpointState { disabled: None, failing_since: Some(NOW) });
+        assert_eq!(failing, EndpointState { failing_since: Some(NOW), ..EndpointState::default() });
         assert_eq!(endpoint_state(&failing, Outcome::Retry, false, NOW.after(Duration::from_secs(60))), None);
         assert_eq!(endpoint_state(&failing, Outcome::Delivered, false, NOW), Some(fine));
     }
@@ -137,10 +137,10 @@ mod tests {
     #[test]
     fn only_what_lasts_is_worth_keeping() {
         let fine = EndpointState::default();
-        let failing = EndpointState { disabled: None, failing_since: Some(NOW) };
+        let failing = EndpointState { failing_since: Some(NOW), ..EndpointState::default() };
         let off = EndpointState {
             disabled: Some(Disabled { reason: "x".to_owned(), at: NOW }),
-            failing_since: None,
+            ..EndpointState::default()
         };
         let minute = Duration::from_secs(60);
         for (kept, state, now, wanted) in [
@@ -162,7 +162,7 @@ mod tests {
         let gone = endpoint_state(&fine, Outcome::Rejected, true, NOW).unwrap();
         assert_eq!(gone.disabled.as_ref().map(|disabled| disabled.at), Some(NOW));
 
-        let failing = EndpointState { disabled: None, failing_since: Some(NOW) };
+        let failing = EndpointState { failing_since: Some(NOW), ..EndpointState::default() };
         let just_before = NOW.after(GIVE_UP_ENDPOINT_AFTER).before(Duration::from_millis(1));
         assert_eq!(endpoint_state(&failing, Outcome::Retry, false, just_before), None);
         let at_last =

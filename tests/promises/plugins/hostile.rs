@@ -207,7 +207,6 @@ fn unloadable() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
         ("garbage", b"\0asm\x0d\0\x01\0 and then something else".to_vec(), &[]),
         ("cut-off", filter("(i32.const 1040)").into_iter().take(300).collect(), &[]),
         ("transformer", transformer("(unreachable)"), &["filter"]),
-        ("compile-bomb", compile_bomb(), &["compil"]),
     ]
 }
 
@@ -264,6 +263,29 @@ async fn what_may_not_or_cannot_run_is_refused_when_it_is_loaded() {
             run(Command::new(binary()).arg("check").arg("--config").arg(&path), b"").await.expect(78);
         assert!(checked.stderr.contains(name), "{name}: {}", checked.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_plugin_that_can_not_be_compiled_makes_its_endpoints_wait_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder for plugins");
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let config = with_filter(folder.path(), "compile-bomb", &compile_bomb())
+        + &endpoint("acme", "other", &receiver.url("/other"), "");
+    let plugins = "compile_deadline = \"5s\"".to_owned();
+    let config = Config { plugins, ..Config::new(config) };
+    let gateway = Gateway::start(config.clone()).await;
+    gateway.logged(&["ERROR", "compile-bomb", "compil", "a part of the configuration can't be used"]).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    let admin = gateway.admin();
+    admin.delivery("acme", &event, "other", "delivered").await;
+    let endpoint = admin.json("/v1/tenants/acme/endpoints/hook").await;
+    let waits = endpoint["waits"].as_str().unwrap_or_default();
+    assert!(waits.contains("compile-bomb") && waits.contains("compil"), "{endpoint}");
+    admin.delivery("acme", &event, "hook", "pending").await;
+    let path = folder.path().join("hookweir.toml");
+    std::fs::write(&path, config.text()).expect("the configuration to be written");
+    let checked = run(Command::new(binary()).arg("check").arg("--config").arg(&path), b"").await.expect(78);
+    assert!(checked.stderr.contains("compil"), "{}", checked.stderr);
 }
 
 #[tokio::test]

@@ -108,7 +108,10 @@ fn refusal(number: u64, error: &LoadError) -> &'static str {
         LoadError::CompileSize => "size when compiled",
         LoadError::Contract(_) => "another interface",
         LoadError::Bounds(_) => "bounds",
-        LoadError::NoCompiler | LoadError::CompilerFailed(_) | LoadError::Host(_) => {
+        LoadError::NoCompiler
+        | LoadError::CompilerKilled
+        | LoadError::CompilerFailed(_)
+        | LoadError::Host(_) => {
             panic!("guest {number}: {error}")
         }
     }

@@ -74,6 +74,7 @@ macro_rules! contract {
                 a_pending_retry_is_made_due_at_once,
                 a_new_round_starts_the_schedule_anew,
                 recovery_takes_up_what_was_lost_and_nothing_else,
+                what_the_configuration_cancelled_is_recovered_and_nothing_else_that_was,
                 recovery_starts_at_its_time,
                 a_large_recovery_is_whole,
                 a_replay_runs_plugins_again_and_reaches_new_endpoints,

@@ -192,6 +192,7 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
             let state = EndpointState {
                 disabled: maybe(rng, |rng| Disabled { reason: name(rng), at: moment(rng) }),
                 failing_since: maybe(rng, moment),
+                absent_ms: maybe(rng, |rng| rng.u64(..9)),
             };
             Step::State(lane(rng), state)
         }

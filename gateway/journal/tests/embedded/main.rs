@@ -156,7 +156,7 @@ async fn fill(journal: &Embedded) {
     let seq = put(journal, "delivered", vec![0, 255, 7]).await;
     settle(journal, seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     put(journal, "fresh", "").await;
-    let state = EndpointState { disabled: None, failing_since: Some(Timestamp::from_millis(9)) };
+    let state = EndpointState { failing_since: Some(Timestamp::from_millis(9)), ..EndpointState::default() };
     journal.put_endpoint_state(&lane(), &state).await.expect("kept");
     let current = journal.put_blob(Bytes::from_static(b"\0asm")).await.expect("kept");
     let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };

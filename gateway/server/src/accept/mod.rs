@@ -174,6 +174,13 @@ fn tenant(live: &Live, id: &str, headers: &HeaderMap) -> Result<Arc<Tenant>, Pro
         .and_then(|value| value.to_str().ok())
         .and_then(bearer)
         .ok_or(Problem::Unauthorized)?;
+    if live.config.may_be_off(id) {
+        // Its keys are not known either. It was taken before, and a sender that tries again loses nothing.
+        return Err(Problem::Unavailable {
+            detail: "the tenant's configuration can't be read at the moment; try again later",
+            retry_after: 30,
+        });
+    }
     // An operator's key is for the admin listener: it does not send events.
     let caller = live.caller(token).ok_or(Problem::Unauthorized)?;
     let own = caller.tenant.as_ref().ok_or(Problem::Unauthorized)?;

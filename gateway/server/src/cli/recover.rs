@@ -20,7 +20,7 @@ Examples:
   hookweir recover --tenant acme billing --since 6h --dry-run   how many it would be
   hookweir recover --tenant acme billing --since 6h
 
-Deliveries that are exhausted or failed are sent again, with the bytes that were sent before where there are any.")]
+Deliveries that are exhausted or failed are sent again, with the bytes that were sent before where there are any; so are those that were cancelled since the endpoint had left the configuration.")]
 pub(crate) struct Args {
     #[command(flatten)]
     tenant: TenantArg,
@@ -71,7 +71,8 @@ async fn watched(
     // Those that were given up become fewer as they are put back.
     let given_up = async || -> anyhow::Result<u64> {
         let endpoint: EndpointView = client.get(endpoint, &[]).await?.read()?;
-        Ok(endpoint.count(Status::Exhausted) + endpoint.count(Status::Failed))
+        let given_up = [Status::Exhausted, Status::Failed, Status::Cancelled];
+        Ok(given_up.into_iter().map(|status| endpoint.count(status)).sum::<u64>())
     };
     let before = given_up().await?;
     let progress = Progress::of_many(many, "sent again".to_owned());

@@ -60,6 +60,7 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
         }
         Err(Refused::Machine(error)) => return Err(error),
     };
+    tell_troubles(&app);
     announce(&app)?;
     // A reload compiles too: it is given up where the gateway ends.
     let reloads = async {
@@ -94,6 +95,7 @@ async fn reload(app: &App, args: &Args) {
     match app.reload(|| config::load(&args.config, &StdEnv)).await {
         Ok(()) => {
             info!("the new configuration is in force");
+            tell_troubles(app);
             warn_of(&app.live().config.warnings);
         }
         Err(NotTaken::Files(problems)) => error!(
@@ -121,6 +123,16 @@ fn announce(app: &App) -> Result<()> {
     };
     std::thread::Builder::new().name("stdout".to_owned()).spawn(print).context("failed to start a thread")?;
     Ok(())
+}
+
+/// Tells what of the configuration is not in force.
+fn tell_troubles(app: &App) {
+    for problem in &app.live().troubles {
+        error!(
+            problem,
+            "a part of the configuration can't be used: it stays as it was, or is off; the rest is in force"
+        );
+    }
 }
 
 fn warn_of(warnings: &[config::Warning]) {

@@ -3,6 +3,7 @@
 //!
 //! This step reads the files that the configuration names. It dials nothing, resolves no name and compiles no plugin.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,11 +16,11 @@ use hookweir_model::InvalidName;
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
-use super::checked::{Accept, Admin, Config, Journal, Plugin};
+use super::checked::{Accept, Admin, Broken, Config, Journal, Plugin};
 use super::env::Env;
 use super::file;
 use super::limits::{self, Ceilings};
-use super::problem::{Fault, Problems, Report};
+use super::problem::{Blame, Fault, Problems, Report};
 use super::quantity::{address, cidr, duration, nameserver, show_duration, show_size, size};
 use super::secret::{self, check_bearer, secret};
 use super::source::{FileId, Source, plain_reason, shown};
@@ -63,29 +64,49 @@ pub(super) struct Surroundings<'a> {
     pub ceilings: Ceilings,
     /// Processor time that compiling one component may take.
     pub compile_deadline: Duration,
-    /// The folder of each file.
-    folders: Vec<PathBuf>,
+    /// The path of each file.
+    files: Vec<PathBuf>,
 }
 
 impl Surroundings<'_> {
     /// A path as a file gives it, relative to that file.
     pub(super) fn resolve(&self, file: FileId, path: &str) -> PathBuf {
-        self.folders.get(file.0).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+        let folder = self.files.get(file.0).and_then(|file| file.parent());
+        folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    }
+
+    /// The path of an included file; `None` for the main one.
+    pub(super) fn included(&self, file: FileId) -> Option<PathBuf> {
+        self.files.get(file.0).filter(|_| file != FileId(0)).cloned()
     }
 }
 
 /// Reads and checks a configuration. Plugins are read and compared with their pins, but not looked into.
+///
+/// Included files that can't be used are left out, and named by [`Config::broken`]: one tenant's mistake is not the others'.
 pub(crate) fn load(path: &Path, env: &dyn Env) -> Result<Config, Problems> {
-    read(path, env, None)
+    let Read { config, problems, .. } = read(path, env, None)?;
+    let problems = problems.map_or_else(Vec::new, |problems| problems.lines());
+    Ok(Config { problems, ..config })
 }
 
 /// Reads and checks a configuration, and has every plugin looked into, so that its faults are reported with all
 /// others.
 pub(crate) fn load_inspecting(path: &Path, env: &dyn Env, inspect: Inspect<'_>) -> Result<Config, Problems> {
-    read(path, env, Some(inspect))
+    match read(path, env, Some(inspect))? {
+        Read { config, problems: None } => Ok(config),
+        Read { problems: Some(problems), .. } => Err(problems),
+    }
 }
 
-fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Config, Problems> {
+/// A configuration of which the main file can be used.
+struct Read {
+    /// Without the files that can't be used.
+    config: Config,
+    problems: Option<Problems>,
+}
+
+fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Read, Problems> {
     let mut report = Report::default();
     let main = match Source::read(path.to_owned()) {
         Ok(main) => main,
@@ -105,22 +126,57 @@ fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Conf
     }
     let sources: Vec<&Source> = std::iter::once(&main).chain(&included).collect();
     let config = document.as_ref().map(|document| {
-        let folders = sources.iter().map(|source| source.folder().to_owned()).collect();
-        let config = config(document, &others, folders, env, inspect, &mut report);
+        let walk = |others: &[&(FileId, DeTable<'_>)], inspect, report: &mut Report| {
+            let files = sources.iter().map(|source| source.path().to_owned()).collect();
+            config(document, others, files, env, inspect, report)
+        };
+        let config = walk(&others.iter().collect::<Vec<_>>(), inspect, &mut report);
+        let (config, broken) = match report.blame() {
+            Blame::Nobody | Blame::Main => (config, Vec::new()),
+            Blame::Included(files, missing) => {
+                let good: Vec<_> = others.iter().filter(|(file, _)| !files.contains(file)).collect();
+                // What two files make together is wrong in none of them alone, so that this finds nothing new.
+                let config = walk(&good, None, &mut Report::default());
+                (config, broken(&files, missing, &sources, &others))
+            }
+        };
         let warnings = report.take_warnings(&sources);
-        Config { includes: patterns, warnings, ..config }
+        Config { includes: patterns, warnings, broken, ..config }
     });
+    let blame = report.blame();
     drop((document, others));
-    match (report.into_problems(std::iter::once(main).chain(included)), config) {
-        (None, Some(config)) => Ok(config),
-        (problems, _) => Err(problems.unwrap_or_default()),
+    let problems = report.into_problems(std::iter::once(main).chain(included));
+    match config {
+        Some(config) if blame != Blame::Main => Ok(Read { config, problems }),
+        _ => Err(problems.unwrap_or_default()),
     }
+}
+
+/// The files that can't be used, with the tenants that are known to stand in them.
+fn broken(
+    files: &BTreeSet<FileId>,
+    missing: BTreeSet<PathBuf>,
+    sources: &[&Source],
+    others: &[(FileId, DeTable<'_>)],
+) -> Vec<Broken> {
+    let of_file = |file: &FileId| {
+        let path = sources.get(file.0)?.path().to_owned();
+        let document = others.iter().find(|(other, _)| other == file);
+        let tenants = document.map(|(file, document)| {
+            let tenants = Table::whole(*file, document).get("tenants");
+            let tenants = tenants.and_then(|tenants| tenants.as_table());
+            tenants.iter().flat_map(Table::entries).map(|(key, _)| key.text.to_owned()).collect()
+        });
+        Some(Broken { path, tenants })
+    };
+    let unread = missing.into_iter().map(|path| Broken { path, tenants: None });
+    files.iter().filter_map(of_file).chain(unread).collect()
 }
 
 fn config(
     main: &DeTable<'_>,
-    others: &[(FileId, DeTable<'_>)],
-    folders: Vec<PathBuf>,
+    others: &[&(FileId, DeTable<'_>)],
+    files: Vec<PathBuf>,
     env: &dyn Env,
     inspect: Option<Inspect<'_>>,
     report: &mut Report,
@@ -143,7 +199,7 @@ fn config(
         egress: egress(part("egress", report), report),
         ceilings: Ceilings::of_gateway(plugins.as_ref(), report),
         compile_deadline: limits::compile_deadline(plugins.as_ref(), report),
-        folders,
+        files,
     };
     let accept = accept(part("accept", report), report);
     let admin = admin(part("admin", report), accept.listen, &outside, report);
@@ -165,7 +221,8 @@ fn config(
         tenants.read(&other, &outside, report);
     }
     let (tenants, egress) = (tenants.into_tenants(), outside.egress);
-    Config { accept, admin, journal, egress, otlp, tenants, includes: Vec::new(), warnings: Vec::new() }
+    let (includes, warnings, broken, problems) = Default::default();
+    Config { accept, admin, journal, egress, otlp, tenants, includes, warnings, broken, problems }
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {
@@ -232,6 +289,7 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
         max_size: 10 << 30,
         reserve: None,
         on_damage: OnDamage::default(),
+        keep_removed: Duration::from_secs(DAY),
     };
     if let Some(table) = table {
         read_journal(&table, &mut journal, outside, report);
@@ -241,7 +299,8 @@ fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Re
 }
 
 fn read_journal(table: &Table<'_>, journal: &mut Journal, outside: &Surroundings<'_>, report: &mut Report) {
-    table.allow(&["engine", "url", "path", "retention", "max_size", "reserve", "on_damage"], report);
+    let keys = ["engine", "url", "path", "retention", "max_size", "reserve", "on_damage", "keep_removed"];
+    table.allow(&keys, report);
     let engine = table
         .get("engine")
         .map(|value| (value.one_of(&[("embedded", true), ("postgres", false)], report), value));
@@ -282,6 +341,13 @@ fn read_journal(table: &Table<'_>, journal: &mut Journal, outside: &Surroundings
     let bounds = (1 << 20, u64::MAX);
     if let Some(bytes) = table.get("max_size").and_then(|value| size_within(&value, bounds, report)) {
         journal.max_size = bytes;
+    }
+    if let Some(value) = table.get("keep_removed")
+        && let Some(keep) = value.parsed(duration, DURATION_HELP, report)
+    {
+        let bounds = (Duration::ZERO, Duration::from_secs(365 * DAY));
+        journal.keep_removed =
+            value.take(within(keep, bounds, show_duration), report).unwrap_or(journal.keep_removed);
     }
     let bounds = (LEAST_RESERVE, u64::MAX);
     if let Some(bytes) = table.get("reserve").and_then(|value| size_within(&value, bounds, report)) {

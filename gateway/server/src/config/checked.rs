@@ -30,6 +30,18 @@ pub(crate) struct Config {
     pub includes: Vec<Include>,
     /// What may be a mistake.
     pub warnings: Vec<Warning>,
+    /// The included files that can't be used as they are.
+    pub broken: Vec<Broken>,
+    /// What is wrong with them, a line each.
+    pub problems: Vec<String>,
+}
+
+/// An included file that can't be used as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub path: PathBuf,
+    /// The tenants that stand in it; `None` where that can't be told.
+    pub tenants: Option<Vec<String>>,
 }
 
 /// A pattern of `include`, and what it stood for when it was read.
@@ -69,6 +81,8 @@ pub(crate) struct Journal {
     pub path: PathBuf,
     pub retention: Duration,
     pub max_size: u64,
+    /// For how long deliveries wait whose endpoint has left the configuration, before they are cancelled.
+    pub keep_removed: Duration,
     /// What the disk must have left for an event to be taken; `None`: by the size of the disk.
     pub reserve: Option<u64>,
     /// What a start does that finds less than was answered.
@@ -115,6 +129,8 @@ impl PartialEq for Otlp {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tenant {
+    /// The included file that it stands in; `None`: the main one.
+    pub file: Option<PathBuf>,
     pub keys: Vec<ApiKey>,
     pub quota: Quota,
     pub plugins: BTreeMap<PluginId, Plugin>,

@@ -155,10 +155,8 @@ pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Repor
                 }
                 Err(error) => {
                     let what = format!("{} can't be read: {}", path.display(), plain_reason(&error));
-                    pattern.refuse(
-                        Fault::new(what, "a relative path starts from the folder of the main file"),
-                        report,
-                    );
+                    let help = "a relative path starts from the folder of the main file";
+                    report.add_missing(pattern.name(), pattern.place(), Fault::new(what, help), path);
                 }
             }
         }

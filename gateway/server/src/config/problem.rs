@@ -3,9 +3,10 @@
 //! A problem is shown with its file, line, column and the key's full name, the line itself with a caret under the
 //! place, and a sentence of help. Secrets that stand in the files are masked in the lines that are shown.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -43,6 +44,18 @@ struct Problem {
     place: Option<Place>,
     /// Another place that has to do with it, and what it is.
     also: Option<(Place, &'static str)>,
+    /// The file that can't be read, where that is the problem: the place is where it is named.
+    missing: Option<PathBuf>,
+}
+
+/// Whose fault the problems are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    Nobody,
+    /// The main file's: nothing of the configuration can be used.
+    Main,
+    /// That of these files alone, and of those that can't be read.
+    Included(BTreeSet<FileId>, BTreeSet<PathBuf>),
 }
 
 /// Gathers problems, and the places of secrets, while the files are walked.
@@ -75,7 +88,31 @@ impl fmt::Display for Warning {
 
 impl Report {
     pub(super) fn add(&mut self, key: &str, place: &Place, fault: Fault) {
-        self.problems.push(Problem { key: key.to_owned(), fault, place: Some(place.clone()), also: None });
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            fault,
+            place: Some(place.clone()),
+            also: None,
+            missing: None,
+        });
+    }
+
+    /// Adds that a file which is named at `place` can't be read.
+    pub(super) fn add_missing(&mut self, key: &str, place: &Place, fault: Fault, path: PathBuf) {
+        let (key, place, missing) = (key.to_owned(), Some(place.clone()), Some(path));
+        self.problems.push(Problem { key, fault, place, also: None, missing });
+    }
+
+    pub(super) fn blame(&self) -> Blame {
+        let (mut files, mut missing) = (BTreeSet::new(), BTreeSet::new());
+        for problem in &self.problems {
+            match (&problem.missing, &problem.place) {
+                (Some(path), _) => drop(missing.insert(path.clone())),
+                (None, Some(place)) if place.file != FileId(0) => drop(files.insert(place.file)),
+                _ => return Blame::Main,
+            }
+        }
+        if files.is_empty() && missing.is_empty() { Blame::Nobody } else { Blame::Included(files, missing) }
     }
 
     /// Adds a problem that two places make together.
@@ -88,12 +125,24 @@ impl Report {
         role: &'static str,
     ) {
         let also = Some((other.clone(), role));
-        self.problems.push(Problem { key: key.to_owned(), fault, place: Some(place.clone()), also });
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            fault,
+            place: Some(place.clone()),
+            also,
+            missing: None,
+        });
     }
 
     /// Adds what may be a mistake. `place` is where it stands, if it stands anywhere.
     pub(super) fn warn(&mut self, key: &str, place: Option<&Place>, fault: Fault) {
-        self.warnings.push(Problem { key: key.to_owned(), fault, place: place.cloned(), also: None });
+        self.warnings.push(Problem {
+            key: key.to_owned(),
+            fault,
+            place: place.cloned(),
+            also: None,
+            missing: None,
+        });
     }
 
     /// The warnings so far, in the order in which they were added.
@@ -154,11 +203,27 @@ impl Problems {
     /// The one problem of a configuration whose main file can't be read.
     pub(super) fn of_unreadable(path: &Path, fault: Fault) -> Self {
         let key = shown(path);
-        Self { problems: vec![Problem { key, fault, place: None, also: None }], sources: Vec::new() }
+        Self {
+            problems: vec![Problem { key, fault, place: None, also: None, missing: None }],
+            sources: Vec::new(),
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.problems.len()
+    }
+
+    /// A line for each problem.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |view: ProblemView<'_>| {
+            let place = match (view.file, view.line) {
+                (Some(file), Some(line)) => format!("{file}:{line}: "),
+                _ => String::new(),
+            };
+            let key = if view.key.is_empty() { String::new() } else { format!("{}: ", view.key) };
+            format!("{place}{key}{}; {}", view.message, view.help)
+        };
+        self.views().map(line).collect()
     }
 
     /// All problems as text for people, with a count at the end.

@@ -60,7 +60,8 @@ impl Tenants {
             let id = TenantId::new(key.text).map_err(|error| bad_name("a tenant", key.text, &error));
             let id = id.map_err(|fault| report.add(&key.name, &key.place, fault)).ok();
             let Some(table) = value.table(example, report) else { continue };
-            let tenant = self.tenant(key.text, &table, outside, report);
+            let file = outside.included(key.place.file);
+            let tenant = Tenant { file, ..self.tenant(key.text, &table, outside, report) };
             let Some(id) = id else { continue };
             if let Some((_, first)) = self.found.get(&id) {
                 let help = "keep all of a tenant in one file, or give one of them another name";
@@ -118,7 +119,7 @@ impl Tenants {
             }
         }
         let plugins = plugins.into_iter().filter_map(|(id, found)| Some((id, found.plugin?))).collect();
-        Tenant { keys, quota, plugins, endpoints }
+        Tenant { file: None, keys, quota, plugins, endpoints }
     }
 
     /// Takes note of a queue's access ids. An id tells whose queue is meant, so no two may have the same.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hookweir_delivery::Request;
 use hookweir_host::Host;
-use hookweir_journal::{Made, Next, Settlement};
+use hookweir_journal::{Made, Next, REMOVED, Settlement};
 use hookweir_model::{
     Attempt, EndpointKey, Epoch, Event, Exchange, Outcome, PluginCall, Shaped, Status, Timestamp,
 };
@@ -25,7 +25,8 @@ use crate::telemetry::{Traces, Trail};
 #[derive(Debug)]
 pub(super) enum Handled {
     Ended(Ending),
-    /// It is as it was before, and waits: a plugin that it needs is paused or has no component.
+    /// It is as it was before, and waits: a plugin that it needs is paused or has no component, or its endpoint is not in
+    /// the configuration.
     Left,
 }
 
@@ -82,6 +83,8 @@ pub(super) struct Means<'a> {
     pub host: &'a Host,
     pub metrics: &'a Metrics,
     pub traces: &'a Traces,
+    /// Whether the delivery is cancelled where its endpoint is not in the configuration. Else it waits.
+    pub gives_up: bool,
 }
 
 pub(super) async fn handle(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: Ready) -> Handled {
@@ -111,8 +114,10 @@ async fn handle_once(
         made,
     };
     let Some(endpoint) = live.endpoint(key) else {
-        let reason = Some("the endpoint was removed from the configuration".to_owned());
-        let next = Next::Final { status: Status::Cancelled, reason };
+        if !means.gives_up {
+            return Handled::Left;
+        }
+        let next = Next::Final { status: Status::Cancelled, reason: Some(REMOVED.to_owned()) };
         return Handled::Ended(Ending::unsent(settlement(None, next, Made::default())));
     };
     if endpoint.chain.waits() {

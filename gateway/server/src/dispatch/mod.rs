@@ -6,6 +6,7 @@
 //!
 //! It never answers a sender and never decides what an outcome means: `settle` does.
 
+mod absent;
 mod attempt;
 mod lane;
 mod news;
@@ -47,7 +48,7 @@ use crate::telemetry::Traces;
 /// How many lanes' journal reads run at once; more would only wait for each other.
 const READS: usize = 4;
 
-/// Deliveries of an endpoint that is gone flow, to be cancelled.
+/// Deliveries of an endpoint that is gone for long flow, to be cancelled.
 const OF_A_GONE_ENDPOINT: PacePolicy = PacePolicy { concurrency: 16, per_second: None, breaker: None };
 
 /// Whether a lane may try anything.
@@ -138,6 +139,7 @@ impl Dispatcher {
             shared.add_lane(&key, state);
         }
         tokio::spawn(settler::run(Arc::clone(&shared), settle));
+        tokio::spawn(absent::watch(Arc::clone(&shared)));
         dispatcher.reloaded();
         for lease in leases {
             let heads = shared.journal.lanes(lease.shard).await.context("failed to read what is pending")?;
@@ -152,6 +154,10 @@ impl Dispatcher {
                 }
             }
         }
+        shared.tasks.spawn({
+            let shared = Arc::clone(&shared);
+            async move { shared.count_absence(Duration::ZERO).await }
+        });
         Ok(dispatcher)
     }
 
@@ -189,7 +195,7 @@ impl Dispatcher {
         }
     }
 
-    /// A new configuration is in force. Deliveries of endpoints that are gone are read once more, to be cancelled.
+    /// A new configuration is in force. Deliveries of endpoints that are gone wait from now on.
     pub(crate) fn reloaded(&self) {
         let live = self.shared.live.load();
         for tenant in live.tenants() {
@@ -203,6 +209,11 @@ impl Dispatcher {
             }
             self.shared.pump(&lane);
         }
+    }
+
+    /// A new configuration is in force: from now on the time counts for which endpoints that are gone are gone.
+    pub(crate) async fn note_absence(&self) {
+        self.shared.count_absence(Duration::ZERO).await;
     }
 
     /// What is known of an endpoint beyond its configuration.
@@ -293,14 +304,15 @@ impl Shared {
         if self.stopping.is_cancelled() {
             return None;
         }
-        match self.live.load().endpoint(&lane.key) {
+        let live = self.live.load();
+        match live.endpoint(&lane.key) {
             Some(endpoint) => {
                 let is_off = !endpoint.settings.enabled
                     || lane.fare().state.disabled.is_some()
                     || endpoint.chain.waits();
                 (!is_off).then_some(endpoint.settings.pace)
             }
-            None => Some(OF_A_GONE_ENDPOINT),
+            None => self.gives_up(lane, &live).then_some(OF_A_GONE_ENDPOINT),
         }
     }
 
@@ -375,7 +387,8 @@ impl Shared {
         }
     }
 
-    /// Sees to it that the lane tries what is due then. For an endpoint that is gone that is at once: it is cancelled.
+    /// Sees to it that the lane tries what is due then. For an endpoint that is gone that is at once, if it is to be
+    /// cancelled, and not before it is back else.
     fn expect(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
         if self.live.load().endpoint(&lane.key).is_some() {
             self.arm(lane, due);
@@ -421,8 +434,13 @@ async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
     while let Some(ready) = next {
         let live = shared.live.load_full();
         let (seq, event, attempts) = (ready.seq, Arc::clone(&ready.event), ready.attempts);
-        let means =
-            Means { live: &live, host: &shared.host, metrics: &shared.metrics, traces: &shared.traces };
+        let means = Means {
+            live: &live,
+            host: &shared.host,
+            metrics: &shared.metrics,
+            traces: &shared.traces,
+            gives_up: shared.gives_up(&lane, &live),
+        };
         let handling = attempt::handle(means, &lane.key, lane.epoch, ready);
         let handled = tokio::select! {
             biased;

@@ -8,8 +8,10 @@ mod moment;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hookweir_host::FaultKind;
 use hookweir_journal::engines::embedded;
 use hookweir_model::{Outcome, PluginId, PluginKey, Status, TenantId, Timestamp};
@@ -89,6 +91,24 @@ pub(crate) struct Metrics {
     plugin_seconds: HistogramFamily<PluginKey>,
     plugin_failures: Family<(PluginKey, FaultKind), Counter>,
     stages: [Histogram; Stage::ALL.len()],
+    pub taken: Taken,
+}
+
+/// What came of reading the configuration last.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    problems: ArcSwap<Vec<String>>,
+}
+
+impl Taken {
+    /// Notes the problems of the configuration that was read last, a line each.
+    pub(crate) fn note(&self, problems: Vec<String>) {
+        self.problems.store(Arc::new(problems));
+    }
+
+    pub(crate) fn problems(&self) -> Arc<Vec<String>> {
+        self.problems.load_full()
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -133,6 +153,7 @@ impl Metrics {
             plugin_seconds: Family::new_with_constructor(seconds),
             plugin_failures: Family::default(),
             stages,
+            taken: Taken::default(),
         }
     }
 

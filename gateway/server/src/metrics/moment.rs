@@ -153,9 +153,22 @@ impl Metrics {
     pub(super) fn of_moment(&self, moment: &Moment) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
         gateway(&mut registry, moment);
+        self.configuration(&mut registry);
         endpoints(&mut registry, moment);
         self.plugins(&mut registry, &moment.plugins);
         registry
+    }
+
+    fn configuration(&self, registry: &mut Registry) {
+        let problems = self.taken.problems().len();
+        let help = "Problems of the configuration that was read last";
+        registry.register(
+            "config_problems",
+            help,
+            ConstGauge::new(i64::try_from(problems).unwrap_or(i64::MAX)),
+        );
+        let help = "Whether the configuration that was read last is in force, all of it";
+        registry.register("config_reload_success", help, ConstGauge::new(i64::from(problems == 0)));
     }
 
     fn plugins(&self, registry: &mut Registry, plugins: &[PluginMoment]) {

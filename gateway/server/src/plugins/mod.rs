@@ -17,6 +17,6 @@ mod watch;
 
 pub(crate) use dry_run::{DryRunRequest, dry_run};
 pub(crate) use registry::{Plugins, Refused};
-pub(crate) use slot::{Component, Loader, Slot, misfits, step};
+pub(crate) use slot::{Component, Loader, Slot, Unloaded, misfits, step};
 pub(crate) use trial::{Asked, trial};
 pub(crate) use watch::{Heard, Watch};

@@ -103,14 +103,23 @@ impl Plugins {
     }
 
     /// Puts a new configuration in force. A component that is new in it is tried first.
+    ///
+    /// # Errors
+    /// What the main file asks for and can't be had. What included files ask for leaves their tenants as they are.
     pub(crate) async fn reload(&self, change: Change<'_>, config: Config) -> Result<(), Vec<anyhow::Error>> {
         let before = change.live();
         let states = self.states().clone();
         let loader = Loader { host: &self.host, journal: &*self.journal, states: &states };
-        let live = Live::build(config, loader, Some(&before)).await?;
+        let mut live = Live::build(config, loader, Some(&before)).await?;
         let problems = self.try_changed(&live, &before).await;
-        if !problems.is_empty() {
-            return Err(problems);
+        let is_included = |problem: &PluginProblem| {
+            live.config.tenants.get(&problem.tenant).is_some_and(|tenant| tenant.file.is_some())
+        };
+        if !problems.iter().all(is_included) {
+            return Err(problems.into_iter().map(anyhow::Error::from).collect());
+        }
+        for problem in &problems {
+            live.put_back(&before, problem);
         }
         change.put(live);
         self.host.cool();
@@ -255,7 +264,7 @@ impl Plugins {
     }
 
     /// Tries every file that another has taken the place of, or that has become a plugin, or whose settings changed.
-    async fn try_changed(&self, live: &Live, before: &Live) -> Vec<anyhow::Error> {
+    async fn try_changed(&self, live: &Live, before: &Live) -> Vec<PluginProblem> {
         let mut problems = Vec::new();
         for tenant in live.tenants() {
             for (id, slot) in &tenant.plugins {
@@ -274,7 +283,7 @@ impl Plugins {
                     Err(Refused::Journal(error)) => format!("no event to try it on could be read: {error}"),
                     Err(refused) => format!("it could not be tried: {refused:?}"),
                 };
-                problems.push(PluginProblem::new(&key, &slot.settings, reason).into());
+                problems.push(PluginProblem::new(&key, &slot.settings, reason));
             }
         }
         problems

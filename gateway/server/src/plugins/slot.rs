@@ -33,6 +33,20 @@ pub(crate) struct Component {
     pub watch: Arc<Watch>,
 }
 
+/// Why a component from a file can't be used.
+#[derive(Debug)]
+pub(crate) struct Unloaded {
+    pub reason: String,
+    /// It could not be compiled here and now, and may be a good one.
+    pub is_of_compiling: bool,
+}
+
+impl From<String> for Unloaded {
+    fn from(reason: String) -> Self {
+        Self { reason, is_of_compiling: false }
+    }
+}
+
 /// What plugins are loaded with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loader<'a> {
@@ -42,7 +56,7 @@ pub(crate) struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Loads what the plugin has. The error is a sentence about a file that can't be used; an upload that can't be
+    /// Loads what the plugin has. The error is about a file that can't be used; an upload that can't be
     /// used, or isn't there, is no reason to refuse a configuration: its deliveries wait for the next one.
     ///
     /// The watch of `before` goes on where the component is the same.
@@ -51,7 +65,7 @@ impl Loader<'_> {
         key: &PluginKey,
         settings: &config::Plugin,
         before: Option<&Slot>,
-    ) -> Result<Slot, String> {
+    ) -> Result<Slot, Unloaded> {
         let component = match &settings.source {
             PluginSource::File { path, digest } => {
                 Ok(self.configured(path, *digest, settings, before).await?)
@@ -78,7 +92,7 @@ impl Loader<'_> {
         digest: Digest,
         settings: &config::Plugin,
         before: Option<&Slot>,
-    ) -> Result<Arc<Plugin>, String> {
+    ) -> Result<Arc<Plugin>, Unloaded> {
         if let Some(loaded) = loaded_before(before, digest) {
             return Ok(loaded);
         }
@@ -86,7 +100,8 @@ impl Loader<'_> {
         let read = tokio::task::spawn_blocking(move || config::read_component(&path, digest)).await;
         let wasm = read.map_err(|_| "reading its file was broken off".to_owned())??;
         let loaded = self.host.load(wasm, settings.compile_deadline).await;
-        loaded.map_err(|error| error.to_string())
+        loaded
+            .map_err(|error| Unloaded { reason: error.to_string(), is_of_compiling: error.is_of_compiling() })
     }
 
     async fn uploaded(

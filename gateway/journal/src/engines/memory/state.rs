@@ -12,7 +12,7 @@ use hookweir_model::{
 use super::queue;
 use crate::{
     Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, FURTHER_KEYS,
-    LaneBacklog, LaneHead, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled, Settlement,
 };
 
 #[derive(Default)]
@@ -95,7 +95,10 @@ impl Kept {
 
     /// Whether an endpoint has missed it, and it was received at this time or later.
     fn lost(&self, endpoint: &EndpointKey, since: Timestamp) -> bool {
-        let is_lost = |row: &Row| matches!(row.status, Status::Exhausted | Status::Failed);
+        let is_lost = |row: &Row| match row.status {
+            Status::Cancelled => row.reason.as_deref() == Some(REMOVED),
+            status => matches!(status, Status::Exhausted | Status::Failed),
+        };
         self.event.tenant == endpoint.tenant
             && self.event.received >= since
             && self.deliveries.get(&endpoint.endpoint).is_some_and(is_lost)

@@ -1,10 +1,10 @@
 //! Retry, recover, replay.
 
-use hookweir_journal::{Error, Made, Next, Selection};
+use hookweir_journal::{Error, Made, Next, REMOVED, Selection, Settled, Settlement};
 use hookweir_model::{DeliveryKey, Status};
 
 use crate::sample::{
-    NOON, at, delivery, due, ended, endpoint, event, id, key, lane, new, put, put_event, retry_at, seqs,
+    NOON, at, delivery, due, ended, endpoint, event, id, key, lane, new, own, put, put_event, retry_at, seqs,
     settle, settle_with, shaped, tenant,
 };
 use crate::subject::Subject;
@@ -87,6 +87,28 @@ pub(crate) async fn recovery_takes_up_what_was_lost_and_nothing_else(subject: Su
     }
     let nobody = Selection::Recover { endpoint: lane("nobody"), since: at(0) };
     assert_eq!(journal.requeue(nobody).await.unwrap(), 0);
+}
+
+pub(crate) async fn what_the_configuration_cancelled_is_recovered_and_nothing_else_that_was(
+    subject: Subject,
+) {
+    let journal = &subject.journal;
+    let removed = || Next::Final { status: Status::Cancelled, reason: Some(REMOVED.to_owned()) };
+    let (first, second) = (put(journal, "1", &["a"]).await, put(journal, "2", &["a"]).await);
+    put(journal, "3", &["a"]).await;
+    settle(journal, &lane("a"), first, 1, retry_at(5)).await;
+    for seq in [first, second] {
+        let epoch = own(journal, &lane("a")).await;
+        let made = Made::default();
+        let settlement = Settlement { endpoint: lane("a"), seq, epoch, attempt: None, next: removed(), made };
+        assert_eq!(journal.settle(vec![settlement]).await.unwrap(), [Settled::Applied]);
+    }
+    journal.cancel(&key("3", "a"), "cancelled by an operator").await.unwrap();
+    assert_eq!(journal.recoverable(&lane("a"), at(0)).await.unwrap(), 2);
+    let recover = Selection::Recover { endpoint: lane("a"), since: at(0) };
+    assert_eq!(journal.requeue(recover.clone()).await.unwrap(), 2);
+    assert_eq!(journal.requeue(recover).await.unwrap(), 0);
+    assert_eq!(journal.counts(&lane("a")).await.unwrap().of(Status::Cancelled), 1);
 }
 
 pub(crate) async fn recovery_starts_at_its_time(subject: Subject) {

@@ -227,8 +227,9 @@ pub(crate) async fn endpoint_states_are_kept(subject: Subject) {
     let off = EndpointState {
         disabled: Some(Disabled { reason: "the receiver answered 410 \"Gone\"".to_owned(), at: at(77) }),
         failing_since: Some(at(5)),
+        ..EndpointState::default()
     };
-    let failing = EndpointState { disabled: None, failing_since: Some(at(6)) };
+    let failing = EndpointState { failing_since: Some(at(6)), ..EndpointState::default() };
     journal.put_endpoint_state(&lane("b"), &off).await.unwrap();
     journal.put_endpoint_state(&lane("a"), &off).await.unwrap();
     journal.put_endpoint_state(&lane("a"), &failing).await.unwrap();

@@ -21,6 +21,8 @@ use crate::problem::Problem;
 
 /// Failed deliveries that are shown.
 const FAILED: usize = 8;
+/// Problems of the configuration that are shown.
+const PROBLEMS: usize = 8;
 /// Of what a receiver answered, so much is shown beside the reason.
 const SAID: usize = 200;
 /// Tenants, of those with failures, whose failed deliveries are looked for.
@@ -198,9 +200,12 @@ pub(super) async fn all(
     let more = keep(&mut groups, SHOWN);
     let frame = viewer.frame(None, "overview");
     let writable = admin.journal.writable().is_ok();
+    let problems = admin.metrics.taken.problems();
+    let more_problems = problems.len().saturating_sub(PROBLEMS);
+    let problems = &problems[..problems.len() - more_problems];
     page(
         "overview.html",
-        context! { frame, asked => asked.id, groups, more, totals, failed, oldest, writable, all => true, now => Timestamp::now().to_string() },
+        context! { frame, asked => asked.id, groups, more, totals, failed, oldest, writable, problems, more_problems, all => true, now => Timestamp::now().to_string() },
     )
 }
 

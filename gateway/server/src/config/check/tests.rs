@@ -82,6 +82,7 @@ fn what_is_left_out_has_the_documented_default() {
             path: folder.path().join("hookweir-data"),
             retention: Duration::from_secs(7 * 24 * 3600),
             max_size: 10 << 30,
+            keep_removed: Duration::from_secs(86_400),
             reserve: None,
             on_damage: OnDamage::Stop,
         }
@@ -129,7 +130,7 @@ fn what_is_written_is_what_comes_out() {
         listen = "0.0.0.0:9080"
         token = { env = "TOKEN" }
         [journal]
-        path = "elsewhere/data"
+        path = "elsewhere"
         [plugins]
         compile_deadline = "2m"
         [tenants.acme]
@@ -166,7 +167,7 @@ fn what_is_written_is_what_comes_out() {
     let (folder, config) = checked(&text);
     let config = config.unwrap();
     assert_eq!(config.admin.token.as_ref().unwrap().expose_secret(), "token-of-the-operator");
-    assert_eq!(config.journal.path, folder.path().join("elsewhere/data"));
+    assert_eq!(config.journal.path, folder.path().join("elsewhere"));
     assert_eq!(tenant(&config).keys[0].secret.expose_secret(), "a-key-of-acme-alone");
     let plugin = tenant(&config).plugins.get("p").unwrap();
     assert_eq!(plugin.config.as_ref(), r#"{"minimum":100}"#);

@@ -19,7 +19,7 @@ use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::{LOST, outcome_from_code};
-use crate::{Counts, Cursor, DeliveryFilter, Made, Page, Seq};
+use crate::{Counts, Cursor, DeliveryFilter, Made, Page, REMOVED, Seq};
 
 /// Deliveries to list, in numbers.
 #[derive(Debug)]
@@ -253,11 +253,13 @@ pub(in crate::engines::embedded) fn recoverable(
     let (from, to) = bounds(connection, Some(since), None, None)?;
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
-         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq BETWEEN ?3 AND ?4 AND e.received >= ?5",
+         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq BETWEEN ?3 AND ?4 AND e.received >= ?5 \
+         AND (d.status <> ?6 OR d.reason = ?7)",
     )?;
     let mut all = 0;
     for status in LOST {
-        let bounds = (lane, status.code(), from, to, since.as_millis());
+        let cancelled = Status::Cancelled.code();
+        let bounds = (lane, status.code(), from, to, since.as_millis(), cancelled, REMOVED);
         let count: i64 = statement.query_row(bounds, |row| row.get(0))?;
         all += count.unsigned_abs();
     }

@@ -6,16 +6,17 @@ use rusqlite::OptionalExtension as _;
 use super::op::{EventName, minute};
 use super::statements::Statements;
 use super::tally::Tally;
-use crate::Error;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::{bit, block};
 use crate::engines::embedded::record;
+use crate::{Error, REMOVED};
 
 /// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
 const PART: u32 = 1000;
 
-/// The statuses that a recovery takes up.
-pub(in crate::engines::embedded) const LOST: [Status; 2] = [Status::Exhausted, Status::Failed];
+/// The statuses that a recovery takes up; of those that were cancelled, only those whose endpoint was removed.
+pub(in crate::engines::embedded) const LOST: [Status; 3] =
+    [Status::Exhausted, Status::Failed, Status::Cancelled];
 
 /// A [`Selection`](crate::Selection) in numbers.
 #[derive(Debug)]
@@ -123,7 +124,15 @@ fn recover_part(
         let first: Option<i64> =
             statements.first_since.query_row((minute(recover.since),), |row| row.get(0))?;
         let after = progress.after.max(first.unwrap_or(last + 1) - 1);
-        let bounds = (recover.lane, status.code(), after, recover.since.as_millis(), PART);
+        let bounds = (
+            recover.lane,
+            status.code(),
+            after,
+            recover.since.as_millis(),
+            PART,
+            Status::Cancelled.code(),
+            REMOVED,
+        );
         let part: Vec<i64> =
             statements.lost.query_map(bounds, |row| row.get(0))?.collect::<Result<_, _>>()?;
         for seq in &part {

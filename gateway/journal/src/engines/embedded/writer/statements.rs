@@ -61,7 +61,7 @@ statements! {
         WHERE lane = ?1 AND seq = ?2";
     lost: "SELECT d.seq FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq > ?3 AND e.received >= ?4 \
-        ORDER BY d.seq LIMIT ?5";
+        AND (d.status <> ?6 OR d.reason = ?7) ORDER BY d.seq LIMIT ?5";
 
     next_event: "SELECT min(seq) FROM event WHERE seq > ?1";
     old_events: "SELECT seq, tenant, received, idempotency_key, lanes, length(data) FROM event \
