@@ -104,6 +104,7 @@ impl PluginProblem {
     pub(crate) fn new(key: &PluginKey, settings: &config::Plugin, problem: String) -> Self {
         let source_name = match &settings.source {
             PluginSource::File { path, .. } => path.display().to_string(),
+            PluginSource::Builtin { builtin, .. } => format!("built-in {}", builtin.name),
             PluginSource::Upload { .. } => "uploaded".to_owned(),
         };
         Self { tenant: key.tenant.clone(), plugin: key.plugin.clone(), source_name, problem }

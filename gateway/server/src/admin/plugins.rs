@@ -211,6 +211,7 @@ pub(super) fn view(admin: &Admin, live: &Live, key: &PluginKey, slot: &Slot) -> 
     let state = admin.plugins.state(key);
     let (source, upload) = match settings.source {
         PluginSource::File { .. } => (api::PluginSource::File, None),
+        PluginSource::Builtin { .. } => (api::PluginSource::Builtin, None),
         PluginSource::Upload { .. } => (api::PluginSource::Upload, state.upload),
     };
     let exports = component.map(|component| component.plugin.exports());

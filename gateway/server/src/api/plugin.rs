@@ -26,7 +26,7 @@ pub(crate) struct PluginView {
     pub waits: Option<String>,
     /// Calls that gave no result since the gateway was started, by the reason; those that never happened are left out.
     pub failures: BTreeMap<String, u64>,
-    /// RFC 3339; null for a plugin that comes from a file.
+    /// RFC 3339; null for a plugin that the configuration names.
     pub uploaded_at: Option<String>,
     pub limits: LimitsView,
     pub reuse: bool,
@@ -37,6 +37,8 @@ pub(crate) struct PluginView {
 pub(crate) enum PluginSource {
     /// The configuration names a file.
     File,
+    /// The configuration names a plugin of the binary.
+    Builtin,
     /// What was last sent to the admin listener.
     Upload,
 }
@@ -45,6 +47,7 @@ impl PluginSource {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Builtin => "builtin",
             Self::Upload => "upload",
         }
     }

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::problem::Warning;
+use crate::builtin::Builtin;
 use crate::role::Role;
 
 #[derive(Debug, Clone)]
@@ -166,8 +167,17 @@ pub(crate) enum PluginSource {
     /// A file, which had this digest when it was checked. Its bytes are read again when it is loaded: a thousand
     /// plugins are not held in memory for that.
     File { path: PathBuf, digest: Digest },
+    /// This binary, which holds the component.
+    Builtin { builtin: Builtin, digest: Digest },
     /// The admin listener, which takes the pinned component alone where there is a pin.
     Upload { pin: Option<Digest> },
+}
+
+impl PluginSource {
+    /// Whether the component comes from the admin listener.
+    pub(crate) const fn is_upload(&self) -> bool {
+        matches!(self, Self::Upload { .. })
+    }
 }
 
 #[derive(Debug, Clone)]

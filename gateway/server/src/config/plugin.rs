@@ -1,6 +1,7 @@
 //! The plugins of a tenant: their files, pins, settings, limits and samples.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,9 +13,11 @@ use toml::de::{DeTable, DeValue};
 use super::check::{Surroundings, Unusable};
 use super::checked::{Plugin, PluginSource};
 use super::limits::Ceilings;
+use super::near;
 use super::problem::{Fault, Report};
 use super::source::{plain_reason, read_at_most};
 use super::written::{Table, Value};
+use crate::builtin::{self, Builtin};
 use crate::case::Case;
 
 /// The largest component that is taken: a Python guest with its interpreter has some 20 MB.
@@ -26,7 +29,7 @@ const MAX_SETTINGS: usize = 64 << 10;
 /// An event is held in memory whole, and so is its sample.
 const MAX_SAMPLE: usize = 4 << 20;
 
-const KEYS: [&str; 6] = ["file", "sha256", "config", "limits", "reuse", "sample"];
+const KEYS: [&str; 7] = ["file", "builtin", "sha256", "config", "limits", "reuse", "sample"];
 
 /// A plugin as its table says, together with what could be found out about it.
 #[derive(Debug)]
@@ -35,6 +38,21 @@ pub(super) struct Found {
     pub plugin: Option<Plugin>,
     /// What it can be used as; `None` if that can't be told here.
     pub exports: Option<Exports>,
+}
+
+/// Where a component was found.
+enum Origin {
+    File(PathBuf),
+    Builtin(Builtin),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Builtin(builtin) => write!(f, "the built-in plugin {:?}", builtin.name),
+        }
+    }
 }
 
 /// Reads a plugin's table, and the files that it names.
@@ -53,7 +71,13 @@ pub(super) fn plugin(
     let sample = sample_key.as_ref().map(|value| sample(value, outside, report));
     let pin = table.get("sha256").map(|pin| (pin.clone(), digest(&pin, report)));
     let unusable = Found { plugin: None, exports: None };
-    let Some(path) = table.get("file") else {
+    let (file, builtin) = (table.get("file"), table.get("builtin"));
+    if let (Some(_), Some(builtin)) = (&file, &builtin) {
+        let help = "keep the one that is meant";
+        builtin.refuse_key(Fault::new("a plugin has either `file` or `builtin`", help), report);
+        return unusable;
+    }
+    let Some(value) = file.as_ref().or(builtin.as_ref()) else {
         let pin = match pin {
             None => None,
             Some((_, Some(pin))) => Some(pin),
@@ -63,30 +87,37 @@ pub(super) fn plugin(
         let plugin = Plugin { source, config, limits, compile_deadline, reuse, sample: sample.flatten() };
         return Found { plugin: Some(plugin), exports: None };
     };
-    let Some((file, wasm)) = read(&path, outside, report) else { return unusable };
+    let component = match builtin {
+        Some(_) => shipped(value, report).map(|builtin| (Origin::Builtin(builtin), builtin.wasm())),
+        None => read(value, outside, report).map(|(path, wasm)| (Origin::File(path), wasm)),
+    };
+    let Some((origin, wasm)) = component else { return unusable };
     let digest = Digest::of(&wasm);
     match pin {
         Some((pin, Some(pinned))) if pinned != digest => {
-            let help = format!("if this is the file that you want, write sha256 = \"{digest}\"");
-            pin.refuse(Fault::new(format!("{} has another digest", file.display()), help), report);
-            // Nobody has vouched for this file: it is not looked into.
+            let help = format!("if this is the component that you want, write sha256 = \"{digest}\"");
+            pin.refuse(Fault::new(format!("{origin} has another digest"), help), report);
+            // Nobody has vouched for this component: it is not looked into.
             return unusable;
         }
         Some((_, None)) => return unusable,
         _ => {}
     }
-    let source = PluginSource::File { path: file, digest };
+    let source = match origin {
+        Origin::File(path) => PluginSource::File { path, digest },
+        Origin::Builtin(builtin) => PluginSource::Builtin { builtin, digest },
+    };
     let plugin = Plugin { source, config, limits, compile_deadline, reuse, sample: sample.flatten() };
     let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, &wasm) {
         Ok(exports) => Some(exports),
         Err(Unusable::Component(reason)) => {
             let help = "build it as a component for a world of hookweir:plugin";
-            path.refuse(Fault::new(reason, help), report);
+            value.refuse(Fault::new(reason, help), report);
             None
         }
         Err(Unusable::Sample(reason)) => {
             let help = "mend the plugin, its `config` or `limits`, or the sample";
-            sample_key.as_ref().unwrap_or(&path).refuse(Fault::new(reason, help), report);
+            sample_key.as_ref().unwrap_or(value).refuse(Fault::new(reason, help), report);
             None
         }
     });
@@ -132,11 +163,7 @@ pub(super) fn id(text: &str) -> Result<PluginId, Fault> {
     PluginId::new(text).map_err(|error| super::check::bad_name("a plugin", text, &error))
 }
 
-fn read(
-    path: &Value<'_>,
-    outside: &Surroundings<'_>,
-    report: &mut Report,
-) -> Option<(std::path::PathBuf, Bytes)> {
+fn read(path: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Option<(PathBuf, Bytes)> {
     let text = path.text("write the path of a .wasm file, in quotes", report)?;
     let full = outside.resolve(path.place().file, text);
     let shown = full.display().to_string();
@@ -158,6 +185,19 @@ fn read(
         )),
     };
     path.take(checked, report).map(|wasm| (full, wasm))
+}
+
+/// The plugin of the binary that a value names.
+fn shipped(name: &Value<'_>, report: &mut Report) -> Option<Builtin> {
+    let names = builtin::ALL.map(|builtin| builtin.name);
+    let help = format!("the built-in plugins are {}", near::list_of(&names, "and"));
+    let find = |text: &str| {
+        builtin::find(text).ok_or_else(|| {
+            let guess = near::nearest(text, &names).map(|guess| format!("did you mean {guess:?}?"));
+            Fault::new(format!("there is no built-in plugin {text:?}"), guess.unwrap_or_else(|| help.clone()))
+        })
+    };
+    name.parsed(find, &help, report)
 }
 
 fn digest(pin: &Value<'_>, report: &mut Report) -> Option<Digest> {

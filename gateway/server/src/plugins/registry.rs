@@ -14,7 +14,7 @@ use super::slot::{Component, Loader, Slot, misfits, not_pinned};
 use super::trial::{Asked, trial};
 use super::watch::Watch;
 use crate::case::Case;
-use crate::config::{self, Config, PluginSource};
+use crate::config::{self, Config};
 use crate::live::{Live, PluginProblem};
 
 /// How many stored events are looked at for one to try a component on.
@@ -269,10 +269,10 @@ impl Plugins {
         for tenant in live.tenants() {
             for (id, slot) in &tenant.plugins {
                 let key = PluginKey::new(tenant.id.clone(), id.clone());
-                let (PluginSource::File { .. }, Ok(component)) = (&slot.settings.source, &slot.component)
-                else {
+                let Ok(component) = &slot.component else { continue };
+                if slot.settings.source.is_upload() {
                     continue;
-                };
+                }
                 if before.slot(&key).is_some_and(|before| is_same(before, slot)) {
                     continue;
                 }
@@ -352,10 +352,7 @@ fn is_same(before: &Slot, after: &Slot) -> bool {
 
 fn of_upload(live: &Live, key: &PluginKey) -> Result<Arc<config::Plugin>, Refused> {
     let settings = &live.slot(key).ok_or(Refused::NotConfigured)?.settings;
-    match settings.source {
-        PluginSource::Upload { .. } => Ok(Arc::clone(settings)),
-        PluginSource::File { .. } => Err(Refused::FromFile),
-    }
+    if settings.source.is_upload() { Ok(Arc::clone(settings)) } else { Err(Refused::FromFile) }
 }
 
 fn check_fit(live: &Live, key: &PluginKey, exports: hookweir_host::Exports) -> Result<(), Refused> {

@@ -1,7 +1,6 @@
 //! A plugin of the configuration and the component that it has: loaded from its file, or from what was uploaded.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,7 +67,14 @@ impl Loader<'_> {
     ) -> Result<Slot, Unloaded> {
         let component = match &settings.source {
             PluginSource::File { path, digest } => {
-                Ok(self.configured(path, *digest, settings, before).await?)
+                let path = path.clone();
+                let digest = *digest;
+                let read = move || config::read_component(&path, digest);
+                Ok(self.configured(digest, read, settings, before).await?)
+            }
+            PluginSource::Builtin { builtin, digest } => {
+                let builtin = *builtin;
+                Ok(self.configured(*digest, move || Ok(builtin.wasm()), settings, before).await?)
             }
             PluginSource::Upload { .. } => self.uploaded(key, settings, before).await,
         };
@@ -86,18 +92,18 @@ impl Loader<'_> {
         Ok(Slot { settings: Arc::new(settings.clone()), component })
     }
 
+    /// Loads the component that the configuration names, unless it is loaded already.
     async fn configured(
         &self,
-        path: &Path,
         digest: Digest,
+        read: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
         settings: &config::Plugin,
         before: Option<&Slot>,
     ) -> Result<Arc<Plugin>, Unloaded> {
         if let Some(loaded) = loaded_before(before, digest) {
             return Ok(loaded);
         }
-        let path = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || config::read_component(&path, digest)).await;
+        let read = tokio::task::spawn_blocking(read).await;
         let wasm = read.map_err(|_| "reading its file was broken off".to_owned())??;
         let loaded = self.host.load(wasm, settings.compile_deadline).await;
         loaded

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::load;
-use super::scenario::{OWN, PLUGINS, Secrets, Setup, configuration};
+use super::scenario::{OWN, Secrets, Setup, configuration};
 use super::stages::Reading;
 
 /// Plugins are compiled at the start, each for a few seconds on a busy machine.
@@ -39,9 +39,6 @@ impl Gateway {
         let text = configuration(setup, &secrets);
         let file = directory.path().join("hookweir.toml");
         std::fs::write(&file, text)?;
-        for (name, component) in PLUGINS {
-            std::fs::write(directory.path().join(name), component)?;
-        }
         if let Some(component) = setup.own {
             std::fs::write(directory.path().join(OWN), component)?;
         }

@@ -24,18 +24,14 @@ const CONFIGS: [(&str, &str); 2] = [
     ("keep-above", r#"{ field = "amount", minimum = 100 }"#),
     ("to-slack", r#"{ title = "New order {id}", fields = ["order.id", "amount"] }"#),
 ];
-const OWN_CONFIG: [(&str, &str); 1] = [("own", "{ minimum = 100 }")];
+const OWN_CONFIG: [(&str, &str); 1] = [(OWN_NAME, "{ minimum = 100 }")];
 
+/// The plugin of a component that was given.
+const OWN_NAME: &str = "own";
 /// The file of a component that was given.
 pub(super) const OWN: &str = "own.wasm";
 /// Below this path the receiver refuses every tenth first attempt.
 pub(super) const FLAKY: &str = "/flaky";
-
-/// The plugins that the scenarios run. They are part of this executable, so that the bench needs nothing beside it.
-pub(super) const PLUGINS: [(&str, &[u8]); 2] = [
-    ("keep-above.wasm", include_bytes!("../../../../../plugins/dist/keep-above.wasm")),
-    ("to-slack.wasm", include_bytes!("../../../../../plugins/dist/to-slack.wasm")),
-];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Scenario {
@@ -128,7 +124,9 @@ impl Scenario {
     const fn chain(self, is_given: bool) -> (Option<&'static str>, Option<&'static str>) {
         match self {
             Self::Filter => (Some("keep-above"), None),
-            Self::FilterTransform | Self::FilterTransformReuse if is_given => (Some("own"), Some("own")),
+            Self::FilterTransform | Self::FilterTransformReuse if is_given => {
+                (Some(OWN_NAME), Some(OWN_NAME))
+            }
             Self::FilterTransform | Self::FilterTransformReuse => (Some("keep-above"), Some("to-slack")),
             _ => (None, None),
         }
@@ -201,7 +199,7 @@ pub(super) struct Setup<'a> {
     pub(super) own: Option<&'a [u8]>,
 }
 
-/// The gateway's configuration. Plugins and journal lie beside the file; ports are the system's choice.
+/// The gateway's configuration. The journal and a component that was given lie beside the file; ports are the system's choice.
 pub(super) fn configuration(setup: &Setup<'_>, secrets: &Secrets) -> String {
     let Setup { scenario, endpoints, connections, receiver, silent, own } = *setup;
     let signing = &secrets.signing;
@@ -226,7 +224,7 @@ allow_ports = []
     let (filter, transformer) = scenario.chain(own.is_some());
     let plugins = match filter {
         None => &[][..],
-        Some("own") => &OWN_CONFIG,
+        Some(OWN_NAME) => &OWN_CONFIG,
         Some(_) => &CONFIGS,
     };
     let mut more = scenario.endpoint().to_owned();
@@ -242,8 +240,13 @@ keys = ["{key}"]
 "#
         ));
         for (plugin, config) in plugins {
+            let component = if *plugin == OWN_NAME {
+                format!("file = \"{OWN}\"")
+            } else {
+                format!("builtin = \"{plugin}\"")
+            };
             text.push_str(&format!(
-                "\n[tenants.{name}.plugins.{plugin}]\nfile = \"{plugin}.wasm\"\nreuse = {reuse}\nconfig = {config}\n"
+                "\n[tenants.{name}.plugins.{plugin}]\n{component}\nreuse = {reuse}\nconfig = {config}\n"
             ));
         }
         if scenario == Scenario::PullQueue {

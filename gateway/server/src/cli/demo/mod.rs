@@ -15,10 +15,6 @@ use crate::app::{App, Refused};
 use crate::config::{self, StdEnv};
 use crate::log;
 
-/// The shipped plugins, built from `plugins/`, so that the demo needs no guest toolchain.
-const KEEP_ABOVE: &[u8] = include_bytes!("../../../../../plugins/dist/keep-above.wasm");
-const TO_SLACK: &[u8] = include_bytes!("../../../../../plugins/dist/to-slack.wasm");
-
 /// A key and a secret for this machine's loopback alone; they guard nothing.
 const KEY: &str = "demo-key-demo-key";
 const SECRET: &str = "whsec_aG9va3dlaXItZGVtby1zZWNyZXQtaG9va3dlaXI=";
@@ -85,15 +81,8 @@ async fn guide(app: &App, receiver: &Receiver, folder: &Path, once: bool) -> Res
     tokio::signal::ctrl_c().await.context("failed to wait for Ctrl-C")
 }
 
-/// Writes what a user would write: a configuration and the plugins that it names.
+/// Writes the configuration that a user would write.
 fn write_sample(folder: &Path, receiver: &Receiver) -> Result<PathBuf> {
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        std::fs::write(&path, bytes).with_context(|| format!("failed to write {}", path.display()))?;
-        Ok::<_, anyhow::Error>(path)
-    };
-    write("keep-above.wasm", KEEP_ABOVE)?;
-    write("to-slack.wasm", TO_SLACK)?;
     let url = receiver.url();
     let text = format!(
         r#"allow_inline_secrets = true
@@ -115,11 +104,11 @@ allow_ports = []
 keys = ["{KEY}"]
 
 [tenants.demo.plugins.keep-above]
-file = "keep-above.wasm"
+builtin = "keep-above"
 config = {{ field = "amount", minimum = 100 }}
 
 [tenants.demo.plugins.to-slack]
-file = "to-slack.wasm"
+builtin = "to-slack"
 config = {{ title = "New order {{subject}}", fields = ["amount", "customer"] }}
 
 [tenants.demo.endpoints.chat]
@@ -136,5 +125,7 @@ secret = "{SECRET}"
 retry = {{ waits = ["1s", "2s"], jitter = 0.0 }}
 "#
     );
-    write("hookweir.toml", text.as_bytes())
+    let path = folder.join("hookweir.toml");
+    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
 }
