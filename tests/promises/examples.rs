@@ -1,5 +1,8 @@
 //! The examples run as their READMEs say: `./run`, here on free ports.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
 use hookweir_tests::{Output, binary, free_port, peers, repository, run};
 use tokio::process::Command;
 
@@ -34,6 +37,31 @@ async fn quickstart() {
     for words in ["delivered", "filtered", "below the minimum", "signature  valid"] {
         assert!(output.stdout.contains(words), "no {words:?} in\n{}", output.stdout);
     }
+}
+
+/// Who installed hookweir has no `target` beside the examples.
+#[tokio::test]
+async fn an_example_finds_the_hookweir_that_is_installed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (bin, example) = (folder.path().join("bin"), folder.path().join("examples/quickstart"));
+    fs::create_dir_all(&bin).and_then(|()| fs::create_dir_all(&example)).expect("folders");
+    symlink(binary(), bin.join("hookweir")).expect("a link");
+    for file in ["run", "hookweir.toml"] {
+        fs::copy(repository().join("examples/quickstart").join(file), example.join(file)).expect("a copy");
+    }
+    let path = std::env::var("PATH").expect("a PATH");
+    let start = |path: &str| {
+        let mut command = Command::new(example.join("run"));
+        command.env_remove("HOOKWEIR_BIN").env("PATH", path);
+        for port in ["ACCEPT_PORT", "ADMIN_PORT", "RECEIVER_PORT"] {
+            command.env(port, free_port().to_string());
+        }
+        command
+    };
+    let installed = run(&mut start(&format!("{}:{path}", bin.display())), b"").await.expect(0);
+    assert!(installed.stdout.contains("signature  valid"), "{}", installed.stdout);
+    let named = run(start(&path).env("HOOKWEIR_BIN", folder.path().join("missing")), b"").await.expect(1);
+    assert!(named.stderr.contains("there is no gateway"), "{}", named.stderr);
 }
 
 #[tokio::test]
