@@ -1,7 +1,9 @@
 //! The command line keeps its word towards scripts and people: exit codes, sentences on standard error, what stands on
 //! standard output. A scripted server stands in for the gateway where only the words matter.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -124,6 +126,50 @@ async fn a_secret_file_signs_with_each_of_its_lines() {
     assert_eq!(signature.split(' ').count(), 2, "{signature}");
     for key in [SECRET, OTHER_SECRET] {
         verified(key, "evt_1", "1", signature, b"\xff\x00\n").await.expect(0);
+    }
+}
+
+#[tokio::test]
+async fn a_key_pair_that_was_made_signs_and_its_public_half_verifies() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pair");
+    let path = file.to_str().expect("text");
+    let made = ran(&["secret", "new", "--ed25519", "--file", path, "--json"]).await.expect(0);
+    assert!(!made.stdout.contains("whsk_"), "the secret stays in its file: {}", made.stdout);
+    let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
+    let mode = fs::metadata(&file).expect("the file").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "only its owner may read it");
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs().to_string();
+    let sign = ["sign", "--id", "evt_1", "--timestamp", &now, "--secret-file", path];
+    let signed = run(&mut hookweir(&sign), b"{}").await.expect(0).stdout;
+    let signature =
+        signed.lines().find_map(|line| line.strip_prefix("webhook-signature: ")).expect("a signature");
+    let public = made["public"].as_str().expect("the public half");
+    verified(public, "evt_1", &now, signature, b"{}").await.expect(0);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_in_use_stays_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let taken = folder.path().join("secrets");
+    fs::create_dir(&taken).expect("a folder");
+    fs::write(taken.join("acme.key"), "a key").expect("a file");
+    let refused = ran(&["init", path]).await.expect(1);
+    assert!(refused.stderr.contains("acme.key exists already: nothing was written"), "{}", refused.stderr);
+    assert!(!folder.path().join("hookweir.toml").exists());
+    assert_eq!(fs::read_to_string(taken.join("acme.key")).expect("the file"), "a key");
+
+    let other = folder.path().join("a/new/one");
+    ran(&["init", other.to_str().expect("text")]).await.expect(0);
+    for secret in ["acme.key", "billing.secret"] {
+        let mode = fs::metadata(other.join("secrets").join(secret)).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    for ports in [["--accept-port", "0"], ["--accept-port", "9080"], ["--receiver-port", "9080"]] {
+        let refused = ran(&[&["init", path][..], &ports].concat()).await.expect(2);
+        assert!(refused.stderr.contains("three different ports"), "{}", refused.stderr);
     }
 }
 

@@ -115,6 +115,22 @@ async fn every_session_of_the_reference_prints_what_is_written() {
     assert!(wrong.is_empty(), "docs/cli.md is wrong in {} places:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
+/// The README's five minutes: an empty folder, the binary, and what is written there.
+#[tokio::test]
+async fn every_session_of_the_readme_prints_what_is_written() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
+    let shown =
+        page::blocks(&readme).into_iter().find(|block| block.language == "toml").expect("a configuration");
+    let folder = tempfile::tempdir().expect("a folder");
+    run(Command::new(binary()).env_clear().arg("init").arg(folder.path()), b"").await.expect(0);
+    let made =
+        fs::read_to_string(folder.path().join("hookweir.toml")).expect("the configuration that init writes");
+    assert_eq!(shown.lines.join("\n"), made.trim_end(), "README.md shows what init writes");
+
+    let wrong = session::typed(&readme).await;
+    assert!(wrong.is_empty(), "README.md is wrong in {} places:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
 #[tokio::test]
 async fn shells_and_man_know_each_command() {
     let folder = tempfile::tempdir().expect("a folder");

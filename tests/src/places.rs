@@ -36,14 +36,17 @@ pub fn languages(language: &str) -> PathBuf {
 }
 
 /// The folder with the programs that build plugins, in the versions that the READMEs of `examples/` name.
-pub fn toolchains() -> PathBuf {
-    let path = target().join("languages").join("venv").join("bin");
-    assert!(
-        path.is_dir(),
-        "there are no toolchains at {}: `tests/run languages` installs them",
-        path.display()
-    );
-    path
+pub fn toolchains() -> [PathBuf; 2] {
+    let languages = target().join("languages");
+    ["venv/bin", "node/node_modules/.bin"].map(|folder| {
+        let path = languages.join(folder);
+        assert!(
+            path.is_dir(),
+            "there are no toolchains at {}: `tests/run languages` installs them",
+            path.display()
+        );
+        path
+    })
 }
 
 /// A shipped plugin by name: from `HOOKWEIR_PLUGINS`, or the prebuilt one of this repository.

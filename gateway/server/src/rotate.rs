@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookweir_delivery::sign::{Key, KeyFault, Successor};
+use hookweir_delivery::sign::{Key, KeyFault, NewSecret};
 use hookweir_delivery::{HttpTarget, Signing, Target};
 use hookweir_model::{EndpointKey, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -66,7 +66,7 @@ pub(crate) async fn rotate(
         None => {
             let mut random = [0; 32];
             getrandom::fill(&mut random).map_err(Refused::Random)?;
-            let Successor { secret, public } = in_force.successor(random);
+            let NewSecret { secret, public } = in_force.algorithm().secret(random);
             (secret.clone(), Some(public.map_or(Told::Secret(secret), Told::Public)))
         }
     };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hookweir_tests::free_port_of_four_digits;
 
 /// What stands before a port.
-const BEFORE: [&str; 2] = ["127.0.0.1:", "port "];
+const BEFORE: [&str; 3] = ["127.0.0.1:", "port ", "ports = ["];
 
 /// The ports of the page, each with the one that is used.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ fn ports_alone_are_replaced() {
         ("127.0.0.1:80801", "127.0.0.1:80801"),
         ("127.0.0.1:80", "127.0.0.1:80"),
         ("--port 9000 &", "--port 2346 &"),
+        ("allow_ports = [9000]", "allow_ports = [2346]"),
         ("9000 bytes, size:8080", "9000 bytes, size:8080"),
         ("port ", "port "),
     ] {

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use hookweir_tests::{binary, pid_of, toolchains, within};
@@ -48,7 +48,7 @@ impl Shell {
         let mut child = Command::new("bash")
             .args(["--noprofile", "--norc"])
             .env_clear()
-            .env("PATH", path(&[bin, toolchains()]))
+            .env("PATH", path(std::iter::once(bin).chain(toolchains())))
             .env("HOME", home)
             .env("TMPDIR", temporary)
             .envs(variables.iter().copied())
@@ -108,8 +108,8 @@ impl Drop for Shell {
 }
 
 /// Where programs are looked for: in these folders first.
-fn path(first: &[PathBuf]) -> OsString {
+fn path(first: impl Iterator<Item = PathBuf>) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let all = first.iter().map(PathBuf::as_path).map(Path::to_owned).chain(std::env::split_paths(&inherited));
-    std::env::join_paths(all).expect("folders that can be looked in")
+    std::env::join_paths(first.chain(std::env::split_paths(&inherited)))
+        .expect("folders that can be looked in")
 }

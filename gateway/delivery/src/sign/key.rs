@@ -89,19 +89,11 @@ impl Key {
         self.until.is_none_or(|until| seconds < until.as_seconds())
     }
 
-    /// A secret to follow this key, of the same kind. `random` are bytes that nobody else knows.
-    pub fn successor(&self, random: [u8; 32]) -> Successor {
+    /// The algorithm that it signs with.
+    pub const fn algorithm(&self) -> Algorithm {
         match &self.signer {
-            Signer::Symmetric(_) => {
-                let secret = format!("{SYMMETRIC}{}", BASE64.encode(random));
-                Successor { secret: secret.into(), public: None }
-            }
-            Signer::Ed25519(_) => {
-                let key = SigningKey::from_bytes(&random);
-                let secret = format!("{PRIVATE}{}", BASE64.encode(key.to_keypair_bytes()));
-                let public = format!("{PUBLIC}{}", BASE64.encode(key.verifying_key().as_bytes()));
-                Successor { secret: secret.into(), public: Some(public) }
-            }
+            Signer::Symmetric(_) => Algorithm::HmacSha256,
+            Signer::Ed25519(_) => Algorithm::Ed25519,
         }
     }
 
@@ -123,9 +115,36 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A secret that takes the place of another.
+/// An algorithm of Standard Webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Signatures `v1`, by a secret that sender and receiver share.
+    HmacSha256,
+    /// Signatures `v1a`, by a key pair.
+    Ed25519,
+}
+
+impl Algorithm {
+    /// Makes a secret from 32 random bytes that nobody else knows.
+    pub fn secret(self, random: [u8; 32]) -> NewSecret {
+        match self {
+            Self::HmacSha256 => {
+                let secret = format!("{SYMMETRIC}{}", BASE64.encode(random));
+                NewSecret { secret: secret.into(), public: None }
+            }
+            Self::Ed25519 => {
+                let key = SigningKey::from_bytes(&random);
+                let secret = format!("{PRIVATE}{}", BASE64.encode(key.to_keypair_bytes()));
+                let public = format!("{PUBLIC}{}", BASE64.encode(key.verifying_key().as_bytes()));
+                NewSecret { secret: secret.into(), public: Some(public) }
+            }
+        }
+    }
+}
+
+/// A secret that was just made.
 #[derive(Debug)]
-pub struct Successor {
+pub struct NewSecret {
     /// `whsec_...` or `whsk_...`.
     pub secret: SecretString,
     /// `whpk_...`, the half of a key pair that a receiver verifies with.

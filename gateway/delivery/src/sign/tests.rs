@@ -274,7 +274,7 @@ fn a_key_that_has_ended_signs_no_more() {
 #[test]
 fn a_key_is_followed_by_one_of_its_kind() {
     for (secret, prefix, public) in [(SECRET, "whsec_", false), (PRIVATE, "whsk_", true)] {
-        let made = key(secret).successor([7; 32]);
+        let made = key(secret).algorithm().secret([7; 32]);
         let text = made.secret.expose_secret();
         assert!(text.starts_with(prefix), "{secret}");
         assert_eq!(made.public.is_some(), public);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::client::{AdminArgs, Client};
 use super::watch::WatchArgs;
-use super::{Exit, Paging, TenantArg, attempt, input, secret, show};
+use super::{Exit, Paging, TenantArg, attempt, input, secret_args, show};
 use crate::api::{AttemptView, EndpointView, List, Probe, ProbeResult, Rotated};
 
 #[derive(Debug, clap::Subcommand)]
@@ -169,7 +169,7 @@ async fn test(args: TestArgs) -> anyhow::Result<Exit> {
 }
 
 async fn rotate_secret(RotateArgs { keep, secret_file, one }: RotateArgs) -> anyhow::Result<Exit> {
-    let secret = secret_file.as_deref().map(secret::text_of).transpose()?;
+    let secret = secret_file.as_deref().map(secret_args::text_of).transpose()?;
     let request =
         serde_json::json!({ "secret": secret.as_deref().map(str::trim), "keep_seconds": keep.as_secs() });
     let path = ["v1", "tenants", one.tenant.as_str(), "endpoints", one.endpoint.as_str(), "rotate-secret"];

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::arrival::{Arrival, Signature};
-use super::secret::SecretArgs;
+use super::secret_args::SecretArgs;
 use super::{Exit, show};
 
 /// More than a gateway sends; a receiver for looking at requests need not hold a film.

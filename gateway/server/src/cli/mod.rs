@@ -14,6 +14,7 @@ mod demo;
 mod endpoint;
 mod event;
 mod exit;
+mod init;
 mod input;
 mod listen;
 mod look;
@@ -25,6 +26,7 @@ mod queue;
 mod recover;
 mod replay;
 mod secret;
+mod secret_args;
 mod serve;
 mod show;
 mod sign;
@@ -52,6 +54,7 @@ use crate::log;
     after_help = "\
 Start here:
   hookweir demo --once                 see an event's whole way in a few seconds
+  hookweir init                        write a configuration to begin with
   hookweir check && hookweir serve     run a gateway with ./hookweir.toml
   hookweir listen                      see what a gateway sends, and whether its signature is right
 
@@ -66,6 +69,8 @@ struct Cli {
 enum Command {
     /// Run a gateway, a receiver and a sample tenant in one process, and show each event's way
     Demo(demo::Args),
+    /// Write a configuration that works as it is, with its key and secret, and say what comes next
+    Init(init::Args),
     /// Run the gateway
     Serve(serve::Args),
     /// Report every problem in a configuration, with file, line and column
@@ -91,6 +96,9 @@ enum Command {
     Recover(recover::Args),
     /// Send one event anew to every endpoint that wants it
     Replay(replay::Args),
+    /// Make secrets, key pairs and API keys
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Make a Standard Webhooks signature
     Sign(sign::Args),
     /// Check a Standard Webhooks signature
@@ -172,6 +180,7 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let exit = match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Event(command) => client(event::run(command)),
@@ -182,6 +191,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plugin(command) => plugin::run(command),
         Command::Recover(args) => client(recover::run(args)),
         Command::Replay(args) => client(replay::run(args)),
+        Command::Secret(command) => secret::run(&command),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Listen(args) => client(listen::run(args)),

@@ -1,110 +1,95 @@
-//! Signing secrets as `sign`, `verify` and `listen` take them.
+//! `hookweir secret new`: random secrets in the forms that a configuration takes.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hookweir_delivery::sign::{Key, KeyFault, VerifyingKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hookweir_delivery::sign::{Algorithm, NewSecret};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::exit::Usage;
-use super::input;
+use super::{Exit, show};
 
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct SecretArgs {
-    /// A signing secret; several, joined by commas, while one is being replaced. Better given as HOOKWEIR_SECRET or by
-    /// --secret-file, since other users of the machine can read a command's arguments
-    #[arg(long, env = "HOOKWEIR_SECRET", hide_env_values = true, value_delimiter = ',')]
-    secret: Vec<SecretString>,
-    /// A file that holds the secrets, one a line; --secret and HOOKWEIR_SECRET are not looked at then
+/// Random bytes of a secret: as many as the digest of its signature has.
+const RANDOM: usize = 32;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Make a random signing secret, a key pair or an API key
+    #[command(after_help = "\
+Examples:
+  hookweir secret new                                     whsec_..., for `secret` of an endpoint
+  hookweir secret new --ed25519 --file secrets/billing    the receiver gets the whpk_... that is printed
+  hookweir secret new --key --file secrets/acme.key       for `keys` of a tenant, or `admin.token`")]
+    New(NewArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewArgs {
+    /// An Ed25519 key pair: whsk_... signs, and whpk_... is what a receiver verifies with
+    #[arg(long, conflicts_with = "key")]
+    ed25519: bool,
+    /// An API key of a tenant or an operator
+    #[arg(long)]
+    key: bool,
+    /// Write the secret into this new file, readable by its owner alone, instead of printing it
     #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
+    file: Option<PathBuf>,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-impl SecretArgs {
-    /// The keys to sign with: `whsec_...` or `whsk_...`, at least one.
-    pub(crate) fn signing(&self) -> anyhow::Result<Vec<Key>> {
-        at_least_one(self.keys(Key::parse)?)
+pub(crate) fn run(command: &Command) -> anyhow::Result<Exit> {
+    let Command::New(args) = command;
+    let NewSecret { secret, public } = match args {
+        NewArgs { key: true, .. } => NewSecret { secret: api_key()?, public: None },
+        NewArgs { ed25519: true, .. } => Algorithm::Ed25519.secret(random()?),
+        _ => Algorithm::HmacSha256.secret(random()?),
+    };
+    if let Some(path) = &args.file {
+        write_new(path, &secret)?;
     }
-
-    /// The keys to verify with, at least one; here the public `whpk_...` will do too.
-    pub(crate) fn verifying(&self) -> anyhow::Result<Vec<VerifyingKey>> {
-        at_least_one(self.keys(VerifyingKey::parse)?)
-    }
-
-    /// The keys to verify with, or none.
-    pub(crate) fn verifying_if_any(&self) -> anyhow::Result<Vec<VerifyingKey>> {
-        self.keys(VerifyingKey::parse)
-    }
-
-    fn keys<K>(&self, parse: impl Fn(&str) -> Result<K, KeyFault>) -> anyhow::Result<Vec<K>> {
-        let from_file;
-        let secrets = match &self.secret_file {
-            Some(path) => {
-                let text = text_of(path)?;
-                from_file = text.lines().map(SecretString::from).collect::<Vec<_>>();
-                &from_file
-            }
-            None => &self.secret,
-        };
-        let secrets =
-            secrets.iter().map(|secret| secret.expose_secret().trim()).filter(|secret| !secret.is_empty());
-        secrets
-            .enumerate()
-            .map(|(index, secret)| {
-                parse(secret).with_context(|| format!("secret {} can't be used", index + 1))
-            })
-            .collect()
-    }
+    let printed = args.file.is_none().then(|| secret.expose_secret());
+    let text = if args.json {
+        let object = serde_json::json!({ "secret": printed, "public": public, "file": args.file });
+        format!("{object}\n")
+    } else {
+        printed.into_iter().chain(public.as_deref()).map(|line| format!("{line}\n")).collect()
+    };
+    show::print(&text)?;
+    Ok(Exit::Done)
 }
 
-/// The text of a file with secrets.
-pub(super) fn text_of(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(input::read_file(path)?)
-        .with_context(|| format!("{} holds no secret: it is not text", path.display()))
+/// A bearer key. Its prefix lets programs that look for leaked secrets find it.
+pub(super) fn api_key() -> anyhow::Result<SecretString> {
+    Ok(format!("hwk_{}", URL_SAFE_NO_PAD.encode(random()?)).into())
 }
 
-fn at_least_one<K>(keys: Vec<K>) -> anyhow::Result<Vec<K>> {
-    if keys.is_empty() {
-        let advice = "there is no secret: set HOOKWEIR_SECRET, or add --secret-file FILE or --secret S";
-        return Err(Usage(advice.to_owned()).into());
-    }
-    Ok(keys)
+/// A secret to sign with.
+pub(super) fn signing_secret() -> anyhow::Result<SecretString> {
+    Ok(Algorithm::HmacSha256.secret(random()?).secret)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn random() -> anyhow::Result<[u8; RANDOM]> {
+    let mut random = [0; RANDOM];
+    getrandom::fill(&mut random).context("the system gives no random bytes")?;
+    Ok(random)
+}
 
-    const FIRST: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    const SECOND: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-
-    fn args(secrets: &[&str], file: Option<PathBuf>) -> SecretArgs {
-        SecretArgs {
-            secret: secrets.iter().map(|secret| SecretString::from(*secret)).collect(),
-            secret_file: file,
-        }
-    }
-
-    #[test]
-    fn a_file_holds_a_secret_a_line_and_goes_before_all_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secrets");
-        std::fs::write(&path, format!("{FIRST}\n\n {SECOND}\r\n")).unwrap();
-        assert_eq!(args(&["not one"], Some(path)).signing().unwrap().len(), 2);
-        let missing = args(&[FIRST], Some(folder.path().join("missing"))).signing();
-        assert!(missing.unwrap_err().to_string().starts_with("can't read "));
-    }
-
-    #[test]
-    fn an_empty_variable_is_no_secret() {
-        assert!(args(&[""], None).verifying_if_any().unwrap().is_empty());
-        assert!(args(&[""], None).verifying().unwrap_err().is::<Usage>());
-    }
-
-    #[test]
-    fn a_bad_secret_is_counted_and_not_repeated() {
-        let error = args(&[FIRST, "hush-hush"], None).signing().unwrap_err();
-        assert_eq!(error.to_string(), "secret 2 can't be used");
-        assert!(!format!("{error:?}").contains("hush-hush"));
-    }
+/// Writes a secret into a file that was not there before, readable by its owner alone.
+pub(super) fn write_new(path: &Path, secret: &SecretString) -> anyhow::Result<()> {
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = created.with_context(|| match path.try_exists() {
+        Ok(true) => format!("{} exists already: remove it, or name another file", path.display()),
+        _ => format!("can't make {}", path.display()),
+    })?;
+    let written = writeln!(file, "{}", secret.expose_secret()).and_then(|()| file.sync_all());
+    // A part of a secret would be taken for one.
+    written
+        .inspect_err(|_| _ = std::fs::remove_file(path))
+        .with_context(|| format!("can't write {}", path.display()))
 }

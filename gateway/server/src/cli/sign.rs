@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use hookweir_delivery::sign::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign_standard};
 use hookweir_model::{EventId, Timestamp};
 
-use super::secret::SecretArgs;
+use super::secret_args::SecretArgs;
 use super::{Exit, input, show};
 
 #[derive(Debug, clap::Args)]

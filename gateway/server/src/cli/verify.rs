@@ -9,7 +9,7 @@ use hookweir_model::Timestamp;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
-use super::secret::SecretArgs;
+use super::secret_args::SecretArgs;
 use super::{Exit, input, show};
 
 #[derive(Debug, clap::Args)]

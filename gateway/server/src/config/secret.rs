@@ -189,13 +189,13 @@ pub(super) fn check_bearer(text: &str, minimum: usize) -> Result<(), Fault> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Fault::new(
             "the key holds a space or a character that a header can't carry",
-            "use letters, digits and signs of ASCII: openssl rand -hex 24",
+            "use letters, digits and signs of ASCII: hookweir secret new --key",
         ));
     }
     if text.len() < minimum {
         return Err(Fault::new(
             format!("the key has {} characters, which can be guessed", text.len()),
-            format!("use at least {minimum} random characters: openssl rand -hex 24"),
+            format!("use at least {minimum} random characters: hookweir secret new --key"),
         ));
     }
     Ok(())

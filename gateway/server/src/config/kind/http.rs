@@ -100,7 +100,7 @@ fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -
 
 fn standard_key(line: &Line) -> Result<SigningKey, Fault> {
     let help =
-        "a fresh one is whsec_ and what `openssl rand -base64 32` prints; for IMS, set `sign = \"ims\"`";
+        "make one with `hookweir secret new`, or a key pair with `--ed25519`; for IMS, set `sign = \"ims\"`";
     line.key().map_err(|fault| Fault::new(fault.to_string(), help))
 }
 
