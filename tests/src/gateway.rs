@@ -81,13 +81,6 @@ impl Gateway {
         }
     }
 
-    /// Starts the gateway anew, which may be refused.
-    pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
-        (self.child, self.accept, self.admin) = spawn(self.folder.path(), &self.log).await?;
-        self.ready().await;
-        Ok(())
-    }
-
     /// Starts a gateway whose journal lies on a file system of its own in memory, of so many MiB. It goes with the process.
     /// Nobody waits until it takes events: it may have no room for any.
     pub async fn start_on_small_disk(config: impl Into<Config>, mib: u32) -> Self {
