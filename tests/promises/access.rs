@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use hookweir_tests::{Config, Gateway, KEY, Receiver, Reply, endpoint, one_endpoint, tenant};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hookweir_tests::{Config, Gateway, KEY, Receiver, Reply, endpoint, one_endpoint, raw, tenant};
 use hyper::Method;
 use tempfile::NamedTempFile;
 
@@ -70,15 +72,15 @@ async fn a_key_does_what_its_role_says_and_no_more() {
     );
 }
 
+fn guarded() -> Config {
+    let tenants = one_endpoint("http://127.0.0.1:9/", "");
+    Config { admin: format!("token = \"{TOKEN}\""), ..Config::new(tenants) }
+}
+
 #[tokio::test]
-async fn who_guesses_is_not_listened_to() {
-    let config = Config {
-        admin: format!("token = \"{TOKEN}\""),
-        ..Config::new(one_endpoint("http://127.0.0.1:9/", ""))
-    };
-    let gateway = Gateway::start(config).await;
+async fn who_guesses_waits_and_a_right_key_is_let_in() {
+    let gateway = Gateway::start(guarded()).await;
     let path = "/v1/tenants/acme/endpoints/hook";
-    gateway.admin().with_token(TOKEN).get(path).await.expect(200);
     for number in 0..10 {
         let guess = gateway.admin().with_token(&format!("guess-{number}"));
         // A change is looked at twice, by the log and by what it asks for, and counts once.
@@ -89,14 +91,54 @@ async fn who_guesses_is_not_listened_to() {
         };
         answer.expect(401);
     }
-    let refused = gateway.admin().with_token(TOKEN).get(path).await.expect(429);
-    let wait: u64 =
-        refused.header("retry-after").and_then(|value| value.parse().ok()).expect("a time to wait");
-    assert!((1..=60).contains(&wait), "{wait}");
-    assert_eq!(refused.json()["type"], "urn:hookweir:problem:guesses", "{refused}");
+    for _ in 0..20 {
+        let refused = gateway.admin().with_token("one-more-guess").get(path).await.expect(429);
+        let wait: u64 =
+            refused.header("retry-after").and_then(|value| value.parse().ok()).expect("a time to wait");
+        assert!((1..=60).contains(&wait), "{wait}");
+        assert_eq!(refused.json()["type"], "urn:hookweir:problem:guesses", "{refused}");
+    }
+    // Behind a proxy all of them have the address from which the guesses came.
+    let right = gateway.admin().with_token(TOKEN);
+    right.get(path).await.expect(200);
+    right.get("/metrics").await.expect(200);
+    right.post(&format!("{path}/disable"), "").await.expect(200);
+    gateway.admin().with_token(KEY).get(path).await.expect(200);
     // What takes no key is answered as before, and so are senders.
     gateway.admin().get("/healthz").await.expect(200);
     gateway.sender().event("a.b", "1").await;
+}
+
+#[tokio::test]
+async fn guesses_by_cookie_count_and_a_right_token_still_logs_in() {
+    let gateway = Gateway::start(guarded()).await;
+    let host = gateway.admin_address();
+    let send = async |method: &str, path: &str, headers: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len(),
+        );
+        raw::exchange(host, request.as_bytes()).await
+    };
+    let cookie = |token: &str| format!("Cookie: hookweir-session={}\r\n", URL_SAFE_NO_PAD.encode(token));
+    let path = "/v1/tenants/acme/endpoints/hook";
+    for number in 0..10 {
+        let guessed = send("GET", path, &cookie(&format!("guess-{number}")), "").await;
+        assert_eq!(guessed.status(), 401, "{guessed:?}");
+    }
+    let refused = send("GET", path, &cookie("one-more-guess"), "").await;
+    assert_eq!(refused.status(), 429, "{refused:?}");
+    assert!(refused.text.contains("urn:hookweir:problem:guesses"), "{refused:?}");
+    gateway.admin().with_token("a-guess-by-bearer").get(path).await.expect(429);
+
+    assert_eq!(send("GET", path, &cookie(TOKEN), "").await.status(), 200);
+    // A browser with the cookie of another gateway on this machine is shown where to log in, and can.
+    let page = send("GET", "/", &cookie("of-another-gateway"), "").await;
+    assert!(page.status() == 429 && page.text.contains("id=\"login\""), "{page:?}");
+    let own = format!("{}Origin: http://{host}\r\n", cookie("of-another-gateway"));
+    assert_eq!(send("POST", "/login", &own, &format!("token={TOKEN}")).await.status(), 303);
+    assert_eq!(send("POST", "/login", &own, "token=nobodys").await.status(), 429);
 }
 
 /// With a tenant's key, nothing of another tenant can be told from what was never there.

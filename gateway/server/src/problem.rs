@@ -22,6 +22,8 @@ pub(crate) enum Problem {
     Unauthorized,
     /// 403: the key's role does not reach so far; which would.
     Forbidden(String),
+    /// 403: a page of another origin asked, as far as the gateway can tell; which, and what to do.
+    Origin(String),
     /// 404: it is not there, or it is another tenant's: the two can't be told apart from outside.
     NotFound(&'static str),
     /// 404 of one who may know what is there, with what to do.
@@ -55,7 +57,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Unusable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -75,6 +77,7 @@ impl Problem {
             Self::Malformed(_) => "malformed",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden(_) => "forbidden",
+            Self::Origin(_) => "origin",
             Self::NotFound(_) | Self::Missing(_) => "not-found",
             Self::Unusable(_) => "unusable-component",
             Self::Method(_) => "method-not-allowed",
@@ -94,6 +97,7 @@ impl Problem {
             Self::Malformed(detail)
             | Self::Conflict(detail)
             | Self::Forbidden(detail)
+            | Self::Origin(detail)
             | Self::Missing(detail)
             | Self::Unusable(detail)
             | Self::Quota { detail, .. } => detail.clone(),

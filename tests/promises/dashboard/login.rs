@@ -1,7 +1,10 @@
 //! Who may see it.
 
-use hookweir_tests::{Browser, Config, Gateway, KEY, Receiver, Reply, endpoint, raw, tenant};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hookweir_tests::{Browser, Config, Gateway, KEY, Receiver, Reply, endpoint, raw, tenant, within};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TOKEN: &str = "admin-token;of,the\"test=0123456789";
 const OTHER_KEY: &str = "key-of-the-other-tenant-0123456789";
@@ -88,7 +91,7 @@ async fn a_session_changes_something_only_for_the_listeners_own_pages() {
         "Origin: null\r\n",
         "Origin: null\r\nSec-Fetch-Site: cross-site\r\n",
     ] {
-        assert_eq!(send("POST", "/login", headers, &form).await.status(), 401, "{headers:?}");
+        assert_eq!(send("POST", "/login", headers, &form).await.status(), 403, "{headers:?}");
     }
     assert_eq!(send("POST", "/login", &format!("Origin: {own}\r\n"), "token=nobodys").await.status(), 401);
     let entered = send("POST", "/login", "Origin: null\r\nSec-Fetch-Site: same-origin\r\n", &form).await;
@@ -104,10 +107,10 @@ async fn a_session_changes_something_only_for_the_listeners_own_pages() {
     let disable = "/v1/tenants/acme/endpoints/hook/disable";
     for (headers, wanted) in [
         (String::new(), 401),
-        (cookie.clone(), 401),
-        (format!("{cookie}Origin: https://evil.example.com\r\n"), 401),
-        (format!("{cookie}Origin: null\r\nSec-Fetch-Site: same-origin\r\n"), 401),
-        (format!("{cookie}Origin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-site\r\n"), 401),
+        (cookie.clone(), 403),
+        (format!("{cookie}Origin: https://evil.example.com\r\n"), 403),
+        (format!("{cookie}Origin: null\r\nSec-Fetch-Site: same-origin\r\n"), 403),
+        (format!("{cookie}Origin: http://127.0.0.1:1\r\nSec-Fetch-Site: same-site\r\n"), 403),
         (format!("Origin: {own}\r\n"), 401),
         (format!("{cookie}Origin: {own}\r\nSec-Fetch-Site: same-origin\r\n"), 200),
     ] {
@@ -157,4 +160,81 @@ async fn a_key_that_may_only_read_sees_no_buttons_that_change_something() {
         browser.click("[action='/logout'] button").await;
         browser.shows("h1", "Log in").await;
     }
+}
+
+/// What a proxy before the listener passes on decides whether its pages are the listener's own.
+#[tokio::test]
+async fn an_origin_that_does_not_fit_is_told_as_such() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let gateway = gateway(&receiver).await;
+    let send = async |path: &str, host: &str, headers: &str, body: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len(),
+        );
+        raw::exchange(gateway.admin_address(), request.as_bytes()).await
+    };
+    let (form, disable) = (format!("token={KEY}"), "/v1/tenants/acme/endpoints/hook/disable");
+    let cookie = format!("Cookie: hookweir-session={}\r\n", URL_SAFE_NO_PAD.encode(KEY));
+    let (ops, inside) = ("https://ops.example.com", "10.0.0.5:9080");
+    for (host, origin, fits) in [
+        (inside, ops, false),
+        ("ops.example.com", ops, true),
+        ("ops.example.com:443", ops, true),
+        ("Ops.Example.com", ops, true),
+        ("ops.example.com", "https://ops.example.com:8443", false),
+        ("ops.example.com:8443", "https://ops.example.com:8443", true),
+        ("ops.example.com:80", ops, false),
+        ("", ops, false),
+    ] {
+        let headers = format!("{cookie}Origin: {origin}\r\n");
+        let entered = send("/login", host, &headers, &form).await;
+        let changed = send(disable, host, &headers, "").await;
+        let wanted = if fits { (303, 200) } else { (403, 403) };
+        assert_eq!(
+            (entered.status(), changed.status()),
+            wanted,
+            "{origin} at {host:?}: {entered:?} {changed:?}"
+        );
+        if !fits && !host.is_empty() {
+            let words = format!(
+                "the page came from {origin}, and this listener was asked as {host}: let the proxy pass Host"
+            );
+            for refused in [entered, changed] {
+                assert!(refused.text.contains("urn:hookweir:problem:origin"), "{refused:?}");
+                assert!(refused.text.contains(&words), "{refused:?}");
+            }
+        }
+    }
+
+    // Where the proxy can't pass Host on, the configuration says what browsers call the listener.
+    let text = std::fs::read_to_string(gateway.folder().join("hookweir.toml")).expect("the configuration");
+    let named = text.replacen("[admin]", &format!("[admin]\norigin = {ops:?}"), 1);
+    std::fs::write(gateway.folder().join("hookweir.toml"), named).expect("another configuration");
+    gateway.reload();
+    gateway.logged(&["the new configuration is in force"]).await;
+    let headers = format!("{cookie}Origin: {ops}\r\n");
+    let entered = send("/login", inside, &headers, &form).await;
+    assert!(entered.status() == 303 && entered.text.contains("; Secure"), "{entered:?}");
+    assert_eq!(send(disable, inside, &headers, "").await.status(), 200);
+    let evil = format!("{cookie}Origin: https://evil.example.com\r\n");
+    assert_eq!(send(disable, inside, &evil, "").await.status(), 403);
+}
+
+#[tokio::test]
+async fn proxies_are_told_to_pass_events_at_once() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let gateway = gateway(&receiver).await;
+    let request = format!(
+        "GET /v1/live HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+        gateway.admin_address(),
+        TOKEN
+    );
+    let mut stream = tokio::net::TcpStream::connect(gateway.admin_address()).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut head = vec![0; 4096];
+    let read = within("the head of a stream", stream.read(&mut head)).await.expect("a head");
+    let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("x-accel-buffering: no\r\n"), "{head}");
 }

@@ -189,6 +189,9 @@ login?.addEventListener("submit", async (event) => {
   const answer = await fetch("/login", { method: "POST", body: new URLSearchParams(new FormData(login)), redirect: "manual" });
   if (answer.type === "opaqueredirect") location.reload();
   else {
+    const problem = await answer.json().catch(() => null);
+    // Of an unknown key the page has its own words.
+    if (answer.status !== 401 && problem?.detail) wrong.textContent = `${problem.detail}.`;
     wrong.hidden = false;
     login.elements.token.select();
   }

@@ -76,7 +76,7 @@ async function read() {
   reading = true;
   try {
     const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
-    if (answer.status === 401) return location.reload();
+    if (answer.status === 401 || answer.status === 429) return location.reload();
     if (answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("main");

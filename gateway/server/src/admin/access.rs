@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Path};
 use hookweir_model::TenantId;
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use serde::Deserialize;
 
-use super::Admin;
+use super::{Admin, origin};
 use crate::accept::bearer;
 use crate::live::Caller;
 use crate::problem::Problem;
@@ -36,39 +36,50 @@ struct Asked(Result<Caller, Problem>);
 fn caller(parts: &Parts, admin: &Admin) -> Result<Caller, Problem> {
     let live = admin.live.load();
     #[cfg(feature = "dashboard")]
-    if let Some(caller) = super::dashboard::session(parts, &live)? {
-        return Ok(caller);
-    }
-    match parts.headers.get(AUTHORIZATION) {
-        Some(value) => known(parts, admin, value),
+    let session = super::dashboard::session(parts, &live)?;
+    #[cfg(not(feature = "dashboard"))]
+    let session = Session::None;
+    match (session, parts.headers.get(AUTHORIZATION)) {
+        (Session::Of(caller), _) => Ok(caller),
+        (_, Some(value)) => known(parts, admin, value),
         // Without a token the listener is on a loopback address, which the check of the configuration sees to. A
         // page in the user's browser can reach that too, under a name of its own choice or by its address: such
         // names are refused, and what a page of another origin sends.
-        None if !live.needs_token() && host_is_local(parts) && origin_is_own(parts) => {
+        _ if !live.needs_token() => {
+            origin::check_local(&parts.headers)?;
+            origin::check(parts, live.config.admin.origin.as_ref())?;
             Ok(Caller { tenant: None, role: Role::Admin })
         }
-        None => Err(Problem::Unauthorized),
+        (Session::Unknown, None) => Err(guessed(parts, admin)),
+        (Session::None, None) => Err(Problem::Unauthorized),
     }
 }
 
-/// Whose token this is, unless too many unknown ones came from the address before.
+/// What the cookies of a request say of who sent it.
+#[derive(Debug)]
+pub(super) enum Session {
+    None,
+    /// There is one whose token nobody has.
+    Unknown,
+    Of(Caller),
+}
+
+/// Whose token this is. A right one is let in whatever came from its address before.
 pub(super) fn known(parts: &Parts, admin: &Admin, value: &HeaderValue) -> Result<Caller, Problem> {
-    let address = parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
-    let now = Instant::now();
-    if let Some(address) = address {
-        admin.guesses.may_try(address, now).map_err(|left| {
-            // At most a minute.
-            Problem::Guesses { retry_after: (left.as_secs_f64().ceil() as u32).max(1) }
-        })?;
-    }
     let live = admin.live.load();
     let caller = value.to_str().ok().and_then(bearer).and_then(|token| live.caller(token).cloned());
-    caller.ok_or_else(|| {
-        if let Some(address) = address {
-            admin.guesses.wrong(address, now);
-        }
-        Problem::Unauthorized
-    })
+    caller.ok_or_else(|| guessed(parts, admin))
+}
+
+/// Counts an unknown token; too many of them from an address are told so.
+fn guessed(parts: &Parts, admin: &Admin) -> Problem {
+    let address = parts.extensions.get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
+    let Some(address) = address else { return Problem::Unauthorized };
+    match admin.guesses.wrong(address, Instant::now()) {
+        Ok(()) => Problem::Unauthorized,
+        // At most a minute.
+        Err(left) => Problem::Guesses { retry_after: (left.as_secs_f64().ceil() as u32).max(1) },
+    }
 }
 
 /// A caller that may look at what it sees.
@@ -83,29 +94,6 @@ impl FromRequestParts<Admin> for Reader {
         caller.may(Action::Read)?;
         Ok(Self(caller))
     }
-}
-
-fn host_is_local(parts: &Parts) -> bool {
-    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let authority = host.parse::<http::uri::Authority>().ok();
-    authority.is_some_and(|authority| {
-        let name = authority.host();
-        name == "localhost" || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
-    })
-}
-
-/// Whether a request comes from no page at all, or from one of this listener. Browsers name the page's origin with
-/// whatever may change something; a page can't leave it out.
-pub(super) fn origin_is_own(parts: &Parts) -> bool {
-    let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = text(HOST).unwrap_or_default();
-    let same_origin = |origin: &str| {
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-    };
-    let same_site = |site: &str| matches!(site, "same-origin" | "none");
-    text(ORIGIN).is_none_or(same_origin)
-        && text(HeaderName::from_static("sec-fetch-site")).is_none_or(same_site)
 }
 
 /// The tenant of the path, which the caller sees and which exists. The caller may look at it, or, where the request's
@@ -153,48 +141,4 @@ async fn tenant(parts: &mut Parts, admin: &Admin, action: Action) -> Result<Tena
     }
     caller.may(action)?;
     Ok(tenant)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_local_hosts_do_without_a_token() {
-        for (host, local) in [
-            ("127.0.0.1:9080", true),
-            ("localhost", true),
-            ("localhost:9080", true),
-            ("[::1]:9080", true),
-            ("rebound.example.com:9080", false),
-            ("localhost.example.com", false),
-            ("", false),
-        ] {
-            let (parts, ()) = http::Request::builder().header(HOST, host).body(()).unwrap().into_parts();
-            assert_eq!(host_is_local(&parts), local, "{host:?}");
-        }
-    }
-
-    #[test]
-    fn pages_of_other_origins_do_not_do_without_a_token() {
-        for (headers, own) in [
-            (&[][..], true),
-            (&[("origin", "http://127.0.0.1:9080")], true),
-            (&[("origin", "http://127.0.0.1:9080"), ("sec-fetch-site", "same-origin")], true),
-            (&[("sec-fetch-site", "none")], true),
-            (&[("origin", "http://127.0.0.1:8000")], false),
-            (&[("origin", "http://localhost:9080")], false),
-            (&[("origin", "https://evil.example.com")], false),
-            (&[("origin", "null")], false),
-            (&[("sec-fetch-site", "cross-site")], false),
-            (&[("sec-fetch-site", "same-site")], false),
-        ] {
-            let mut request = http::Request::builder().header(HOST, "127.0.0.1:9080");
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let (parts, ()) = request.body(()).unwrap().into_parts();
-            assert_eq!(origin_is_own(&parts), own, "{headers:?}");
-        }
-    }
 }

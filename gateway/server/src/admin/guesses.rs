@@ -1,8 +1,8 @@
 //! Keys that were guessed wrong, by the address that they came from.
 //!
-//! An address that sent ten unknown keys within a minute is not listened to until that minute is over, whatever key it
-//! sends then: else it could go on guessing. It holds for the admin listener alone, whose tokens open everything;
-//! keys of senders are long enough not to be guessed.
+//! An address that sent ten unknown keys within a minute is told to wait until that minute is over, at each further one. A
+//! right key is let in all the same: behind a proxy all callers have one address, and one of them with an old key must not
+//! keep the others out. That a guess may be right is no danger: keys have 16 characters at least.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const ALLOWED: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How many addresses are remembered. Whoever has more than these to guess from makes older ones be forgotten.
+/// How many addresses are remembered. More than these make older ones be forgotten.
 const ADDRESSES: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -28,20 +28,9 @@ struct Wrong {
 }
 
 impl Guesses {
-    /// Whether this address may try a key; else the time after which it may.
-    pub(super) fn may_try(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
-        let wrong = self.lock().get(&whole(address)).copied();
-        match wrong {
-            Some(Wrong { since, count }) if count >= ALLOWED => {
-                let left = WINDOW.saturating_sub(now.saturating_duration_since(since));
-                if left.is_zero() { Ok(()) } else { Err(left) }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes note of a wrong key.
-    pub(super) fn wrong(&self, address: IpAddr, now: Instant) {
+    /// Takes note of a wrong key. Too many are an error: the time after which the address may guess again. One that comes
+    /// while it may not is not counted.
+    pub(super) fn wrong(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut by_address = self.lock();
         let address = whole(address);
         let is_over = |wrong: &Wrong| now.saturating_duration_since(wrong.since) >= WINDOW;
@@ -56,7 +45,11 @@ impl Guesses {
         if is_over(wrong) {
             *wrong = Wrong { since: now, count: 0 };
         }
+        if wrong.count >= ALLOWED {
+            return Err(WINDOW.saturating_sub(now.saturating_duration_since(wrong.since)));
+        }
         wrong.count += 1;
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, Wrong>> {
@@ -85,25 +78,23 @@ mod tests {
         let (guesses, start) = (Guesses::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..10 {
-            assert_eq!(guesses.may_try(address("192.0.2.1"), at(second)), Ok(()));
-            guesses.wrong(address("192.0.2.1"), at(second));
+            assert_eq!(guesses.wrong(address("192.0.2.1"), at(second)), Ok(()));
         }
-        assert_eq!(guesses.may_try(address("192.0.2.1"), at(20)), Err(Duration::from_secs(40)));
-        assert_eq!(guesses.may_try(address("::ffff:192.0.2.1"), at(20)), Err(Duration::from_secs(40)));
-        assert_eq!(guesses.may_try(address("192.0.2.2"), at(20)), Ok(()));
-        assert_eq!(guesses.may_try(address("192.0.2.1"), at(60)), Ok(()));
-        guesses.wrong(address("192.0.2.1"), at(60));
-        assert_eq!(guesses.may_try(address("192.0.2.1"), at(61)), Ok(()), "a new minute counts anew");
+        assert_eq!(guesses.wrong(address("192.0.2.1"), at(20)), Err(Duration::from_secs(40)));
+        assert_eq!(guesses.wrong(address("::ffff:192.0.2.1"), at(20)), Err(Duration::from_secs(40)));
+        assert_eq!(guesses.wrong(address("192.0.2.2"), at(20)), Ok(()));
+        assert_eq!(guesses.wrong(address("192.0.2.1"), at(60)), Ok(()), "a new minute counts from the start");
+        assert_eq!(guesses.wrong(address("192.0.2.1"), at(61)), Ok(()));
     }
 
     #[test]
     fn neighbours_of_ipv6_are_one() {
         let (guesses, now) = (Guesses::default(), Instant::now());
         for number in 0..10 {
-            guesses.wrong(address(&format!("2001:db8::{number}")), now);
+            assert!(guesses.wrong(address(&format!("2001:db8::{number}")), now).is_ok());
         }
-        assert!(guesses.may_try(address("2001:db8::ffff"), now).is_err());
-        assert!(guesses.may_try(address("2001:db8:0:1::"), now).is_ok());
+        assert!(guesses.wrong(address("2001:db8::ffff"), now).is_err());
+        assert!(guesses.wrong(address("2001:db8:0:1::"), now).is_ok());
     }
 
     #[test]
@@ -111,7 +102,7 @@ mod tests {
         let (guesses, start) = (Guesses::default(), Instant::now());
         for number in 0..2 * ADDRESSES as u32 {
             let address = IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
-            guesses.wrong(address, start + Duration::from_micros(u64::from(number)));
+            assert!(guesses.wrong(address, start + Duration::from_micros(u64::from(number))).is_ok());
         }
         assert_eq!(guesses.lock().len(), ADDRESSES);
     }

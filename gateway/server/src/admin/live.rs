@@ -7,9 +7,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, State};
-use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures_util::stream::{self, Stream};
+use axum::response::{IntoResponse as _, Response, Sse};
+use futures_util::stream;
 use hookweir_model::{EndpointId, Status, TenantId, TypePattern};
 use http::request::Parts;
 use serde::Deserialize;
@@ -83,11 +83,7 @@ struct Watch {
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "watch_all", path = "/v1/live", params(Written), responses((status = 200, description = "Server-sent events, for as long as they are read", content_type = "text/event-stream", body = String), Refusals)))]
-pub(super) async fn of_all(
-    State(admin): State<Admin>,
-    Reader(caller): Reader,
-    wanted: Wanted,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(super) async fn of_all(State(admin): State<Admin>, Reader(caller): Reader, wanted: Wanted) -> Response {
     watch(&admin, caller.tenant, wanted)
 }
 
@@ -96,21 +92,19 @@ pub(super) async fn of_tenant(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
     wanted: Wanted,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Response {
     watch(&admin, Some(tenant), wanted)
 }
 
-fn watch(
-    admin: &Admin,
-    tenant: Option<TenantId>,
-    wanted: Wanted,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+fn watch(admin: &Admin, tenant: Option<TenantId>, wanted: Wanted) -> Response {
     let watch = Watch { feed: admin.feed.watch(), stop: admin.stop.clone(), tenant, wanted };
     let events = stream::unfold(watch, |mut watch| async {
         let event = watch.next().await?;
-        Some((Ok(event), watch))
+        Some((Ok::<_, Infallible>(event), watch))
     });
-    Sse::new(events).keep_alive(KeepAlive::default())
+    let stream = Sse::new(events).keep_alive(KeepAlive::default());
+    // nginx holds answers back until it has some kilobytes of them.
+    ([("x-accel-buffering", "no")], stream).into_response()
 }
 
 impl Watch {

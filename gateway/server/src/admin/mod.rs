@@ -19,6 +19,7 @@ mod looking;
 pub(crate) mod offline;
 #[cfg(test)]
 mod openapi;
+pub(crate) mod origin;
 mod plugins;
 mod query;
 mod upload;

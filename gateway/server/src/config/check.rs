@@ -244,9 +244,11 @@ fn admin(
     outside: &Surroundings<'_>,
     report: &mut Report,
 ) -> Admin {
-    let mut admin = Admin { listen: SocketAddr::from(([127, 0, 0, 1], 9080)), token: None, keys: Vec::new() };
+    let listen_at = SocketAddr::from(([127, 0, 0, 1], 9080));
+    let mut admin = Admin { listen: listen_at, token: None, keys: Vec::new(), origin: None };
     let Some(table) = table else { return admin };
-    table.allow(&["listen", "token", "keys"], report);
+    table.allow(&["listen", "token", "keys", "origin"], report);
+    admin.origin = origin(&table, report);
     listen(&table, &mut admin.listen, report);
     if admin.listen == accept
         && admin.listen.port() != 0
@@ -280,6 +282,17 @@ fn admin(
         }
     }
     admin
+}
+
+/// What browsers call the admin listener.
+fn origin(table: &Table<'_>, report: &mut Report) -> Option<url::Origin> {
+    let help =
+        "write what stands in the browser's address line up to the path, as \"https://ops.example.com\"";
+    let value = table.get("origin")?;
+    let text = value.text(help, report)?;
+    let read =
+        crate::admin::origin::parse(text).ok_or_else(|| Fault::new(format!("{text:?} is no origin"), help));
+    value.take(read, report)
 }
 
 fn journal(table: Option<Table<'_>>, outside: &Surroundings<'_>, report: &mut Report) -> Journal {

@@ -68,6 +68,8 @@ pub(crate) struct Admin {
     pub token: Option<SecretString>,
     /// Further tokens, by their role.
     pub keys: Vec<ApiKey>,
+    /// What browsers call the listener, where a proxy stands before it.
+    pub origin: Option<url::Origin>,
 }
 
 /// A bearer key.

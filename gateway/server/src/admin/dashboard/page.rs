@@ -21,7 +21,7 @@ use tracing::error;
 
 use super::{session, text};
 use crate::admin::Admin;
-use crate::admin::access::Reader;
+use crate::admin::access::{Reader, Session};
 use crate::api;
 use crate::live::Caller;
 use crate::problem::Problem;
@@ -108,7 +108,7 @@ impl FromRequestParts<Admin> for Viewer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
-        let session = session::session(parts, &admin.live.load())?.is_some();
+        let session = matches!(session::session(parts, &admin.live.load())?, Session::Of(_));
         let Reader(caller) = Reader::from_request_parts(parts, admin).await?;
         Ok(Self { caller, session })
     }
@@ -169,6 +169,11 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
+/// Whether an answer says that there is no known key.
+const fn asks_for_a_key(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS)
+}
+
 async fn problem(admin: &Admin, response: Response, from_elsewhere: bool, has_cookie: bool) -> Response {
     let (mut parts, body) = response.into_parts();
     let told = body.collect().await.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
@@ -176,7 +181,7 @@ async fn problem(admin: &Admin, response: Response, from_elsewhere: bool, has_co
     let frame = Frame {
         tenant: None,
         place: "",
-        all: parts.status != StatusCode::UNAUTHORIZED,
+        all: !asks_for_a_key(parts.status),
         session: has_cookie,
         role: "",
         version: env!("CARGO_PKG_VERSION"),
@@ -184,7 +189,8 @@ async fn problem(admin: &Admin, response: Response, from_elsewhere: bool, has_co
     let name = match parts.status {
         // A browser that comes from another site's page has not shown its cookie: it may have one.
         StatusCode::UNAUTHORIZED if from_elsewhere => "elsewhere.html",
-        StatusCode::UNAUTHORIZED if admin.live.load().needs_token() => "login.html",
+        // Whoever has the right token is let in, whatever was guessed from there before.
+        status if asks_for_a_key(status) && admin.live.load().needs_token() => "login.html",
         _ => "problem.html",
     };
     match page(name, context! { frame, problem => told }) {

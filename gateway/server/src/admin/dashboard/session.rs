@@ -12,10 +12,12 @@ use http::header::{AUTHORIZATION, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
+use url::Origin;
 
 use crate::admin::Admin;
-use crate::admin::access::{known, origin_is_own};
-use crate::live::{Caller, Live};
+use crate::admin::access::{Session, known};
+use crate::admin::origin;
+use crate::live::Live;
 use crate::problem::Problem;
 use crate::role::Action;
 
@@ -25,22 +27,27 @@ const LIFE: u32 = 12 * 60 * 60;
 /// The form of the login page, with its token, is no larger.
 const MOST: usize = 16 << 10;
 
-/// Who has logged in with the browser that sent this; `None` where the request has a bearer token of its own. A cookie
-/// whose token nobody has is as none at all: browsers send it to every port of a machine, so it may be another gateway's.
-pub(in crate::admin) fn session(parts: &Parts, live: &Live) -> Result<Option<Caller>, Problem> {
+/// Who has logged in with the browser that sent this; none where the request has a bearer token of its own.
+pub(in crate::admin) fn session(parts: &Parts, live: &Live) -> Result<Session, Problem> {
     if parts.headers.contains_key(AUTHORIZATION) {
-        return Ok(None);
+        return Ok(Session::None);
     }
-    let found = tokens(&parts.headers).find_map(|token| live.caller(&token).cloned());
-    let Some(caller) = found else { return Ok(None) };
-    if may_use(parts) { Ok(Some(caller)) } else { Err(Problem::Unauthorized) }
+    let mut cookies = tokens(&parts.headers).peekable();
+    if cookies.peek().is_none() {
+        return Ok(Session::None);
+    }
+    let Some(caller) = cookies.find_map(|token| live.caller(&token).cloned()) else {
+        return Ok(Session::Unknown);
+    };
+    may_use(parts, live.config.admin.origin.as_ref())?;
+    Ok(Session::Of(caller))
 }
 
-/// Whether a request may use a session. A browser adds the cookie to whatever goes to this machine, from its other ports
-/// too: what may change something has to name this listener as its origin, and nothing may name another.
-fn may_use(parts: &Parts) -> bool {
+/// Refuses a request that may not use a session. A browser adds the cookie to whatever goes to this machine, from its other
+/// ports too: what may change something has to name this listener as its origin, and nothing may name another.
+fn may_use(parts: &Parts, configured: Option<&Origin>) -> Result<(), Problem> {
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    origin_is_own(parts) && (reads || parts.headers.contains_key(ORIGIN))
+    if reads { origin::check(parts, configured) } else { origin::check_named(parts, configured) }
 }
 
 /// The tokens of a request's cookies. They are in base64, since a token may have signs that a cookie may not.
@@ -61,9 +68,7 @@ pub(super) fn has_cookie(headers: &HeaderMap) -> bool {
 /// Takes the form of the login page.
 pub(super) async fn login(State(admin): State<Admin>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    if !sent_by_own_page(&parts) {
-        return Err(Problem::Unauthorized);
-    }
+    sent_by_own_page(&parts, &admin)?;
     let refused = |_| Problem::Malformed("send the form of the login page".to_owned());
     let body: Bytes = Limited::new(body, MOST).collect().await.map_err(refused)?.to_bytes();
     let token = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token").map(|(_, token)| token);
@@ -78,17 +83,22 @@ pub(super) async fn login(State(admin): State<Admin>, request: Request) -> Resul
 }
 
 /// Ends a session by taking the cookie back.
-pub(super) async fn logout(request: Request) -> Result<Response, Problem> {
+pub(super) async fn logout(State(admin): State<Admin>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    if sent_by_own_page(&parts) { Ok(home(&cookie("", 0, false))) } else { Err(Problem::Unauthorized) }
+    sent_by_own_page(&parts, &admin)?;
+    Ok(home(&cookie("", 0, false)))
 }
 
-/// Whether a page of this listener sent it. A page that tells no referrer sends a form under the origin `null`: there only
-/// what the browser itself says of the sender counts.
-fn sent_by_own_page(parts: &Parts) -> bool {
+fn sent_by_own_page(parts: &Parts, admin: &Admin) -> Result<(), Problem> {
+    is_of_own_page(parts, admin.live.load().config.admin.origin.as_ref())
+}
+
+/// Refuses what no page of this listener sent. A page that tells no referrer sends a form under the origin `null`: there
+/// only what the browser itself says of the sender counts.
+fn is_of_own_page(parts: &Parts, configured: Option<&Origin>) -> Result<(), Problem> {
     let is = |name: &str, wanted: &str| parts.headers.get(name).is_some_and(|value| value == wanted);
     let by_browser = is("sec-fetch-site", "same-origin") && is("origin", "null");
-    by_browser || (parts.headers.contains_key(ORIGIN) && origin_is_own(parts))
+    if by_browser { Ok(()) } else { origin::check_named(parts, configured) }
 }
 
 fn cookie(token: &str, life: u32, is_secure: bool) -> String {
@@ -144,7 +154,7 @@ mod tests {
             ("PUT", None, false),
         ] {
             let headers: Vec<_> = origin.map(|origin| ("origin", origin)).into_iter().collect();
-            assert_eq!(may_use(&parts(method, &headers)), may, "{method} {origin:?}");
+            assert_eq!(may_use(&parts(method, &headers), None).is_ok(), may, "{method} {origin:?}");
         }
     }
 
@@ -159,7 +169,7 @@ mod tests {
             (&[("origin", "http://127.0.0.1:8000"), ("sec-fetch-site", "same-site")], false),
             (&[], false),
         ] {
-            assert_eq!(sent_by_own_page(&parts("POST", headers)), own, "{headers:?}");
+            assert_eq!(is_of_own_page(&parts("POST", headers), None).is_ok(), own, "{headers:?}");
         }
     }
 }
