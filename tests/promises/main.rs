@@ -19,6 +19,7 @@ mod fairness;
 mod hang_up;
 mod ledger;
 mod live;
+mod memory;
 mod observability;
 mod offline;
 mod openapi;

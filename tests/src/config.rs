@@ -10,6 +10,8 @@ pub struct Config {
     pub admin: String,
     /// Lines of `[journal]` other than `path`.
     pub journal: String,
+    /// Lines of `[dispatch]`.
+    pub dispatch: String,
     /// Lines of `[plugins]`.
     pub plugins: String,
     /// The lines of `[egress]`.
@@ -24,6 +26,7 @@ impl Config {
             accept: String::new(),
             admin: String::new(),
             journal: String::new(),
+            dispatch: String::new(),
             plugins: String::new(),
             egress: "allow_cidrs = [\"127.0.0.0/8\"]\nallow_ports = []".to_owned(),
             tenants: tenants.into(),
@@ -32,7 +35,7 @@ impl Config {
 
     /// The text of `hookweir.toml`.
     pub fn text(&self) -> String {
-        let Self { accept, admin, journal, plugins, egress, tenants } = self;
+        let Self { accept, admin, journal, dispatch, plugins, egress, tenants } = self;
         format!(
             r#"allow_inline_secrets = true
 
@@ -47,6 +50,9 @@ listen = "127.0.0.1:0"
 [journal]
 path = "data"
 {journal}
+
+[dispatch]
+{dispatch}
 
 [plugins]
 {plugins}

@@ -199,12 +199,20 @@ impl Gateway {
 
     /// Bytes of memory that the process has resident.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes of memory that the process has had resident.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
             .expect("the state of the gateway's process");
-        let kib: Option<u64> = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")?.trim().parse().ok());
-        1024 * kib.unwrap_or_else(|| panic!("no VmRSS in\n{status}"))
+        let kib: Option<u64> =
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB")?.trim().parse().ok());
+        1024 * kib.unwrap_or_else(|| panic!("no {name} in\n{status}"))
     }
 
     /// Waits until the log has a line with all of `words`, and answers it.

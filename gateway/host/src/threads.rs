@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -64,8 +65,8 @@ struct Task<J, R> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
-    /// Starts `count` threads, and one for tenants that overran, that put each job through `work`, which must not
-    /// panic.
+    /// Starts `count` threads, and one for tenants that overran, that put each job through `work`. One that panics has no
+    /// result.
     pub(crate) fn start(
         count: usize,
         work: impl Fn(&J) -> (R, Conduct) + Send + Sync + 'static,
@@ -99,7 +100,7 @@ impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
         Ok(threads)
     }
 
-    /// Puts a job through and answers its result; `None` once the threads are closed.
+    /// Puts a job through and answers its result; `None` where it panicked, and once the threads are closed.
     pub(crate) async fn run(&self, tenant: &TenantId, job: J) -> Option<R> {
         // A statement of its own: the lock must be open again before the wait.
         let room = self.shared.lock().room(tenant)?;
@@ -178,10 +179,15 @@ impl<J, R> Shared<J, R> {
             drop(state);
             let mut conduct = Conduct::Good;
             if !task.answer.is_closed() {
-                let result;
-                (result, conduct) = work(&task.job);
-                // Nobody waits any more if this fails.
-                drop(task.answer.send(result));
+                match catch_unwind(AssertUnwindSafe(|| work(&task.job))) {
+                    Ok((result, shown)) => {
+                        conduct = shown;
+                        // Nobody waits any more if this fails.
+                        drop(task.answer.send(result));
+                    }
+                    // The thread goes on, and the tenant's place with it: the job has no result.
+                    Err(_) => tracing::error!(%tenant, "a job of a plugin thread panicked"),
+                }
             }
             state = self.lock();
             // What waits of this tenant may now be another service's to take, whose threads sleep.
@@ -246,6 +252,18 @@ mod tests {
         }
         threads.close();
         assert_eq!(threads.run(&tenant("a"), 1).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_costs_neither_its_thread_nor_its_tenants_place() {
+        let work = |job: &u64| if *job == 7 { panic!("a job") } else { (*job, Conduct::Good) };
+        let threads = Threads::start(1, work).unwrap();
+        for _ in 0..3 {
+            assert_eq!(threads.run(&tenant("a"), 7).await, None);
+            assert_eq!(threads.run(&tenant("a"), 1).await, Some(1));
+        }
+        assert_eq!(threads.run(&tenant("b"), 2).await, Some(2));
+        threads.close();
     }
 
     /// Two threads; tenant a has 64 jobs that each take until they are let go. All of b's are done before a's second.

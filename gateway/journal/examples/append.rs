@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
-use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Journal, NewEvent, Next, Settlement};
+use hookweir_journal::{Amount, Appended, DeliveryFilter, EventFilter, Journal, NewEvent, Next, Settlement};
 use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType, Outcome, Status, TenantId,
     Timestamp,
@@ -196,7 +196,7 @@ async fn lists(journal: &Embedded, tenant: &TenantId, lanes: &[EndpointKey]) -> 
                 1 => drop(journal.events(&events, None, 50).await?),
                 2 => drop(journal.deliveries(&of_status(None), None, 50).await?),
                 3 => drop(journal.deliveries(&of_status(Some(Status::Failed)), None, 50).await?),
-                _ => drop(journal.due(lane, Timestamp::now(), &[], 50).await?),
+                _ => drop(journal.due(lane, Timestamp::now(), &[], Amount::of(50)).await?),
             }
             *best = (*best).min(started.elapsed());
         }

@@ -77,6 +77,44 @@ pub struct DueDelivery {
     pub shaped: Option<Shaped>,
 }
 
+impl DueDelivery {
+    /// What a delivery takes in memory beside its data and its shaped body, about.
+    pub const OVERHEAD: usize = 512;
+
+    /// What it counts for towards [`Amount::bytes`].
+    pub fn bytes(&self) -> usize {
+        Self::bytes_of(self.event.data.len(), self.shaped.as_ref().map_or(0, |shaped| shaped.body.len()))
+    }
+
+    /// The same by the lengths of the data and of the shaped body.
+    pub(crate) const fn bytes_of(data: usize, shaped: usize) -> usize {
+        data.saturating_add(shaped).saturating_add(Self::OVERHEAD)
+    }
+}
+
+/// The most that one read may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount {
+    pub deliveries: usize,
+    /// The sum of [`DueDelivery::bytes`].
+    pub bytes: usize,
+}
+
+impl Amount {
+    /// So many deliveries, whatever their size.
+    pub const fn of(deliveries: usize) -> Self {
+        Self { deliveries, bytes: usize::MAX }
+    }
+}
+
+/// What one read of a lane brought.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    pub deliveries: Vec<DueDelivery>,
+    /// Where the bytes of the amount did not suffice: those of the delivery that comes next, alone.
+    pub next_bytes: Option<usize>,
+}
+
 /// The result of handling a delivery once.
 #[derive(Debug, Clone)]
 pub struct Settlement {
@@ -130,6 +168,9 @@ pub enum Selection {
     /// All `exhausted` and `failed` deliveries of an endpoint whose events were received at `since` or later, and those
     /// that were cancelled as [`REMOVED`]. Those that have shaped bytes keep them.
     Recover { endpoint: EndpointKey, since: Timestamp },
+    /// All pending deliveries of an endpoint that wait for the time of their next attempt. Their schedule goes on where it
+    /// stands.
+    Waiting { endpoint: EndpointKey },
     /// One event anew to these endpoints, whether or not it went to them before: plugins run again.
     Replay { tenant: TenantId, event: EventId, endpoints: Vec<EndpointId> },
 }
@@ -312,10 +353,12 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
     /// of deliveries.
     async fn lanes(&self, shard: Shard) -> Result<Vec<LaneHead>, Error>;
 
-    /// Up to `limit` pending deliveries of an endpoint that can be tried: first the retries with `due <= now`, by
-    /// (due, seq), then those due at once (never tried, or sent again by an operator), by seq. Those in `skip` are
-    /// left out and do not count: the caller has them in its hands. A read: what is in flight exists in the caller's
-    /// memory alone.
+    /// Pending deliveries of an endpoint that can be tried: first the retries with `due <= now`, by (due, seq), then
+    /// those due at once (never tried, or sent again by an operator), by seq. Those in `skip` are left out and do not
+    /// count: the caller has them in its hands. A read: what is in flight exists in the caller's memory alone.
+    ///
+    /// No more than `most` is answered, and no larger data is read into memory: it ends before the first delivery that
+    /// would exceed the bytes, even with none, and [`Due::next_bytes`] tells what that one takes.
     ///
     /// A delivery whose stored bytes are damaged is not answered and does not count. The engine ends it as `failed`
     /// with a reason that says so, and logs it: it blocks nobody behind it, and it does not vanish.
@@ -324,8 +367,8 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
         endpoint: &EndpointKey,
         now: Timestamp,
         skip: &[Seq],
-        limit: usize,
-    ) -> Result<Vec<DueDelivery>, Error>;
+        most: Amount,
+    ) -> Result<Due, Error>;
 
     /// When the next delivery of this endpoint is due; see [`LaneHead::due`]. `None` if it has none pending.
     async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error>;
@@ -384,7 +427,7 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
     async fn pending_bytes(&self, tenant: &TenantId) -> Result<u64, Error>;
 
     /// Makes deliveries pending and due at once, and answers how many. Attempts go on counting; the retry schedule
-    /// starts anew. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
+    /// starts anew, but for [`Selection::Waiting`]. [`Error::NotFound`] where a single delivery or event was named that is not there. Durable.
     async fn requeue(&self, selection: Selection) -> Result<u64, Error>;
 
     /// Ends a pending delivery as `cancelled`, for this reason; says whether it was pending. An attempt that is under way
@@ -393,6 +436,9 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
 
     /// How many deliveries a [`Selection::Recover`] would make pending now.
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error>;
+
+    /// How many deliveries a [`Selection::Waiting`] would make due now.
+    async fn waiting(&self, endpoint: &EndpointKey) -> Result<u64, Error>;
 
     /// The kept states of all endpoints that have one.
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error>;

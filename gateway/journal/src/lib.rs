@@ -10,9 +10,9 @@ pub mod engines;
 mod queue;
 
 pub use contract::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, FURTHER_KEYS, Health,
-    Journal, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled,
-    Settlement,
+    Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
+    FURTHER_KEYS, Health, Journal, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, REMOVED,
+    Selection, Seq, Settled, Settlement,
 };
 pub use damage::{Damage, DamageKind, DamageRecord, DamageSummary, Damages, MAX_DAMAGE_RECORDS};
 pub use queue::{

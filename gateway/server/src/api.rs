@@ -261,12 +261,17 @@ pub(crate) struct Content {
     pub data_base64: Option<String>,
 }
 
-/// Asks for a recovery: `since` is RFC 3339.
+/// Asks for a recovery: either of what was given up, or of what waits for the time of its next attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoverRequest {
+    /// Of what was given up: events received then or later, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    pub since: String,
+    pub since: Option<String>,
+    /// What waits for the time of its next attempt is sent now.
+    #[serde(default)]
+    pub pending: bool,
     /// Only says how many deliveries it would be.
     #[serde(default)]
     pub dry_run: bool,

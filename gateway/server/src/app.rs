@@ -110,6 +110,7 @@ impl App {
         let journal: Arc<dyn Journal> = journal;
         let host = Arc::new(host(&config.journal.path)?);
         let max_age = config.journal.retention;
+        let memory = memory_of_deliveries(&config);
         let states = journal.plugin_states().await.context("failed to read the plugins' states")?;
         let states = states.into_iter().collect();
         let loader = Loader { host: &host, journal: &*journal, states: &states };
@@ -134,6 +135,7 @@ impl App {
             queues: Arc::clone(&queues),
             feed: Arc::clone(&feed),
             broken: broken.clone(),
+            memory,
         };
         let dispatcher = Dispatcher::start(parts, &leases).await?;
 
@@ -225,6 +227,7 @@ impl App {
             ("accept.listen", config.accept.listen != before.config.accept.listen),
             ("admin.listen", config.admin.listen != before.config.admin.listen),
             ("[journal]", config.journal != before.config.journal),
+            ("[dispatch]", config.dispatch != before.config.dispatch),
             ("[telemetry]", config.otlp != before.config.otlp),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
@@ -269,6 +272,20 @@ impl App {
         self.host.close();
         self.telemetry.stop().await;
     }
+}
+
+/// What deliveries may hold of the memory; says so where that is less than what is configured.
+fn memory_of_deliveries(config: &Config) -> usize {
+    let bytes = memory::of_deliveries(config.dispatch.memory);
+    if let Some(configured) = config.dispatch.memory
+        && u64::try_from(bytes).is_ok_and(|bytes| bytes < configured)
+    {
+        warn!(
+            configured,
+            bytes, "dispatch.memory is more than half of what this process may have: half of it is used"
+        );
+    }
+    bytes
 }
 
 async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {

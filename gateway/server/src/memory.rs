@@ -1,19 +1,32 @@
-//! How much memory this process may have, as far as the system says, and what part of it may wait in queues.
+//! How much memory this process may have, as far as the system says, and what parts of it are for what.
 //!
 //! A machine at the edge, or a container, has less than the usual bounds on what waits in memory add up to. There they
 //! are smaller: what has no room waits on disk, and senders are told to come again.
 
 use std::path::{Path, PathBuf};
 
-/// What may wait in memory in each place, on a machine that has plenty.
+/// What may wait for the journal, on a machine that has plenty.
 const USUAL: u64 = 64 << 20;
+/// What deliveries may hold there.
+const USUAL_DELIVERIES: u64 = 256 << 20;
 /// On a smaller one, this part of what there is.
 const PART: u64 = 8;
 
-/// How many bytes may wait in one place: events for the journal, deliveries for their attempt.
+/// How many bytes of events may wait for the journal.
 pub(crate) fn waiting() -> usize {
     let all = limit().map_or(USUAL, |limit| (limit / PART).min(USUAL));
     usize::try_from(all).unwrap_or(usize::MAX)
+}
+
+/// How many bytes deliveries may hold, over all endpoints: what is configured, but no more than half of what there is.
+pub(crate) fn of_deliveries(configured: Option<u64>) -> usize {
+    usize::try_from(deliveries(configured, limit())).unwrap_or(usize::MAX)
+}
+
+fn deliveries(configured: Option<u64>, limit: Option<u64>) -> u64 {
+    let usual = limit.map_or(USUAL_DELIVERIES, |limit| (limit / PART).min(USUAL_DELIVERIES));
+    let most = limit.map_or(u64::MAX, |limit| limit / 2);
+    configured.map_or(usual, |configured| configured.min(most))
 }
 
 /// The least of what the machine has and what the control groups of this process may have.
@@ -83,6 +96,23 @@ mod tests {
         ] {
             let wanted: Vec<PathBuf> = wanted.into_iter().map(PathBuf::from).collect();
             assert_eq!(files(groups), wanted, "{groups}");
+        }
+    }
+
+    #[test]
+    fn deliveries_have_what_is_configured_and_half_of_the_machine_at_most() {
+        for (configured, limit, wanted) in [
+            (None, None, 256),
+            (None, Some(16_384), 256),
+            (None, Some(1024), 128),
+            (Some(64), None, 64),
+            (Some(64), Some(16_384), 64),
+            (Some(1000), Some(16_384), 1000),
+            (Some(1000), Some(1024), 512),
+        ] {
+            let mebibytes = |number: u64| number << 20;
+            let found = deliveries(configured.map(mebibytes), limit.map(mebibytes));
+            assert_eq!(found, mebibytes(wanted), "{configured:?} of {limit:?}");
         }
     }
 

@@ -53,6 +53,6 @@ async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> 
     endpoints.sort_by(|a, b| a.key.cmp(&b.key));
     plugins.sort_by(|a, b| a.key.cmp(&b.key));
     let journal_limit = live.config.journal.max_size;
-    let damage = journal.damage_summary();
-    Ok(Moment { now: Timestamp::now(), health, damage, journal_limit, pending_bytes, endpoints, plugins })
+    let (now, damage, memory) = (Timestamp::now(), journal.damage_summary(), dispatcher.memory());
+    Ok(Moment { now, health, damage, journal_limit, pending_bytes, endpoints, plugins, memory })
 }

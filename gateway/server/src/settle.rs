@@ -11,6 +11,12 @@ use crate::retry;
 /// Nothing but failures for this long switches an endpoint off.
 pub(crate) const GIVE_UP_ENDPOINT_AFTER: Duration = Duration::from_secs(120 * 3600);
 
+/// A receiver that asks to be asked later can't put a delivery off more often than this.
+const MOST_PUT_OFF: u32 = 100;
+
+/// How long it puts it off at least.
+const LEAST_PUT_OFF: Duration = Duration::from_secs(1);
+
 /// An attempt that was made, as far as the decision needs it.
 #[derive(Debug)]
 pub(crate) struct Tried {
@@ -28,7 +34,10 @@ pub(crate) fn next(tried: Tried, policy: &RetryPolicy, now: Timestamp, dice: f64
         Outcome::Delivered => Next::Final { status: Status::Delivered, reason: None },
         Outcome::Rejected => Next::Final { status: Status::Failed, reason },
         Outcome::Retry | Outcome::Unknown | Outcome::Blocked => {
-            match retry::wait(policy, round_attempt, retry_after, dice) {
+            // It was not let in where it was asked to come later: that is no reason to give it up.
+            let put_off = retry_after.filter(|_| round_attempt < MOST_PUT_OFF);
+            let put_off = put_off.map(|wait| wait.max(LEAST_PUT_OFF));
+            match retry::wait(policy, round_attempt, retry_after, dice).or(put_off) {
                 Some(wait) => Next::RetryAt { due: now.after(wait), reason },
                 None => Next::Final { status: Status::Exhausted, reason },
             }
@@ -122,6 +131,27 @@ mod tests {
             next(tried(Outcome::Retry, 1), &RetryPolicy::ims(), NOW, 0.0),
             Next::RetryAt { due: NOW.after(Duration::from_secs(1)), reason: Some("why".to_owned()) }
         );
+    }
+
+    #[test]
+    fn a_receiver_that_asks_for_time_does_not_have_a_delivery_given_up() {
+        for (attempt, asked, wanted) in [
+            (2, Some(5), Some(5)),
+            (3, Some(5), Some(5)),
+            (3, Some(0), Some(1)),
+            (99, Some(5), Some(5)),
+            (100, Some(5), None),
+            (3, None, None),
+        ] {
+            let retry_after = asked.map(Duration::from_secs);
+            let tried = Tried { retry_after, ..tried(Outcome::Retry, attempt) };
+            let due = match next(tried, &RetryPolicy::ims(), NOW, 0.0) {
+                Next::RetryAt { due, .. } => Some(due),
+                Next::Final { .. } | Next::Queued(_) => None,
+            };
+            let wanted = wanted.map(|seconds| NOW.after(Duration::from_secs(seconds)));
+            assert_eq!(due, wanted, "attempt {attempt}, asked for {asked:?}");
+        }
     }
 
     #[test]

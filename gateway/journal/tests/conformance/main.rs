@@ -50,6 +50,7 @@ macro_rules! contract {
                 fresh_deliveries_come_in_the_order_of_their_events,
                 retries_come_first_and_by_due_time,
                 those_in_hand_are_left_out_and_do_not_count,
+                a_read_stays_within_its_bytes,
                 nothing_that_is_final_or_not_yet_due_is_answered,
                 the_next_due_time_is_the_least_that_is_not_in_hand,
                 a_shard_knows_its_waiting_endpoints,
@@ -72,6 +73,7 @@ macro_rules! contract {
             requeue: [
                 one_delivery_is_sent_again,
                 a_pending_retry_is_made_due_at_once,
+                what_waits_is_made_due_and_its_schedule_goes_on,
                 a_new_round_starts_the_schedule_anew,
                 recovery_takes_up_what_was_lost_and_nothing_else,
                 what_the_configuration_cancelled_is_recovered_and_nothing_else_that_was,

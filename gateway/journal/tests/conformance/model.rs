@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use hookweir_journal::{
-    Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, Made, NewEvent, Next,
-    Selection, Seq, Settled, Settlement,
+    Amount, Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, Made, NewEvent,
+    Next, Selection, Seq, Settled, Settlement,
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, Disabled, EndpointKey, EndpointState, Epoch, Event, EventType,
@@ -64,7 +64,7 @@ impl Side {
 enum Answer {
     Appended(Vec<Result<usize, Appended>>),
     Settled(Vec<Settled>),
-    Due(Vec<(usize, Event, u32, u32, Option<hookweir_model::Shaped>)>),
+    Due(Vec<(usize, Event, u32, u32, Option<hookweir_model::Shaped>)>, Option<usize>),
     Head(Option<Option<Timestamp>>),
     Lanes(Vec<(EndpointKey, Option<Timestamp>)>),
     Event(Option<Event>),
@@ -86,7 +86,7 @@ enum Answer {
 enum Step {
     Append(Vec<NewEvent>),
     Settle(Vec<(EndpointKey, usize, bool, Option<Attempt>, Next, Made)>),
-    Due(EndpointKey, Timestamp, Vec<usize>, usize),
+    Due(EndpointKey, Timestamp, Vec<usize>, Amount),
     Head(EndpointKey, Vec<usize>),
     Lanes,
     Event(TenantId, String),
@@ -152,7 +152,8 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
         25..55 => Step::Settle((0..rng.usize(1..5)).map(|_| settlement(rng, stored)).collect()),
         55..65 => {
             let skip = (0..rng.usize(..6)).map(|_| place(rng, stored)).collect();
-            Step::Due(lane(rng), moment(rng), skip, rng.usize(..12))
+            let bytes = if rng.bool() { usize::MAX } else { rng.usize(..8192) };
+            Step::Due(lane(rng), moment(rng), skip, Amount { deliveries: rng.usize(..12), bytes })
         }
         65..69 => Step::Head(lane(rng), (0..rng.usize(..3)).map(|_| place(rng, stored)).collect()),
         69..71 => Step::Lanes,
@@ -279,9 +280,10 @@ fn call(log: &str) -> hookweir_model::PluginCall {
 }
 
 fn selection(rng: &mut Rng) -> Selection {
-    match rng.u32(..3) {
+    match rng.u32(..4) {
         0 => Selection::Retry(delivery_key(rng)),
-        1 => Selection::Recover { endpoint: lane(rng), since: moment(rng) },
+        1 => Selection::Waiting { endpoint: lane(rng) },
+        2 => Selection::Recover { endpoint: lane(rng), since: moment(rng) },
         _ => Selection::Replay {
             tenant: tenant(pick(rng, &TENANTS)),
             event: id(&name(rng)),
@@ -315,13 +317,13 @@ async fn run(side: &mut Side, step: Step) -> Answer {
                 };
             Answer::Settled(journal.settle(batch.into_iter().map(settlement).collect()).await.unwrap())
         }
-        Step::Due(endpoint, now, skip, limit) => {
+        Step::Due(endpoint, now, skip, most) => {
             let skip: Vec<Seq> = skip.into_iter().map(|place| side.seq(place)).collect();
-            let found = journal.due(&endpoint, now, &skip, limit).await.unwrap();
+            let found = journal.due(&endpoint, now, &skip, most).await.unwrap();
             let shared = |found: DueDelivery| {
                 (side.place(found.seq), found.event, found.attempts, found.earlier_rounds, found.shaped)
             };
-            Answer::Due(found.into_iter().map(shared).collect())
+            Answer::Due(found.deliveries.into_iter().map(shared).collect(), found.next_bytes)
         }
         Step::Head(endpoint, skip) => {
             let skip: Vec<Seq> = skip.into_iter().map(|place| side.seq(place)).collect();

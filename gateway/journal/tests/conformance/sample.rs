@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_journal::{
-    Appended, DeliveryFilter, DueDelivery, Journal, Made, NewEvent, Next, Seq, Settled, Settlement,
+    Amount, Appended, DeliveryFilter, DueDelivery, Journal, Made, NewEvent, Next, Seq, Settled, Settlement,
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType,
@@ -150,7 +150,7 @@ pub(crate) async fn settle_with(
 }
 
 pub(crate) async fn due(journal: &Arc<dyn Journal>, to: &EndpointKey, now: i64) -> Vec<DueDelivery> {
-    journal.due(to, at(now), &[], 100).await.unwrap()
+    journal.due(to, at(now), &[], Amount::of(100)).await.unwrap().deliveries
 }
 
 pub(crate) fn seqs(due: &[DueDelivery]) -> Vec<Seq> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
 use hookweir_journal::{
-    Answered, Appended, Content, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, Made, NewEvent,
-    NewMessage, Next, Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
+    Amount, Answered, Appended, Content, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, Made,
+    NewEvent, NewMessage, Next, Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
 };
 use hookweir_model::{
     Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
@@ -106,7 +106,11 @@ fn attempt() -> Attempt {
 /// Delivers all that is due, each by its next attempt.
 async fn settle_again(journal: &Embedded) {
     let epoch = epoch(journal).await;
-    let due = journal.due(&lane(), Timestamp::from_millis(i64::MAX), &[], 9).await.expect("read");
+    let due = journal
+        .due(&lane(), Timestamp::from_millis(i64::MAX), &[], Amount::of(9))
+        .await
+        .expect("read")
+        .deliveries;
     let settlement = |due: &DueDelivery| Settlement {
         made: Made::default(),
         endpoint: lane(),
@@ -173,7 +177,8 @@ fn plugin() -> PluginKey {
 async fn assert_filled(journal: &Embedded) {
     let read = journal.event(&tenant(), &id("delivered")).await.expect("read");
     assert_eq!(read, Some(Arc::unwrap_or_clone(new("delivered", vec![0, 255, 7]).event)));
-    let due = journal.due(&lane(), Timestamp::from_millis(5), &[], 9).await.expect("read");
+    let due =
+        journal.due(&lane(), Timestamp::from_millis(5), &[], Amount::of(9)).await.expect("read").deliveries;
     let due: Vec<_> =
         due.iter().map(|due| (due.event.id.as_str(), due.attempts, due.shaped.is_some())).collect();
     assert_eq!(due, [("retried", 1, true), ("fresh", 0, false)]);
@@ -481,7 +486,8 @@ async fn a_damaged_event_is_reported_and_blocks_nobody() {
         Err(Error::Corrupt(text)) => assert_eq!(text, "event 2 of tenant acme is not what was written"),
         other => panic!("{other:?}"),
     }
-    let due = journal.due(&lane(), Timestamp::from_millis(0), &[], 9).await.expect("read");
+    let due =
+        journal.due(&lane(), Timestamp::from_millis(0), &[], Amount::of(9)).await.expect("read").deliveries;
     assert_eq!(due.iter().map(|due| due.event.id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
     // It has not vanished: it ends where an operator looks.
     until(|| async {
@@ -504,7 +510,15 @@ async fn a_damaged_event_is_reported_and_blocks_nobody() {
     assert_eq!(events.items.iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["3", "1"]);
     // Sent again, it is found again.
     journal.requeue(Selection::Retry(key("2"))).await.expect("sent again");
-    assert_eq!(journal.due(&lane(), Timestamp::from_millis(0), &[], 9).await.expect("read").len(), 2);
+    assert_eq!(
+        journal
+            .due(&lane(), Timestamp::from_millis(0), &[], Amount::of(9))
+            .await
+            .expect("read")
+            .deliveries
+            .len(),
+        2
+    );
     until(|| async { journal.counts(&lane()).await.expect("read").of(Status::Failed) == 1 }).await;
 }
 
@@ -528,7 +542,14 @@ async fn damaged_heads_and_requests_are_reported() {
     assert!(matches!(journal.event(&tenant(), &id("head")).await, Err(Error::Corrupt(_))));
     assert!(matches!(journal.delivery(&key("head")).await, Err(Error::Corrupt(_))));
     assert!(journal.event(&tenant(), &id("request")).await.expect("the event is whole").is_some());
-    assert!(journal.due(&lane(), Timestamp::from_millis(9), &[], 9).await.expect("read").is_empty());
+    assert!(
+        journal
+            .due(&lane(), Timestamp::from_millis(9), &[], Amount::of(9))
+            .await
+            .expect("read")
+            .deliveries
+            .is_empty()
+    );
     until(|| async { journal.counts(&lane()).await.expect("read").of(Status::Failed) == 2 }).await;
     let delivery = journal.delivery(&key("request")).await.expect("read").expect("there");
     assert_eq!(delivery.reason.as_deref(), Some("the stored request is damaged: it was not sent"));
@@ -561,7 +582,11 @@ async fn a_damaged_file_takes_no_events_after_an_unclean_stop() {
     let why = journal.health().await.expect("health").writable.expect_err("damaged");
     assert!(why.contains("is damaged"), "{why}");
     assert!(matches!(journal.append(vec![new("next", "x")]).await, Err(Error::Corrupt(_))));
-    let due = journal.due(&lane(), Timestamp::from_millis(0), &[], 1).await.expect("deliveries go on");
+    let due = journal
+        .due(&lane(), Timestamp::from_millis(0), &[], Amount::of(1))
+        .await
+        .expect("deliveries go on")
+        .deliveries;
     settle(&journal, due[0].seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     assert_eq!(journal.counts(&lane()).await.expect("read").of(Status::Delivered), 1);
 }

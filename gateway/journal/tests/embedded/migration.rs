@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hookweir_journal::{Journal, Queues};
+use hookweir_journal::{Amount, Journal, Queues};
 use hookweir_model::{Digest, PluginState, Status, Timestamp, Upload};
 use rusqlite::Connection;
 
@@ -54,7 +54,11 @@ async fn a_journal_of_an_earlier_version_is_brought_up() {
         settle_again(&journal).await;
         let counts = journal.counts(&crate::lane()).await.expect("read");
         assert_eq!((counts.of(Status::Pending), counts.of(Status::Delivered)), (0, 3), "version {version}");
-        let due = journal.due(&crate::lane(), Timestamp::from_millis(i64::MAX), &[], 9).await.expect("read");
+        let due = journal
+            .due(&crate::lane(), Timestamp::from_millis(i64::MAX), &[], Amount::of(9))
+            .await
+            .expect("read")
+            .deliveries;
         assert!(due.is_empty(), "version {version}: {due:?}");
         let expired = journal.expire(Timestamp::from_millis(i64::MAX), 9).await.expect("expired");
         assert_eq!(expired.events, 3, "version {version}");

@@ -129,10 +129,10 @@ async function test(button) {
 }
 
 async function post(button) {
-  const { post, watch, done } = button.dataset;
+  const { post, body, watch, done } = button.dataset;
   if (watch) watched.set(watch, done);
   try {
-    await ask(post);
+    await ask(post, body ? { body } : undefined);
   } catch (error) {
     watched.delete(watch);
     throw error;

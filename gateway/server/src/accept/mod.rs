@@ -121,6 +121,7 @@ impl Accept {
         }
 
         let fingerprint = Digest::of(&body);
+        drop(body);
         let new = NewEvent { event: Arc::new(event), fingerprint, idempotency_key, endpoints };
         // A sender that hangs up now must not part the event on disk from its lanes.
         ToTheEnd::new(keep(Arc::clone(&self.path), new, clock)).await

@@ -1,5 +1,5 @@
-//! The native form of an event: `{"type": ..., "data": ...}` in JSON. The data's text is kept to the byte: it is a
-//! slice of what was received, not something written anew.
+//! The native form of an event: `{"type": ..., "data": ...}` in JSON. The data's text is kept to the byte: it is copied
+//! from what was received, not written anew.
 
 use bytes::Bytes;
 use hookweir_model::{Event, EventId, EventType, TenantId, Timestamp, check_time};
@@ -73,7 +73,9 @@ pub(super) fn parse(
             .into_iter()
             .collect(),
         ordering_key: native.ordering_key,
-        data: body.slice_ref(native.data.get().as_bytes()),
+        // A copy to the byte, of no more than the data: a slice would hold all that was read with it, for as long as any
+        // endpoint has the event.
+        data: Bytes::copy_from_slice(native.data.get().as_bytes()),
     })
 }
 

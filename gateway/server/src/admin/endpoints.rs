@@ -117,7 +117,7 @@ async fn switch(
     Ok(ok(&view(admin, &endpoint).await?))
 }
 
-/// Sends all failed deliveries of an endpoint since a time again.
+/// Sends all failed deliveries of an endpoint since a time again, or all that wait for the time of their next attempt now.
 #[cfg_attr(test, utoipa::path(post, operation_id = "recover_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/recover", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = api::RecoverRequest, responses((status = 200, description = "How many deliveries are sent, or would be", body = api::Requeued), Refusals)))]
 pub(super) async fn recover(
     State(admin): State<Admin>,
@@ -126,19 +126,38 @@ pub(super) async fn recover(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let request: api::RecoverRequest = query::object(&body)
-        .map_err(|error| Problem::Malformed(format!("send {{\"since\": TIME}}: {error}")))?;
-    let since = Timestamp::parse(&request.since).ok_or_else(|| {
-        Problem::Malformed("since: give a time in RFC 3339, as 2026-01-31T12:00:00Z".to_owned())
+    let request: api::RecoverRequest = query::object(&body).map_err(|error| {
+        Problem::Malformed(format!("send {{\"since\": TIME}} or {{\"pending\": true}}: {error}"))
     })?;
+    let since = match (&request.since, request.pending) {
+        (Some(since), false) => Some(Timestamp::parse(since).ok_or_else(|| {
+            Problem::Malformed("since: give a time in RFC 3339, as 2026-01-31T12:00:00Z".to_owned())
+        })?),
+        (None, true) => None,
+        _ => {
+            let wanted =
+                "send {\"since\": TIME} for what was given up, or {\"pending\": true} for what waits";
+            return Err(Problem::Malformed(wanted.to_owned()));
+        }
+    };
     if request.dry_run {
-        let deliveries = admin.journal.recoverable(&endpoint.key, since).await?;
+        let deliveries = match since {
+            Some(since) => admin.journal.recoverable(&endpoint.key, since).await?,
+            None => admin.journal.waiting(&endpoint.key).await?,
+        };
         return Ok(ok(&api::Requeued { deliveries }));
     }
-    let selection = Selection::Recover { endpoint: endpoint.key.clone(), since };
+    let selection = match since {
+        Some(since) => Selection::Recover { endpoint: endpoint.key.clone(), since },
+        None => Selection::Waiting { endpoint: endpoint.key.clone() },
+    };
     let requeued = admin.journal.requeue(selection).await;
     // Also where a later part failed: those before it are due.
-    admin.dispatcher.wake(&endpoint.key);
+    if request.pending {
+        admin.dispatcher.send_now(&endpoint.key);
+    } else {
+        admin.dispatcher.wake(&endpoint.key);
+    }
     Ok(ok(&api::Requeued { deliveries: requeued? }))
 }
 

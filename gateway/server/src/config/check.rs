@@ -16,7 +16,7 @@ use hookweir_model::InvalidName;
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
-use super::checked::{Accept, Admin, Broken, Config, Journal, Plugin};
+use super::checked::{Accept, Admin, Broken, Config, Dispatch, Journal, Plugin};
 use super::env::Env;
 use super::file;
 use super::limits::{self, Ceilings};
@@ -40,12 +40,13 @@ pub(crate) enum Unusable {
     Sample(String),
 }
 
-const MAIN_KEYS: [&str; 9] = [
+const MAIN_KEYS: [&str; 10] = [
     "include",
     "allow_inline_secrets",
     "accept",
     "admin",
     "journal",
+    "dispatch",
     "plugins",
     "egress",
     "telemetry",
@@ -204,6 +205,7 @@ fn config(
     let accept = accept(part("accept", report), report);
     let admin = admin(part("admin", report), accept.listen, &outside, report);
     let journal = journal(part("journal", report), &outside, report);
+    let dispatch = dispatch(part("dispatch", report), accept.max_body, report);
     let otlp = telemetry::otlp(part("telemetry", report), &outside, report);
     // Port 0 stands for one that is not known before the listener is bound.
     outside.egress.own_addresses =
@@ -222,7 +224,7 @@ fn config(
     }
     let (tenants, egress) = (tenants.into_tenants(), outside.egress);
     let (includes, warnings, broken, problems) = Default::default();
-    Config { accept, admin, journal, egress, otlp, tenants, includes, warnings, broken, problems }
+    Config { accept, admin, journal, dispatch, egress, otlp, tenants, includes, warnings, broken, problems }
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {
@@ -413,6 +415,22 @@ fn little_room(disk: Disk, reserve: u64) -> Option<String> {
              way, and where there are none, events are refused"
         )
     })
+}
+
+fn dispatch(table: Option<Table<'_>>, max_body: usize, report: &mut Report) -> Dispatch {
+    let mut dispatch = Dispatch { memory: None };
+    let Some(table) = table else { return dispatch };
+    table.allow(&["memory"], report);
+    let Some(value) = table.get("memory") else { return dispatch };
+    let Some(bytes) = size_within(&value, (8 << 20, u64::MAX), report) else { return dispatch };
+    // An event is held twice where a plugin or a format makes a copy of it.
+    let least = 4 * u64::try_from(max_body).unwrap_or(u64::MAX);
+    if bytes < least {
+        let what = format!("{} is less than four events of `accept.max_body`", show_size(bytes));
+        value.refuse(Fault::new(what, format!("write at least \"{}\"", show_size(least))), report);
+    }
+    dispatch.memory = Some(bytes);
+    dispatch
 }
 
 fn egress(table: Option<Table<'_>>, report: &mut Report) -> EgressPolicy {

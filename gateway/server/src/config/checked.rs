@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub accept: Accept,
     pub admin: Admin,
     pub journal: Journal,
+    pub dispatch: Dispatch,
     pub egress: EgressPolicy,
     /// Where traces and logs are sent; none are where there is no such place.
     pub otlp: Option<Otlp>,
@@ -90,6 +91,13 @@ pub(crate) struct Journal {
     pub reserve: Option<u64>,
     /// What a start does that finds less than was answered.
     pub on_damage: OnDamage,
+}
+
+/// How deliveries are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dispatch {
+    /// Bytes of memory that deliveries may hold, over all endpoints, if the machine has that much; `None`: what is usual.
+    pub memory: Option<u64>,
 }
 
 /// A collector that takes OTLP over HTTP, and what it is sent.

@@ -2,13 +2,13 @@
 //! settled by the caller.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hookweir_delivery::Request;
 use hookweir_host::Host;
 use hookweir_journal::{Made, Next, REMOVED, Settlement};
 use hookweir_model::{
-    Attempt, EndpointKey, Epoch, Event, Exchange, Outcome, PluginCall, Shaped, Status, Timestamp,
+    Attempt, EndpointKey, Epoch, Event, Exchange, Outcome, PluginCall, RetryPolicy, Shaped, Status, Timestamp,
 };
 
 use super::lane::Ready;
@@ -37,11 +37,13 @@ pub(super) struct Ending {
     pub sent: Option<Sent>,
     /// A plugin that is paused from this delivery on.
     pub paused: Option<Arc<Watch>>,
+    /// The bytes of the body that was made for it, where one was.
+    pub output: Option<usize>,
 }
 
 impl Ending {
     fn unsent(settlement: Settlement) -> Self {
-        Self { settlement: Box::new(settlement), sent: None, paused: None }
+        Self { settlement: Box::new(settlement), sent: None, paused: None, output: None }
     }
 }
 
@@ -50,6 +52,8 @@ impl Ending {
 pub(super) struct Sent {
     pub outcome: Outcome,
     pub gone: bool,
+    /// How long the receiver asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// How an event was put through an endpoint.
@@ -67,7 +71,7 @@ struct Ended {
     outcome: Outcome,
     reason: Option<String>,
     answer: Option<hookweir_model::Answer>,
-    retry_after: Option<std::time::Duration>,
+    retry_after: Option<Duration>,
     calls: Vec<PluginCall>,
     /// What was made for the first request.
     shaped: Option<Shaped>,
@@ -87,9 +91,9 @@ pub(super) struct Means<'a> {
     pub gives_up: bool,
 }
 
-pub(super) async fn handle(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: Ready) -> Handled {
+pub(super) async fn handle(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: &Ready) -> Handled {
     let number = ready.attempts.saturating_add(1);
-    let mut trail = means.traces.delivery(&ready.event);
+    let mut trail = means.traces.delivery(ready.event());
     let handled = handle_once(means, key, epoch, ready, trail.as_deref_mut()).await;
     if let (Some(trail), Handled::Ended(ending)) = (trail, &handled) {
         trail.end(key, number, &ending.settlement);
@@ -101,7 +105,7 @@ async fn handle_once(
     means: Means<'_>,
     key: &EndpointKey,
     epoch: Epoch,
-    ready: Ready,
+    ready: &Ready,
     trail: Option<&mut Trail>,
 ) -> Handled {
     let Means { live, metrics, .. } = means;
@@ -127,7 +131,7 @@ async fn handle_once(
     let started = Timestamp::now();
     let clock = Instant::now();
     let number = ready.attempts.saturating_add(1);
-    let ended = match run(means, endpoint, &ready.event, ready.shaped.as_ref(), number, trail).await {
+    let ended = match run(means, endpoint, ready.event(), ready.shaped.as_ref(), number, trail).await {
         Run::Tried(ended) => ended,
         Run::Filtered(reason, calls) => {
             let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
@@ -145,9 +149,10 @@ async fn handle_once(
                 plugins: calls,
                 exchange: None,
             };
-            let message = Box::new(pull::message(&ready.event, shaped, Timestamp::now()));
+            let message = Box::new(pull::message(ready.event(), shaped, Timestamp::now()));
+            let output = Some(message.content.shaped.body.len());
             let settlement = settlement(Some(attempt), Next::Queued(message), Made::default());
-            return Handled::Ended(Ending::unsent(settlement));
+            return Handled::Ended(Ending { output, ..Ending::unsent(settlement) });
         }
         Run::Waits => return Handled::Left,
     };
@@ -170,9 +175,42 @@ async fn handle_once(
     let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
     // Retries send the same. Of a delivery that went well nobody needs it, unless the endpoint keeps all.
     let is_kept = endpoint.settings.keeps_all || ended.outcome != Outcome::Delivered;
+    let output = ended.shaped.as_ref().map(|shaped| shaped.body.len());
     let made = Made { shaped: ended.shaped.filter(|_| is_kept), calls: Vec::new() };
     let settlement = Box::new(settlement(Some(attempt), next, made));
-    Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused })
+    Handled::Ended(Ending { settlement, sent: ended.sent, paused: ended.paused, output })
+}
+
+/// The end of an attempt that the gateway itself failed in: it counts, and is made again by the schedule.
+pub(super) fn failed(live: &Live, key: &EndpointKey, epoch: Epoch, ready: &Ready) -> Ending {
+    let (number, now) = (ready.attempts.saturating_add(1), Timestamp::now());
+    let reason = "the gateway itself failed in the attempt; its log says more".to_owned();
+    let tried = Tried {
+        outcome: Outcome::Retry,
+        reason: Some(reason.clone()),
+        retry_after: None,
+        round_attempt: number.saturating_sub(ready.earlier_rounds),
+    };
+    let standard = RetryPolicy::standard();
+    let policy = live.endpoint(key).map_or(&standard, |endpoint| &endpoint.settings.retry);
+    let attempt = Attempt {
+        number,
+        started: now,
+        duration_ms: 0,
+        outcome: Outcome::Retry,
+        reason: Some(reason),
+        answer: None,
+        plugins: Vec::new(),
+        exchange: None,
+    };
+    Ending::unsent(Settlement {
+        endpoint: key.clone(),
+        seq: ready.seq,
+        epoch,
+        attempt: Some(attempt),
+        next: settle::next(tried, policy, now, fastrand::f64()),
+        made: Made::default(),
+    })
 }
 
 fn elapsed(since: Instant) -> u64 {
@@ -252,7 +290,7 @@ async fn run(
         calls,
         shaped: made,
         exchange: report.exchange,
-        sent: Some(Sent { outcome: report.outcome, gone: report.gone }),
+        sent: Some(Sent { outcome: report.outcome, gone: report.gone, retry_after: report.retry_after }),
         paused: None,
     })
 }

@@ -8,6 +8,8 @@ use std::time::Instant;
 use hookweir_journal::{DueDelivery, Seq};
 use hookweir_model::{EndpointKey, EndpointState, Epoch, Event, Shaped};
 
+use super::budget::{Account, Room};
+use super::kept::{Events, Kept};
 use super::pace::Pace;
 use super::queue::{Entry, Queue};
 use crate::metrics::EndpointCounters;
@@ -18,6 +20,10 @@ pub(super) struct Lane {
     /// The epoch under which this node owns the endpoint's shard.
     pub epoch: Epoch,
     pub counters: EndpointCounters,
+    /// What its tenant has of the memory.
+    account: Arc<Account>,
+    /// What its transformers have made of events of late; [`UNKNOWN`] before they have made anything.
+    output: AtomicUsize,
     queue: Mutex<Queue<Ready>>,
     pace: Mutex<Pace>,
     fare: Mutex<Fare>,
@@ -30,17 +36,28 @@ pub(super) struct Fare {
     pub kept: EndpointState,
 }
 
+/// Nothing is known of what a lane's transformers make.
+const UNKNOWN: usize = usize::MAX;
+
+/// What a delivery takes in memory beside its event and its shaped body, about.
+const OVERHEAD: usize = 256;
+
 /// A delivery that can be tried now.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub seq: Seq,
-    pub event: Arc<Event>,
     pub attempts: u32,
     pub earlier_rounds: u32,
     pub shaped: Option<Shaped>,
     pub since: Instant,
-    /// Given back when the delivery leaves memory.
-    _room: Room,
+    pub held: Held,
+}
+
+/// What a delivery holds of the memory, from the time that it is there to the time that its result is in the journal.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub kept: Arc<Kept>,
+    pub room: Room,
 }
 
 impl Entry for Ready {
@@ -51,40 +68,60 @@ impl Entry for Ready {
     fn never_tried(&self) -> bool {
         self.attempts == 0
     }
+
+    fn bytes(&self) -> usize {
+        self.held.room.bytes() + self.event().data.len()
+    }
 }
 
 impl Ready {
-    pub(super) fn fresh(seq: Seq, event: &Arc<Event>, room: Room) -> Self {
-        Self {
-            seq,
-            event: Arc::clone(event),
-            attempts: 0,
-            earlier_rounds: 0,
-            shaped: None,
-            since: Instant::now(),
-            _room: room,
-        }
+    /// A delivery of an event that has just come in, if there is room.
+    pub(super) fn fresh(seq: Seq, kept: &Arc<Kept>, account: &Arc<Account>) -> Option<Self> {
+        let held = Held { kept: Arc::clone(kept), room: account.try_take(OVERHEAD)? };
+        Some(Self { seq, attempts: 0, earlier_rounds: 0, shaped: None, since: Instant::now(), held })
     }
 
-    pub(super) fn read(due: DueDelivery, memory: &Memory) -> Self {
-        let size = due.event.data.len() + due.shaped.as_ref().map_or(0, |shaped| shaped.body.len());
-        Self {
-            seq: due.seq,
-            event: Arc::new(due.event),
-            attempts: due.attempts,
-            earlier_rounds: due.earlier_rounds,
-            shaped: due.shaped,
-            since: Instant::now(),
-            _room: memory.take(size),
-        }
+    /// A delivery that was read from disk, with its part of the room that was taken for the read.
+    pub(super) fn read(due: DueDelivery, events: &Events, room: &mut Room) -> Self {
+        let DueDelivery { seq, event, attempts, earlier_rounds, shaped } = due;
+        let body = shaped.as_ref().map_or(0, |shaped| shaped.body.len());
+        let kept = events.read(seq, event, |bytes| room.split(bytes));
+        let held = Held { kept, room: room.split(OVERHEAD + body) };
+        Self { seq, attempts, earlier_rounds, shaped, since: Instant::now(), held }
+    }
+
+    pub(super) fn event(&self) -> &Arc<Event> {
+        &self.held.kept.event
     }
 }
 
 impl Lane {
-    pub(super) fn new(key: EndpointKey, epoch: Epoch, state: EndpointState) -> Self {
-        let fare = Mutex::new(Fare { state: state.clone(), kept: state });
-        let counters = EndpointCounters::default();
-        Self { key, epoch, counters, queue: Mutex::default(), pace: Mutex::default(), fare }
+    pub(super) fn new(key: EndpointKey, epoch: Epoch, state: EndpointState, account: Arc<Account>) -> Self {
+        Self {
+            key,
+            epoch,
+            counters: EndpointCounters::default(),
+            account,
+            output: AtomicUsize::new(UNKNOWN),
+            queue: Mutex::default(),
+            pace: Mutex::default(),
+            fare: Mutex::new(Fare { state: state.clone(), kept: state }),
+        }
+    }
+
+    pub(super) const fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// What its transformers are expected to make of an event: as much as they may, until they have made something.
+    pub(super) fn expected_output(&self, most: usize) -> usize {
+        self.output.load(Ordering::Relaxed).min(most)
+    }
+
+    /// Learns what its transformers have made: the most of late counts.
+    pub(super) fn made_output(&self, bytes: usize) {
+        let before = Some(self.output.load(Ordering::Relaxed)).filter(|before| *before != UNKNOWN);
+        self.output.store(lately(before, bytes), Ordering::Relaxed);
     }
 
     /// Never held over an await; the queue's own invariants hold after every call, so a panic elsewhere spoils nothing.
@@ -102,43 +139,21 @@ impl Lane {
     }
 }
 
-/// The memory that waiting deliveries may take, over all lanes. What has no room waits on disk.
-#[derive(Debug, Clone)]
-pub(super) struct Memory {
-    taken: Arc<AtomicUsize>,
-    /// Beyond it, fresh deliveries are not kept in memory but read from disk when their turn comes.
-    limit: usize,
+/// The most of late: what was most before fades by an eighth each time.
+fn lately(before: Option<usize>, now: usize) -> usize {
+    before.map_or(now, |before| now.max(before - before / 8))
 }
 
-/// A part of [`Memory`], given back on drop.
-#[derive(Debug)]
-pub(super) struct Room {
-    memory: Memory,
-    bytes: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Memory {
-    /// What a waiting delivery costs beside its data, about.
-    const OVERHEAD: usize = 512;
-
-    pub(super) fn new(limit: usize) -> Self {
-        Self { taken: Arc::default(), limit }
-    }
-
-    pub(super) fn try_take(&self, size: usize) -> Option<Room> {
-        (self.taken.load(Ordering::Relaxed) < self.limit).then(|| self.take(size))
-    }
-
-    /// Takes the room whether or not there is any: for what was read since its turn has come.
-    pub(super) fn take(&self, size: usize) -> Room {
-        let bytes = size + Self::OVERHEAD;
-        self.taken.fetch_add(bytes, Ordering::Relaxed);
-        Room { memory: self.clone(), bytes }
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    #[test]
+    fn the_most_of_late_rises_at_once_and_fades() {
+        for (before, now, wanted) in
+            [(None, 7, 7), (Some(10), 800, 800), (Some(800), 10, 700), (Some(7), 0, 7), (Some(0), 0, 0)]
+        {
+            assert_eq!(lately(before, now), wanted, "{before:?}, then {now}");
+        }
     }
 }

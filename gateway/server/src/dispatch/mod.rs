@@ -8,15 +8,20 @@
 
 mod absent;
 mod attempt;
+mod budget;
+mod kept;
 mod lane;
 mod news;
 mod pace;
 mod queue;
+mod read;
 mod settler;
 mod timer;
+mod turns;
+mod work;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -30,16 +35,16 @@ use hookweir_model::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::info;
 
-use self::attempt::{Handled, Means};
-use self::lane::{Lane, Memory, Ready};
+use self::budget::{Account, Budget};
+use self::kept::Events;
+use self::lane::{Lane, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
 use self::settler::Item;
 use crate::feed::Feed;
 use crate::live::Live;
-use crate::memory;
 use crate::metrics::{EndpointCounters, Metrics};
 use crate::plugins::Plugins;
 use crate::pull::Queues;
@@ -78,6 +83,8 @@ pub(crate) struct Parts {
     pub feed: Arc<Feed>,
     /// Cancelled when the journal can't be relied on any more.
     pub broken: CancellationToken,
+    /// What deliveries may take of the memory while they wait or are under way, in bytes.
+    pub memory: usize,
 }
 
 #[derive(Debug)]
@@ -92,7 +99,9 @@ struct Shared {
     feed: Arc<Feed>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
-    memory: Memory,
+    budget: Arc<Budget>,
+    accounts: Mutex<HashMap<TenantId, Arc<Account>>>,
+    events: Events,
     results: mpsc::Sender<Item>,
     /// Serialises the writes of endpoint states, so that the last state wins in the journal too.
     state_writes: tokio::sync::Mutex<()>,
@@ -110,7 +119,7 @@ struct Shared {
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
     pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
-        let Parts { journal, live, host, plugins, metrics, traces, queues, feed, broken } = parts;
+        let Parts { journal, live, host, plugins, metrics, traces, queues, feed, broken, memory } = parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,
@@ -123,7 +132,9 @@ impl Dispatcher {
             feed,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
-            memory: Memory::new(memory::waiting()),
+            budget: Budget::new(memory),
+            accounts: Mutex::default(),
+            events: Events::default(),
             results,
             state_writes: tokio::sync::Mutex::default(),
             reads: tokio::sync::Semaphore::new(READS),
@@ -140,6 +151,7 @@ impl Dispatcher {
         }
         tokio::spawn(settler::run(Arc::clone(&shared), settle));
         tokio::spawn(absent::watch(Arc::clone(&shared)));
+        tokio::spawn(read::grant(Arc::clone(&shared)));
         dispatcher.reloaded();
         for lease in leases {
             let heads = shared.journal.lanes(lease.shard).await.context("failed to read what is pending")?;
@@ -185,6 +197,16 @@ impl Dispatcher {
         }
     }
 
+    /// The same for all that waits, which somebody wants to be sent now: as to an endpoint that is back, one by one at first.
+    pub(crate) fn send_now(&self, key: &EndpointKey) {
+        if let Some(lane) = self.shared.lane(key) {
+            if let Some(policy) = self.shared.policy(&lane) {
+                lane.pace().start_anew(&policy);
+            }
+            self.wake(key);
+        }
+    }
+
     /// A delivery of this endpoint is not pending any more: what is held of the others is read anew, without it. An
     /// attempt that is under way goes on.
     pub(crate) fn forget(&self, key: &EndpointKey) {
@@ -224,6 +246,11 @@ impl Dispatcher {
     /// What its breaker is at.
     pub(crate) fn breaker(&self, key: &EndpointKey) -> BreakerState {
         self.shared.lane(key).map_or(BreakerState::Closed, |lane| lane.pace().state(Instant::now()))
+    }
+
+    /// What deliveries hold of the memory at this moment, and what they may, in bytes.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        (self.shared.budget.held(), self.shared.budget.limit())
     }
 
     /// What its attempts and deliveries came to, counted since the gateway was started.
@@ -291,8 +318,13 @@ impl Shared {
     fn add_lane(&self, key: &EndpointKey, state: EndpointState) -> Option<Arc<Lane>> {
         let epoch = *self.epochs.get(&Shard::of(key))?;
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Lane::new(key.clone(), epoch, state));
+        let new = || Arc::new(Lane::new(key.clone(), epoch, state, self.account(&key.tenant)));
         Some(Arc::clone(lanes.entry(key.clone()).or_insert_with(new)))
+    }
+
+    fn account(&self, tenant: &TenantId) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(accounts.entry(tenant.clone()).or_insert_with(|| Account::new(&self.budget)))
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -316,6 +348,10 @@ impl Shared {
         }
     }
 
+    fn is_on(&self, lane: &Lane) -> bool {
+        matches!(self.flow(lane), Flow::On(..))
+    }
+
     /// Whether the lane may try anything now.
     fn flow(&self, lane: &Lane) -> Flow {
         let Some(policy) = self.policy(lane) else { return Flow::Off };
@@ -331,6 +367,14 @@ impl Shared {
         if !queue.may_take(limit) {
             return None;
         }
+        if !self.budget.may_begin() {
+            let is_new = queue.gate();
+            drop(queue);
+            if is_new {
+                self.budget.await_begin(lane);
+            }
+            return None;
+        }
         let begun = lane.pace().begin(policy, Instant::now());
         if let Err(at) = begun {
             drop(queue);
@@ -341,16 +385,25 @@ impl Shared {
     }
 
     fn offer(self: &Arc<Self>, event: &Arc<Event>, seq: Seq, endpoints: &[EndpointId]) {
+        let mut offering = Offering { shared: self, tenant: &event.tenant, left: endpoints };
         self.feed.accepted(event, endpoints);
-        for endpoint in endpoints {
+        let mut kept = None;
+        for (place, endpoint) in endpoints.iter().enumerate() {
+            offering.left = endpoints.get(place..).unwrap_or_default();
             let key = EndpointKey::new(event.tenant.clone(), endpoint.clone());
             let Some(lane) = self.lane(&key) else { continue };
-            match self.memory.try_take(event.data.len()) {
-                Some(room) => lane.queue().offer(Ready::fresh(seq, event, room)),
+            // One copy for all of its lanes, which are of one tenant.
+            let kept = kept.get_or_insert_with(|| {
+                let room = lane.account().try_take(kept::bytes(event))?;
+                Some(self.events.fresh(seq, event, endpoints.len(), room))
+            });
+            match kept.as_ref().and_then(|kept| Ready::fresh(seq, kept, lane.account())) {
+                Some(ready) => lane.queue().offer(ready),
                 None => lane.queue().miss(),
             }
             self.pump(&lane);
         }
+        offering.left = &[];
     }
 
     fn pump_all(self: &Arc<Self>, tenant: &TenantId) {
@@ -371,11 +424,13 @@ impl Shared {
             return;
         };
         while let Some(ready) = self.take(lane, &policy, limit) {
-            self.tasks.spawn(Box::pin(work(Arc::clone(self), Arc::clone(lane), ready)));
+            self.tasks.spawn(Box::pin(work::work(Arc::clone(self), Arc::clone(lane), ready)));
         }
-        let skip = lane.queue().begin_read();
-        if let Some(skip) = skip {
-            self.tasks.spawn(read(Arc::clone(self), Arc::clone(lane), skip));
+        let bytes = lane.queue().ask(self.budget.portion());
+        if let Some(bytes) = bytes
+            && let Some(room) = self.budget.ask(lane, bytes)
+        {
+            self.begin_read(lane, room, bytes);
         }
     }
 
@@ -425,93 +480,24 @@ impl Shared {
     }
 }
 
-/// Handles deliveries of a lane, one after the other, as long as there are any to take. Ends without a trace when attempts
-/// are aborted: what it has taken is still pending.
-async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
-    let aborting = shared.aborting.cancelled();
-    tokio::pin!(aborting);
-    let mut next = Some(first);
-    while let Some(ready) = next {
-        let live = shared.live.load_full();
-        let (seq, event, attempts) = (ready.seq, Arc::clone(&ready.event), ready.attempts);
-        let means = Means {
-            live: &live,
-            host: &shared.host,
-            metrics: &shared.metrics,
-            traces: &shared.traces,
-            gives_up: shared.gives_up(&lane, &live),
-        };
-        let handling = attempt::handle(means, &lane.key, lane.epoch, ready);
-        let handled = tokio::select! {
-            biased;
-            handled = handling => handled,
-            () = &mut aborting => return,
-        };
-        let ending = match handled {
-            Handled::Ended(ending) => ending,
-            Handled::Left => {
-                lane.queue().left(seq);
-                shared.pump(&lane);
-                return;
+/// An event that is being handed to its lanes. Dropped before its end, as by a panic, the others look for it on disk: it is there,
+/// and no lane would know of it.
+struct Offering<'a> {
+    shared: &'a Arc<Shared>,
+    tenant: &'a TenantId,
+    left: &'a [EndpointId],
+}
+
+impl Drop for Offering<'_> {
+    fn drop(&mut self) {
+        for endpoint in self.left {
+            let key = EndpointKey::new(self.tenant.clone(), endpoint.clone());
+            if let Some(lane) = self.shared.lane(&key) {
+                self.shared.look_later(&lane);
             }
-        };
-        if let Some(sent) = ending.sent {
-            shared.note(&lane, sent).await;
         }
-        if let Some(watch) = &ending.paused {
-            shared.paused(watch).await;
-        }
-        shared.exhausted(&lane, &event, &ending.settlement).await;
-        // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
-        // result, the delivery's place is free, and it starts what could not be started here.
-        let told = shared.feed.of_handled(&event, &ending.settlement, attempts);
-        let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement, told)).await;
-        next = match shared.flow(&lane) {
-            Flow::On(policy, limit) => shared.take(&lane, &policy, limit),
-            Flow::Off | Flow::Wait(_) => None,
-        };
     }
 }
 
-/// Brings what is due from the journal, and sets the timer for what is due next.
-async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>) {
-    let Ok(_permit) = shared.reads.acquire().await else { return };
-    // Of an endpoint that is gone, everything is wanted at once: it is to be cancelled, whenever it was due.
-    let gone = shared.live.load().endpoint(&lane.key).is_none();
-    let now = if gone { Timestamp::from_millis(i64::MAX) } else { Timestamp::now() };
-    let read = shared.journal.due(&lane.key, now, &skip, queue::READ).await;
-    let due = match read {
-        Ok(due) => due,
-        Err(error) => {
-            error!(endpoint = %lane.key, %error, "failed to read pending deliveries; trying again");
-            lane.queue().abandon_read();
-            shared.arm(&lane, Timestamp::now().after(Duration::from_secs(1)));
-            return;
-        }
-    };
-    let full = due.len() >= queue::READ;
-    let entries = due.into_iter().map(|due| Ready::read(due, &shared.memory)).collect();
-    let held = {
-        let mut queue = lane.queue();
-        queue.end_read(entries, full);
-        queue.held()
-    };
-    shared.pump(&lane);
-    if full {
-        return;
-    }
-    match shared.journal.next_due(&lane.key, &held).await {
-        Ok(Some(head)) => match head.due {
-            Some(due) => shared.expect(&lane, due),
-            None => {
-                lane.queue().miss();
-                shared.pump(&lane);
-            }
-        },
-        Ok(None) => {}
-        Err(error) => {
-            error!(endpoint = %lane.key, %error, "failed to read when the next retry is due; trying again");
-            shared.arm(&lane, Timestamp::now().after(Duration::from_secs(1)));
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookweir_journal::{Appended, NewEvent, Next, Settlement};
+use hookweir_journal::{Appended, NewEvent, Next, Selection, Settlement};
 use hookweir_model::{Digest, Event, InvalidEventType, Outcome, Status, Timestamp};
 use tracing::{error, info, warn};
 
 use super::Shared;
 use super::attempt::Sent;
 use super::lane::Lane;
+use super::pace::{Begins, Heard};
 use crate::plugins::Watch;
 use crate::{operational, settle};
 
@@ -24,13 +25,21 @@ impl Shared {
     }
 
     /// Learns from a request how the endpoint fares.
-    pub(super) async fn note(self: &Arc<Self>, lane: &Lane, sent: Sent) {
+    pub(super) async fn note(self: &Arc<Self>, lane: &Arc<Lane>, sent: Sent, heard: Heard) {
         lane.counters.attempted(sent.outcome);
         let now = Timestamp::now();
         let policy = self.live.load().endpoint(&lane.key).map(|endpoint| endpoint.settings.pace);
         let delivered = sent.outcome == Outcome::Delivered;
-        if policy.is_some_and(|policy| lane.pace().note(&policy, delivered, Instant::now())) {
-            warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
+        let begins = policy.and_then(|policy| lane.pace().note(&policy, heard, Instant::now()));
+        match begins {
+            Some(Begins::Open) => {
+                warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
+            }
+            Some(Begins::Wait(wait)) => {
+                let seconds = wait.as_secs();
+                info!(endpoint = %lane.key, seconds, "the receiver asks to be left alone: its deliveries wait");
+            }
+            Some(Begins::Back { .. }) | None => {}
         }
         let (keep, switched_off, recovered) = {
             let mut fare = lane.fare();
@@ -51,10 +60,33 @@ impl Shared {
             info!(endpoint = %lane.key, failing_since = %since, "endpoint recovered");
             self.announce(operational::endpoint_recovered(&lane.key, since, now)).await;
         }
+        if let Some(Begins::Back { was_stopped }) = begins
+            && (was_stopped || recovered.is_some())
+            && lane.pace().is_over(Instant::now())
+        {
+            self.bring_forward(lane);
+        }
         if keep && let Err(error) = self.keep_state(lane).await {
             // The state is right in memory, and is written again after the next attempt.
             warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
         }
+    }
+
+    /// What waits for the time of its next attempt goes now, at the lane's pace: the outage that it waited for is over.
+    fn bring_forward(self: &Arc<Self>, lane: &Arc<Lane>) {
+        let (shared, lane) = (Arc::clone(self), Arc::clone(lane));
+        self.tasks.spawn(async move {
+            match shared.journal.requeue(Selection::Waiting { endpoint: lane.key.clone() }).await {
+                Ok(0) => {}
+                Ok(deliveries) => {
+                    info!(endpoint = %lane.key, deliveries, "the endpoint is back: what waits is sent now");
+                    lane.queue().look_again();
+                    shared.pump(&lane);
+                }
+                // Each goes by its own schedule then.
+                Err(error) => warn!(endpoint = %lane.key, %error, "failed to bring forward what waits"),
+            }
+        });
     }
 
     /// A plugin was paused for its failures. The tenant is told before the pause is kept: a crash between the two tells

@@ -19,18 +19,24 @@ use super::timer::Timer;
 pub(super) const CAPACITY: usize = 4096;
 /// A lane that is behind reads when fewer than this many wait, ...
 const LOW: usize = 64;
-/// ... and reads this many at once.
+/// ... and they take less than this, ...
+const LOW_BYTES: usize = 4 << 20;
+/// ... and reads this many at once, as far as it gets room for them.
 pub(super) const READ: usize = 256;
 
 /// A delivery in a queue; what else it carries is the caller's.
 pub(super) trait Entry {
     fn seq(&self) -> Seq;
     fn never_tried(&self) -> bool;
+    /// What it takes in memory.
+    fn bytes(&self) -> usize;
 }
 
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     ready: VecDeque<T>,
+    /// What `ready` takes in memory.
+    ready_bytes: usize,
     held: HashSet<Seq>,
     /// Taken and not yet settled.
     in_flight: usize,
@@ -38,6 +44,12 @@ pub(super) struct Queue<T> {
     behind: bool,
     /// Retries may be due on disk that are not held here.
     retries_due: bool,
+    /// Whether room was asked for, for a read that has not begun.
+    asked: bool,
+    /// What the next read has to have room for at least, where that is known.
+    needs: Option<usize>,
+    /// Whether it waits until another attempt may begin in the whole gateway.
+    gated: bool,
     /// Set while a read of the journal is under way.
     read: Option<Read>,
     /// The latest never-tried delivery that a read brought. An offer that comes later than its delivery was read must
@@ -60,10 +72,14 @@ impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
             ready: VecDeque::new(),
+            ready_bytes: 0,
             held: HashSet::new(),
             in_flight: 0,
             behind: false,
             retries_due: false,
+            asked: false,
+            needs: None,
+            gated: false,
             read: None,
             disk_seen: None,
             timer: Timer::default(),
@@ -80,8 +96,13 @@ impl<T: Entry> Queue<T> {
         if self.behind || was_read || self.ready.len() >= CAPACITY {
             self.miss();
         } else if self.held.insert(seq) {
-            self.ready.push_back(entry);
+            self.push(entry);
         }
+    }
+
+    fn push(&mut self, entry: T) {
+        self.ready_bytes += entry.bytes();
+        self.ready.push_back(entry);
     }
 
     /// Notes that there may be something on disk to be tried at once.
@@ -117,6 +138,7 @@ impl<T: Entry> Queue<T> {
             return None;
         }
         let entry = self.ready.pop_front()?;
+        self.ready_bytes -= entry.bytes();
         self.in_flight += 1;
         Some(entry)
     }
@@ -132,31 +154,58 @@ impl<T: Entry> Queue<T> {
 
     /// Lets go of a delivery that was taken and is as it was: it stays on disk until it is read again.
     pub(super) fn left(&mut self, seq: Seq) {
-        self.in_flight -= 1;
-        self.held.remove(&seq);
+        self.dropped(seq);
         self.look_again();
     }
 
-    /// Starts a read if one is wanted and answers what it should leave out.
+    /// The same, but it is read again only when the lane is told to look again.
+    pub(super) fn dropped(&mut self, seq: Seq) {
+        self.in_flight -= 1;
+        self.held.remove(&seq);
+    }
+
+    fn wants_read(&self) -> bool {
+        let is_low = self.ready.len() < LOW && (self.ready.is_empty() || self.ready_bytes < LOW_BYTES);
+        (self.behind || self.retries_due) && is_low && self.read.is_none()
+    }
+
+    /// Whether room for a read must be asked for, and for how many bytes: `portion` where nothing is known.
+    pub(super) fn ask(&mut self, portion: usize) -> Option<usize> {
+        if self.asked || !self.wants_read() {
+            return None;
+        }
+        self.asked = true;
+        Some(self.needs.unwrap_or(portion))
+    }
+
+    /// Asks no more for room, for now.
+    pub(super) fn withdraw(&mut self) -> Option<Vec<Seq>> {
+        self.asked = false;
+        None
+    }
+
+    /// Starts a read if one is still wanted, now that there is room for it, and answers what it should leave out.
     pub(super) fn begin_read(&mut self) -> Option<Vec<Seq>> {
-        let wanted = (self.behind || self.retries_due) && self.ready.len() < LOW;
-        if !wanted || self.read.is_some() {
+        self.asked = false;
+        if !self.wants_read() {
             return None;
         }
         self.read = Some(Read::default());
         Some(self.held())
     }
 
-    /// Takes what a read brought. `full` says that it stopped at its limit, so that there may be more.
-    pub(super) fn end_read(&mut self, entries: Vec<T>, full: bool) {
+    /// Takes what a read brought. `full` says that it stopped at its limit, so that there may be more, and `needs` what the next
+    /// has to have room for.
+    pub(super) fn end_read(&mut self, entries: Vec<T>, full: bool, needs: Option<usize>) {
         let Some(read) = self.read.take() else { return };
+        self.needs = needs;
         for entry in entries {
             let seq = entry.seq();
             if entry.never_tried() {
                 self.disk_seen = self.disk_seen.max(Some(seq));
             }
             if !read.settled.contains(&seq) && self.held.insert(seq) {
-                self.ready.push_back(entry);
+                self.push(entry);
             }
         }
         self.behind = full || read.missed;
@@ -175,7 +224,38 @@ impl<T: Entry> Queue<T> {
         }
         // What was let go may be part of a read under way, which then brings it back: that is fine, it is not lost.
         self.look_again();
+        self.ready_bytes = 0;
         self.ready.drain(..).collect()
+    }
+
+    /// Lets go of what only waits, so that others find room: it is read again in its turn. Where nothing is in flight that would
+    /// bring the lane on, the first stays.
+    pub(super) fn shed(&mut self) -> Vec<T> {
+        let stays = usize::from(self.in_flight == 0);
+        if self.ready.len() <= stays {
+            return Vec::new();
+        }
+        let first = if stays > 0 { self.ready.pop_front() } else { None };
+        let shed = self.park();
+        if let Some(first) = first {
+            self.push(first);
+        }
+        shed
+    }
+
+    /// Whether it holds nothing and reads nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.read.is_none()
+    }
+
+    /// Notes that it waits until an attempt may begin; says whether it did not do so before.
+    pub(super) fn gate(&mut self) -> bool {
+        !std::mem::replace(&mut self.gated, true)
+    }
+
+    /// It waits no more.
+    pub(super) fn ungate(&mut self) {
+        self.gated = false;
     }
 
     /// Whether a timer must be set for `due`, because none is set or it fires later.
@@ -205,6 +285,7 @@ mod tests {
     struct Item {
         seq: u64,
         fresh: bool,
+        bytes: usize,
     }
 
     impl Entry for Item {
@@ -215,14 +296,18 @@ mod tests {
         fn never_tried(&self) -> bool {
             self.fresh
         }
+
+        fn bytes(&self) -> usize {
+            self.bytes
+        }
     }
 
     fn fresh(seq: u64) -> Item {
-        Item { seq, fresh: true }
+        Item { seq, fresh: true, bytes: 1 }
     }
 
     fn retry(seq: u64) -> Item {
-        Item { seq, fresh: false }
+        Item { seq, fresh: false, bytes: 1 }
     }
 
     fn drain(queue: &mut Queue<Item>) -> Vec<u64> {
@@ -250,7 +335,7 @@ mod tests {
         assert_eq!(drain(&mut queue).len(), CAPACITY);
         let skip = queue.begin_read().unwrap();
         assert_eq!(skip.len(), CAPACITY, "those in flight are left out");
-        queue.end_read(vec![fresh(1), fresh(capacity + 1), fresh(capacity + 2)], false);
+        queue.end_read(vec![fresh(1), fresh(capacity + 1), fresh(capacity + 2)], false, None);
         assert_eq!(drain(&mut queue), [capacity + 1, capacity + 2], "1 is still in flight");
         assert_eq!(queue.begin_read(), None);
     }
@@ -263,7 +348,7 @@ mod tests {
         queue.miss();
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]));
         queue.settled(Seq(1));
-        queue.end_read(vec![fresh(1), fresh(2)], false);
+        queue.end_read(vec![fresh(1), fresh(2)], false, None);
         assert_eq!(drain(&mut queue), [2]);
     }
 
@@ -272,13 +357,13 @@ mod tests {
         let mut queue = Queue::default();
         queue.miss();
         queue.begin_read().unwrap();
-        queue.end_read(vec![fresh(5)], false);
+        queue.end_read(vec![fresh(5)], false, None);
         assert_eq!(drain(&mut queue), [5]);
         queue.settled(Seq(5));
         queue.offer(fresh(5));
         assert_eq!(drain(&mut queue), [0; 0], "5 is settled");
         assert_eq!(queue.begin_read(), Some(vec![]), "the disk says what is really pending");
-        queue.end_read(vec![], false);
+        queue.end_read(vec![], false, None);
         queue.offer(fresh(6));
         assert_eq!(drain(&mut queue), [6]);
     }
@@ -290,7 +375,7 @@ mod tests {
         queue.begin_read().unwrap();
         queue.offer(fresh(9));
         assert_eq!(queue.begin_read(), None, "one read at a time");
-        queue.end_read(vec![], false);
+        queue.end_read(vec![], false, None);
         assert_eq!(queue.begin_read(), Some(vec![]));
     }
 
@@ -304,7 +389,7 @@ mod tests {
         assert!(queue.fire(Timestamp::from_millis(5)));
         queue.begin_read().unwrap();
         queue.offer(fresh(7));
-        queue.end_read(vec![retry(3), fresh(7)], false);
+        queue.end_read(vec![retry(3), fresh(7)], false, None);
         assert_eq!(drain(&mut queue), [7, 3]);
         assert_eq!(queue.begin_read(), None);
     }
@@ -314,7 +399,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.miss();
         queue.begin_read().unwrap();
-        queue.end_read(vec![fresh(1)], true);
+        queue.end_read(vec![fresh(1)], true, None);
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]));
     }
 
@@ -326,9 +411,9 @@ mod tests {
         queue.miss();
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]), "it is in flight");
         queue.left(Seq(1));
-        queue.end_read(vec![], false);
+        queue.end_read(vec![], false, None);
         assert_eq!(queue.begin_read(), Some(vec![]), "that read left it out");
-        queue.end_read(vec![fresh(1)], false);
+        queue.end_read(vec![fresh(1)], false, None);
         assert_eq!(drain(&mut queue), [1]);
     }
 
@@ -339,7 +424,85 @@ mod tests {
         assert_eq!(queue.take(1).map(|item| item.seq), Some(1));
         assert_eq!(queue.park(), [fresh(2), fresh(3)]);
         assert_eq!(queue.begin_read(), Some(vec![Seq(1)]), "only what is in flight is held");
-        queue.end_read(vec![fresh(2), fresh(3)], false);
+        queue.end_read(vec![fresh(2), fresh(3)], false, None);
         assert_eq!(drain(&mut queue), [2, 3]);
+    }
+
+    #[test]
+    fn room_is_asked_for_once_a_read_and_for_what_the_last_read_said() {
+        let mut queue: Queue<Item> = Queue::default();
+        assert_eq!(queue.ask(100), None, "nothing is wanted");
+        queue.miss();
+        assert_eq!(queue.ask(100), Some(100));
+        assert_eq!(queue.ask(100), None, "it stands in line already");
+        queue.withdraw();
+        assert_eq!(queue.ask(100), Some(100));
+        queue.begin_read().unwrap();
+        assert_eq!(queue.ask(100), None, "a read is under way");
+        queue.end_read(vec![], true, Some(700));
+        assert_eq!(queue.ask(100), Some(700), "the next delivery is that large");
+        queue.begin_read().unwrap();
+        queue.end_read(vec![fresh(1)], true, None);
+        assert_eq!(queue.ask(100), Some(100));
+        assert_eq!(drain(&mut queue), [1]);
+    }
+
+    #[test]
+    fn a_lane_reads_ahead_by_number_and_by_bytes() {
+        let large = |seq| Item { bytes: LOW_BYTES / 2, ..fresh(seq) };
+        let mut queue = Queue::default();
+        queue.offer(Item { bytes: 2 * LOW_BYTES, ..fresh(1) });
+        queue.miss();
+        assert_eq!(queue.ask(1), None, "what waits takes enough");
+        assert_eq!(queue.take(1).map(|item| item.seq), Some(1));
+        assert_eq!(queue.ask(1), Some(1));
+        queue.begin_read().unwrap();
+        queue.end_read(vec![large(2), large(3), large(4)], true, None);
+        assert_eq!(queue.ask(1), None);
+        assert_eq!(queue.take(9).map(|item| item.seq), Some(2));
+        assert_eq!(queue.ask(1), None, "two of them take as much as may wait");
+        assert_eq!(queue.take(9).map(|item| item.seq), Some(3));
+        assert_eq!(queue.ask(1), Some(1));
+    }
+
+    #[test]
+    fn a_lane_lets_go_of_what_waits_and_keeps_what_brings_it_on() {
+        let mut queue = Queue::default();
+        assert!(queue.is_idle());
+        (1..=3).for_each(|seq| queue.offer(fresh(seq)));
+        assert_eq!(queue.shed(), [fresh(2), fresh(3)]);
+        assert_eq!(queue.shed(), []);
+        assert_eq!(queue.take(9), Some(fresh(1)));
+        queue.begin_read().unwrap();
+        queue.end_read(vec![fresh(2), fresh(3)], false, None);
+        assert_eq!(queue.shed(), [fresh(2), fresh(3)], "what is in flight brings it on");
+        assert!(!queue.is_idle());
+        queue.settled(Seq(1));
+        assert!(queue.is_idle());
+        assert_eq!(queue.begin_read(), Some(vec![]), "what was let go is read again");
+        queue.end_read(vec![fresh(2), fresh(3)], false, None);
+        assert_eq!(drain(&mut queue), [2, 3]);
+    }
+
+    #[test]
+    fn what_was_dropped_is_read_again_when_the_lane_is_told_to() {
+        let mut queue = Queue::default();
+        queue.offer(fresh(1));
+        assert_eq!(queue.take(1), Some(fresh(1)));
+        queue.dropped(Seq(1));
+        assert_eq!(queue.begin_read(), None, "not at once: it may fail in the same way");
+        queue.look_again();
+        assert_eq!(queue.begin_read(), Some(vec![]));
+        queue.end_read(vec![fresh(1)], false, None);
+        assert_eq!(queue.take(1), Some(fresh(1)), "its place is free");
+    }
+
+    #[test]
+    fn a_lane_that_waits_to_begin_is_noted_once() {
+        let mut queue: Queue<Item> = Queue::default();
+        assert!(queue.gate());
+        assert!(!queue.gate());
+        queue.ungate();
+        assert!(queue.gate());
     }
 }

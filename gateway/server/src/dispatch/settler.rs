@@ -2,16 +2,19 @@
 //! never wait for a sync.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use hookweir_journal::{Error, Next, Seq, Settled, Settlement};
 use hookweir_model::{Status, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::Shared;
-use super::lane::Lane;
+use super::lane::{Held, Lane};
+use super::work::text;
 use crate::api::Told;
 use crate::metrics::Stage;
 
@@ -27,6 +30,8 @@ pub(super) enum Item {
         settlement: Box<Settlement>,
         /// What watchers hear of it, if there were any.
         told: Option<Box<Told>>,
+        /// What it holds of the memory.
+        held: Held,
         since: Instant,
     },
     /// Answered when all that was sent before is in the journal.
@@ -34,8 +39,13 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(super) fn settle(lane: Arc<Lane>, settlement: Box<Settlement>, told: Option<Box<Told>>) -> Self {
-        Self::Settle { lane, settlement, told, since: Instant::now() }
+    pub(super) fn settle(
+        lane: Arc<Lane>,
+        settlement: Box<Settlement>,
+        told: Option<Box<Told>>,
+        held: Held,
+    ) -> Self {
+        Self::Settle { lane, settlement, told, held, since: Instant::now() }
     }
 }
 
@@ -46,6 +56,8 @@ struct Pending {
     told: Option<Box<Told>>,
     since: Instant,
     then: Then,
+    /// Given back when the journal has the settlement.
+    _held: Held,
 }
 
 #[derive(Clone, Copy)]
@@ -61,7 +73,16 @@ pub(super) fn channel() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
 }
 
 /// Runs until the journal breaks or every sender is gone.
-pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) {
+pub(super) async fn run(shared: Arc<Shared>, results: mpsc::Receiver<Item>) {
+    if let Err(panic) = AssertUnwindSafe(settle_all(&shared, results)).catch_unwind().await {
+        // What of it is in the journal is not known here. Without a settler no place would ever be free again.
+        let reason = text(panic.as_ref());
+        error!(reason, "settling deliveries panicked; stopping, they are tried again after a restart");
+        shared.broken.cancel();
+    }
+}
+
+async fn settle_all(shared: &Arc<Shared>, mut results: mpsc::Receiver<Item>) {
     let mut group = Vec::with_capacity(GROUP);
     while results.recv_many(&mut group, GROUP).await > 0 {
         let mut settlements = Vec::with_capacity(group.len());
@@ -70,21 +91,21 @@ pub(super) async fn run(shared: Arc<Shared>, mut results: mpsc::Receiver<Item>) 
         for result in group.drain(..) {
             match result {
                 Item::Flush(done) => flushes.push(done),
-                Item::Settle { lane, settlement, told, since } => {
+                Item::Settle { lane, settlement, told, held, since } => {
                     let then = match &settlement.next {
                         Next::Queued(_) => Then::Arrived,
                         Next::Final { status, .. } => Then::Count(*status),
                         Next::RetryAt { due, .. } => Then::Expect(*due),
                     };
-                    pending.push(Pending { lane, seq: settlement.seq, told, since, then });
+                    pending.push(Pending { lane, seq: settlement.seq, told, since, then, _held: held });
                     settlements.push(*settlement);
                 }
             }
         }
-        match settle(&shared, settlements).await {
+        match settle(shared, settlements).await {
             Ok(answers) => {
                 for (pending, settled) in pending.iter_mut().zip(answers) {
-                    finish(&shared, pending, settled);
+                    finish(shared, pending, settled);
                 }
                 // Each lane is pumped once a group: what was settled together makes room together.
                 let mut pumped = HashSet::new();
@@ -113,7 +134,7 @@ async fn settle(shared: &Shared, settlements: Vec<Settlement>) -> Result<Vec<Set
 }
 
 fn finish(shared: &Arc<Shared>, pending: &mut Pending, settled: Settled) {
-    let Pending { lane, seq, told, since, then } = pending;
+    let Pending { lane, seq, told, since, then, .. } = pending;
     shared.metrics.stage(Stage::Settle, since.elapsed());
     lane.queue().settled(*seq);
     if let (Settled::Applied, Some(told)) = (settled, told.take()) {

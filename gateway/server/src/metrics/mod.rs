@@ -325,6 +325,7 @@ mod tests {
             pending_bytes: vec![(tenant.clone(), 123)],
             endpoints: vec![endpoint],
             plugins: vec![PluginMoment { key: PluginKey::new(tenant, plugin), is_paused: true }],
+            memory: (5, 9),
         };
         let text = metrics.render(&moment);
         for line in [
@@ -351,6 +352,8 @@ mod tests {
             "hookweir_journal_sync_seconds_count 1",
             "hookweir_journal_sync_seconds_bucket{le=\"+Inf\"} 1",
             "hookweir_journal_bytes 4096",
+            "hookweir_dispatch_memory_bytes 5",
+            "hookweir_dispatch_memory_max_bytes 9",
             "hookweir_journal_max_bytes 1048576",
             "hookweir_journal_free_bytes 8192",
             "hookweir_journal_writable 1",

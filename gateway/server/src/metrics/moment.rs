@@ -29,6 +29,8 @@ pub(crate) struct Moment {
     pub pending_bytes: Vec<(TenantId, u64)>,
     pub endpoints: Vec<EndpointMoment>,
     pub plugins: Vec<PluginMoment>,
+    /// What deliveries hold of the memory, and what they may, in bytes.
+    pub memory: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -202,7 +204,7 @@ impl Metrics {
 
 /// What is so of the gateway and of whole tenants.
 fn gateway(registry: &mut Registry, moment: &Moment) {
-    let Moment { now, health, damage, journal_limit, pending_bytes, .. } = moment;
+    let Moment { now, health, damage, journal_limit, pending_bytes, memory, .. } = moment;
     let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| match unit {
         Some(unit) => registry.register_with_unit(name, help, unit, ConstGauge::new(value)),
         None => registry.register(name, help, ConstGauge::new(value)),
@@ -222,6 +224,9 @@ fn gateway(registry: &mut Registry, moment: &Moment) {
     gauge("journal_damage_records", help, None, signed(damage.records));
     let help = "Event numbers in the ranges of these records";
     gauge("journal_damage_events", help, None, signed(damage.events));
+    let [held, most] = [memory.0, memory.1].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    gauge("dispatch_memory", "Bytes of memory that deliveries hold", bytes(), held);
+    gauge("dispatch_memory_max", "Bytes of memory that deliveries may hold", bytes(), most);
     let rows =
         pending_bytes.iter().map(|(tenant, bytes)| (OfTenant { tenant: tenant.to_string() }, signed(*bytes)));
     let help = "Bytes of data that wait for the tenant's endpoints";

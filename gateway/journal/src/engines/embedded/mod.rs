@@ -61,7 +61,7 @@ use self::writer::{
     EventName, Expire, Inbox, Job, Name, Op, PluginRecord, Requeue, SettleRecord, seq_to_sql,
 };
 use crate::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
+    Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
     LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
 };
 
@@ -282,18 +282,20 @@ impl Journal for Embedded {
         endpoint: &EndpointKey,
         now: Timestamp,
         skip: &[Seq],
-        limit: usize,
-    ) -> Result<Vec<DueDelivery>, Error> {
-        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(Vec::new()) };
+        most: Amount,
+    ) -> Result<Due, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else {
+            return Ok(Due::default());
+        };
         let skip = self.passed_over(lane, skip);
         let tenant = endpoint.tenant.clone();
         let found =
-            read(&self.shared, move |connection| read::due(connection, &tenant, lane, now, &skip, limit))
+            read(&self.shared, move |connection| read::due(connection, &tenant, lane, now, &skip, most))
                 .await?;
         for (seq, reason) in found.damaged {
             self.end_damaged(endpoint, lane, seq, reason);
         }
-        Ok(found.deliveries)
+        Ok(found.due)
     }
 
     async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error> {
@@ -414,6 +416,10 @@ impl Journal for Embedded {
                     None => return Ok(0),
                 }
             }
+            Selection::Waiting { endpoint } => match self.shared.names(|names| names.lane_of(&endpoint)) {
+                Some(lane) => Requeue::waiting(lane),
+                None => return Ok(0),
+            },
             Selection::Replay { tenant, event, endpoints } => {
                 let number =
                     self.shared.names(|names| names.tenant(&tenant)).ok_or(Error::NotFound("event"))?;
@@ -450,6 +456,11 @@ impl Journal for Embedded {
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {
         let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(0) };
         browse(&self.shared, move |connection| read::recoverable(connection, lane, since)).await
+    }
+
+    async fn waiting(&self, endpoint: &EndpointKey) -> Result<u64, Error> {
+        let Some(lane) = self.shared.names(|names| names.lane_of(endpoint)) else { return Ok(0) };
+        browse(&self.shared, move |connection| read::waiting(connection, lane)).await
     }
 
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {

@@ -16,7 +16,7 @@ use hookweir_model::{
 use super::read::AT_ONCE;
 use super::writer::Op;
 use super::{Embedded, Options};
-use crate::{Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
+use crate::{Amount, Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
 
 fn lane() -> EndpointKey {
     EndpointKey::new(TenantId::new("acme").unwrap(), EndpointId::new("a").unwrap())
@@ -121,7 +121,8 @@ async fn without_room_appends_are_refused_and_settlements_wait() {
     assert_eq!(settling.await.unwrap().unwrap(), [Settled::Applied]);
     until(|| async { journal.health().await.unwrap().writable.is_ok() }).await;
     stored(&journal, "4", 10).await;
-    let due = journal.due(&lane(), Timestamp::from_millis(3000), &[], 10).await.unwrap();
+    let due =
+        journal.due(&lane(), Timestamp::from_millis(3000), &[], Amount::of(10)).await.unwrap().deliveries;
     assert_eq!((due[0].seq, due[0].shaped.as_ref().unwrap().body.len()), (seq, 2 << 20));
 }
 

@@ -22,7 +22,7 @@ use hookweir_model::{
 use self::leases::Leases;
 use self::state::State;
 use crate::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, Health, Journal,
+    Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
     LaneBacklog, LaneHead, Lease, Made, NewEvent, Page, Selection, Seq, Settled, Settlement,
 };
 
@@ -109,9 +109,9 @@ impl Journal for Memory {
         endpoint: &EndpointKey,
         now: Timestamp,
         skip: &[Seq],
-        limit: usize,
-    ) -> Result<Vec<DueDelivery>, Error> {
-        Ok(self.open()?.state.due(endpoint, now, skip, limit))
+        most: Amount,
+    ) -> Result<Due, Error> {
+        Ok(self.open()?.state.due(endpoint, now, skip, most))
     }
 
     async fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Result<Option<LaneHead>, Error> {
@@ -188,6 +188,10 @@ impl Journal for Memory {
 
     async fn recoverable(&self, endpoint: &EndpointKey, since: Timestamp) -> Result<u64, Error> {
         Ok(self.open()?.state.recoverable(endpoint, since))
+    }
+
+    async fn waiting(&self, endpoint: &EndpointKey) -> Result<u64, Error> {
+        Ok(self.open()?.state.waiting(endpoint))
     }
 
     async fn endpoint_states(&self) -> Result<Vec<(EndpointKey, EndpointState)>, Error> {

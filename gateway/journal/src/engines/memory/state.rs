@@ -11,8 +11,9 @@ use hookweir_model::{
 
 use super::queue;
 use crate::{
-    Appended, Counts, Cursor, DeliveryFilter, DueDelivery, Error, EventFilter, Expired, FURTHER_KEYS,
-    LaneBacklog, LaneHead, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled, Settlement,
+    Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
+    FURTHER_KEYS, LaneBacklog, LaneHead, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled,
+    Settlement,
 };
 
 #[derive(Default)]
@@ -183,30 +184,30 @@ impl State {
             .collect()
     }
 
-    pub(super) fn due(
-        &self,
-        endpoint: &EndpointKey,
-        now: Timestamp,
-        skip: &[Seq],
-        limit: usize,
-    ) -> Vec<DueDelivery> {
+    pub(super) fn due(&self, endpoint: &EndpointKey, now: Timestamp, skip: &[Seq], most: Amount) -> Due {
         let mut found: Vec<(Seq, &Kept, &Row)> = self
             .lane(endpoint)
             .filter(|(seq, _, row)| row.is_pending() && !skip.contains(seq))
             .filter(|(_, _, row)| row.due.is_none_or(|due| due <= now))
             .collect();
         found.sort_by_key(|(seq, _, row)| (row.due.is_none(), row.due, *seq));
-        found.truncate(limit);
-        found
-            .into_iter()
-            .map(|(seq, kept, row)| DueDelivery {
+        let (mut due, mut room) = (Due::default(), most.bytes);
+        for (seq, kept, row) in found.into_iter().take(most.deliveries) {
+            let delivery = DueDelivery {
                 seq,
                 event: kept.event.clone(),
                 attempts: row.attempts,
                 earlier_rounds: row.earlier_rounds,
                 shaped: row.made.shaped.clone(),
-            })
-            .collect()
+            };
+            let Some(left) = room.checked_sub(delivery.bytes()) else {
+                due.next_bytes = Some(delivery.bytes());
+                break;
+            };
+            room = left;
+            due.deliveries.push(delivery);
+        }
+        due
     }
 
     pub(super) fn next_due(&self, endpoint: &EndpointKey, skip: &[Seq]) -> Option<LaneHead> {
@@ -344,6 +345,10 @@ impl State {
         counts
     }
 
+    pub(super) fn waiting(&self, endpoint: &EndpointKey) -> u64 {
+        self.lane(endpoint).filter(|(_, _, row)| row.is_pending() && row.due.is_some()).count() as u64
+    }
+
     pub(super) fn requeue(&mut self, selection: Selection) -> Result<u64, Error> {
         match selection {
             Selection::Retry(key) => {
@@ -359,6 +364,17 @@ impl State {
                     again += 1;
                     if let Some(row) = kept.deliveries.get_mut(&endpoint.endpoint) {
                         row.send_again();
+                    }
+                }
+                Ok(again)
+            }
+            Selection::Waiting { endpoint } => {
+                let mut again = 0;
+                for kept in self.events.values_mut().filter(|kept| kept.event.tenant == endpoint.tenant) {
+                    let row = kept.deliveries.get_mut(&endpoint.endpoint);
+                    if let Some(row) = row.filter(|row| row.is_pending() && row.due.is_some()) {
+                        row.due = None;
+                        again += 1;
                     }
                 }
                 Ok(again)

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use hookweir_journal::{LaneHead, Seq};
+use hookweir_journal::{Amount, DueDelivery, LaneHead, Seq};
 use hookweir_model::{EndpointKey, Shard, Status};
 
-use crate::sample::{at, due, ended, endpoint, event, lane, new, put, retry_at, seqs, settle, tenant};
+use crate::sample::{
+    at, due, ended, endpoint, event, lane, new, put, put_event, retry_at, seqs, settle, settle_with, shaped,
+    tenant,
+};
 use crate::subject::Subject;
 
 pub(crate) async fn fresh_deliveries_come_in_the_order_of_their_events(subject: Subject) {
@@ -18,10 +21,10 @@ pub(crate) async fn fresh_deliveries_come_in_the_order_of_their_events(subject: 
     for now in [i64::MIN, 0, i64::MAX] {
         assert_eq!(seqs(&due(journal, &lane("a"), now).await), stored, "{now}");
     }
-    let two = journal.due(&lane("a"), at(0), &[], 2).await.unwrap();
+    let two = journal.due(&lane("a"), at(0), &[], Amount::of(2)).await.unwrap().deliveries;
     assert_eq!(seqs(&two), stored[..2]);
     assert_eq!((two[0].attempts, two[0].earlier_rounds, &two[0].shaped), (0, 0, &None));
-    assert!(journal.due(&lane("a"), at(0), &[], 0).await.unwrap().is_empty());
+    assert!(journal.due(&lane("a"), at(0), &[], Amount::of(0)).await.unwrap().deliveries.is_empty());
     assert!(due(journal, &lane("b"), 0).await.is_empty());
 }
 
@@ -47,7 +50,7 @@ pub(crate) async fn retries_come_first_and_by_due_time(subject: Subject) {
                 == u32::from(delivery.seq != stored[0] && delivery.seq != stored[3]))
         );
     }
-    let three = journal.due(&to, at(3000), &[], 3).await.unwrap();
+    let three = journal.due(&to, at(3000), &[], Amount::of(3)).await.unwrap().deliveries;
     assert_eq!(seqs(&three), [stored[2], stored[4], stored[1]]);
 }
 
@@ -64,11 +67,46 @@ pub(crate) async fn those_in_hand_are_left_out_and_do_not_count(subject: Subject
     let mut skip: Vec<Seq> =
         stored.iter().rev().copied().filter(|seq| *seq <= stored[20] && *seq != stored[11]).collect();
     skip.extend([stored[0], Seq(u64::MAX), Seq(0)]);
-    let found = journal.due(&to, at(100), &skip, 3).await.unwrap();
+    let found = journal.due(&to, at(100), &skip, Amount::of(3)).await.unwrap().deliveries;
     assert_eq!(seqs(&found), [stored[11], stored[21], stored[22]]);
     let everything: Vec<Seq> = stored.clone();
-    assert!(journal.due(&to, at(100), &everything, 3).await.unwrap().is_empty());
+    assert!(journal.due(&to, at(100), &everything, Amount::of(3)).await.unwrap().deliveries.is_empty());
     assert_eq!(journal.next_due(&to, &everything).await.unwrap(), None);
+}
+
+pub(crate) async fn a_read_stays_within_its_bytes(subject: Subject) {
+    let journal = &subject.journal;
+    let to = lane("a");
+    let of_size = |name: &str, size: usize| {
+        let mut event = event(name);
+        event.data = vec![b'1'; size].into();
+        event
+    };
+    let mut stored = Vec::new();
+    for (name, size) in [("0", 1000), ("1", 20_000), ("2", 10), ("3", 10)] {
+        stored.push(put_event(journal, of_size(name, size), &["a"]).await);
+    }
+    // A retry counts with what it sent, whatever the event was.
+    settle_with(journal, &to, stored[3], 1, retry_at(5), Some(shaped(&"x".repeat(3000)))).await;
+    let cost = |bytes: usize| bytes + DueDelivery::OVERHEAD;
+    let (retry, first, large) = (cost(3010), cost(1000), cost(20_000));
+    for (skip, deliveries, bytes, wanted, next) in [
+        (vec![], 9, retry - 1, vec![], Some(retry)),
+        (vec![], 9, retry, vec![3], Some(first)),
+        (vec![], 9, retry + first, vec![3, 0], Some(large)),
+        (vec![], 9, retry + first + large - 1, vec![3, 0], Some(large)),
+        (vec![], 9, retry + first + large, vec![3, 0, 1], Some(cost(10))),
+        (vec![], 9, usize::MAX, vec![3, 0, 1, 2], None),
+        (vec![], 2, retry + first, vec![3, 0], None),
+        (vec![1, 3], 9, first + cost(10), vec![0, 2], None),
+        (vec![0, 1, 2, 3], 9, 0, vec![], None),
+    ] {
+        let skip: Vec<Seq> = skip.into_iter().map(|place: usize| stored[place]).collect();
+        let found = journal.due(&to, at(9), &skip, Amount { deliveries, bytes }).await.unwrap();
+        let wanted: Vec<Seq> = wanted.into_iter().map(|place: usize| stored[place]).collect();
+        assert_eq!((seqs(&found.deliveries), found.next_bytes), (wanted, next), "{deliveries}, {bytes}");
+        assert!(found.deliveries.iter().map(DueDelivery::bytes).sum::<usize>() <= bytes);
+    }
 }
 
 pub(crate) async fn nothing_that_is_final_or_not_yet_due_is_answered(subject: Subject) {

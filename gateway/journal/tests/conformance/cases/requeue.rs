@@ -1,6 +1,6 @@
 //! Retry, recover, replay.
 
-use hookweir_journal::{Error, Made, Next, REMOVED, Selection, Settled, Settlement};
+use hookweir_journal::{Amount, Error, Made, Next, REMOVED, Selection, Seq, Settled, Settlement};
 use hookweir_model::{DeliveryKey, Status};
 
 use crate::sample::{
@@ -40,6 +40,51 @@ pub(crate) async fn a_pending_retry_is_made_due_at_once(subject: Subject) {
     assert_eq!(found[0].shaped, Some(shaped("1")));
     assert_eq!(journal.next_due(&to, &[]).await.unwrap().unwrap().due, None);
     assert_eq!(journal.counts(&to).await.unwrap().of(Status::Pending), 1);
+}
+
+pub(crate) async fn what_waits_is_made_due_and_its_schedule_goes_on(subject: Subject) {
+    const EVENTS: u64 = 2300;
+    let journal = &subject.journal;
+    let to = lane("a");
+    let batch = (0..EVENTS).map(|number| new(event(&number.to_string()), &["a", "b"])).collect();
+    journal.append(batch).await.unwrap();
+    let mut stored = Vec::new();
+    for delivery in journal.due(&to, at(0), &[], Amount::of(EVENTS as usize)).await.unwrap().deliveries {
+        stored.push(delivery.seq);
+    }
+    // All but two wait, of which one is over and one was never tried; some for the same time.
+    let epoch = crate::sample::own(journal, &to).await;
+    for part in stored[2..].chunks(500) {
+        let settlement = |seq: &Seq| hookweir_journal::Settlement {
+            made: Made { shaped: Some(shaped("kept")), calls: Vec::new() },
+            endpoint: to.clone(),
+            seq: *seq,
+            epoch,
+            attempt: Some(crate::sample::attempt(1, hookweir_model::Outcome::Retry)),
+            next: retry_at(1_000_000 + i64::try_from(seq.0 / 7).unwrap()),
+        };
+        journal.settle(part.iter().map(settlement).collect()).await.unwrap();
+    }
+    settle(journal, &to, stored[0], 1, ended(Status::Failed)).await;
+    settle(journal, &lane("b"), stored[0], 1, retry_at(1_000_000)).await;
+    let all = || Selection::Waiting { endpoint: lane("a") };
+    assert_eq!(journal.waiting(&to).await.unwrap(), EVENTS - 2);
+    assert_eq!(journal.requeue(all()).await.unwrap(), EVENTS - 2);
+    assert_eq!(journal.waiting(&to).await.unwrap(), 0);
+    assert_eq!(journal.waiting(&lane("b")).await.unwrap(), 1, "another endpoint's is as it was");
+    let found = journal.due(&to, at(0), &[], Amount::of(usize::MAX)).await.unwrap().deliveries;
+    assert_eq!(seqs(&found), stored[1..], "in the order of the events");
+    assert!(found[1..].iter().all(|found| (found.attempts, found.earlier_rounds) == (1, 0)));
+    assert!(found[1..].iter().all(|found| found.shaped == Some(shaped("kept"))));
+    assert_eq!(journal.counts(&to).await.unwrap().of(Status::Pending), EVENTS - 1);
+    assert_eq!(journal.requeue(all()).await.unwrap(), 0);
+    settle(journal, &to, stored[5], 2, retry_at(2_000_000)).await;
+    assert_eq!(journal.requeue(all()).await.unwrap(), 1, "what waits again is made due again");
+    let nobody = Selection::Waiting { endpoint: lane("nobody") };
+    assert_eq!(
+        (journal.waiting(&lane("nobody")).await.unwrap(), journal.requeue(nobody).await.unwrap()),
+        (0, 0)
+    );
 }
 
 pub(crate) async fn a_new_round_starts_the_schedule_anew(subject: Subject) {
@@ -141,7 +186,7 @@ pub(crate) async fn a_large_recovery_is_whole(subject: Subject) {
     let batch = (0..EVENTS).map(|number| new(event(&number.to_string()), &["a"])).collect();
     journal.append(batch).await.unwrap();
     let epoch = crate::sample::own(journal, &to).await;
-    let waiting = journal.due(&to, at(0), &[], EVENTS as usize).await.unwrap();
+    let waiting = journal.due(&to, at(0), &[], Amount::of(EVENTS as usize)).await.unwrap().deliveries;
     let lost = waiting.iter().map(|delivery| hookweir_journal::Settlement {
         made: Made::default(),
         endpoint: to.clone(),

@@ -266,6 +266,15 @@ pub(in crate::engines::embedded) fn recoverable(
     Ok(all)
 }
 
+/// How many deliveries wait for the time of their next attempt.
+pub(in crate::engines::embedded) fn waiting(connection: &Connection, lane: i64) -> Result<u64, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due > 0",
+    )?;
+    let count: i64 = statement.query_row((lane,), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 pub(in crate::engines::embedded) fn counts(connection: &Connection, lane: i64) -> Result<Counts, Fault> {
     // In the order of the statuses' codes.
     let mut statement = connection.prepare_cached(

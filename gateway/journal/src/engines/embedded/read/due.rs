@@ -6,19 +6,20 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::event::by_seq;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record::{self, shaped_columns};
-use crate::{DueDelivery, Seq};
+use crate::{Amount, Due, DueDelivery, Seq};
 
 /// What a lane has to try.
 #[derive(Debug, Default)]
-pub(in crate::engines::embedded) struct Due {
-    pub(in crate::engines::embedded) deliveries: Vec<DueDelivery>,
+pub(in crate::engines::embedded) struct Found {
+    pub(in crate::engines::embedded) due: Due,
     /// Deliveries that can't be made, with what is wrong.
     pub(in crate::engines::embedded) damaged: Vec<(i64, &'static str)>,
 }
 
-/// What was never tried, and what is to be sent again, in the order of the events.
-pub(in crate::engines::embedded) const AT_ONCE: &str = "SELECT seq FROM fresh WHERE lane = ?1 UNION ALL \
-    SELECT seq FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due = 0 ORDER BY seq";
+/// What was never tried, with the size of its data, and what is to be sent again, in the order of the events.
+pub(in crate::engines::embedded) const AT_ONCE: &str = "SELECT seq, size FROM fresh WHERE lane = ?1 UNION ALL \
+    SELECT seq, NULL FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due = 0 \
+    ORDER BY seq";
 
 /// `skip` is sorted.
 pub(in crate::engines::embedded) fn due(
@@ -27,69 +28,97 @@ pub(in crate::engines::embedded) fn due(
     lane: i64,
     now: Timestamp,
     skip: &[i64],
-    limit: usize,
-) -> Result<Due, Fault> {
-    let mut due = Due::default();
+    most: Amount,
+) -> Result<Found, Fault> {
+    let mut reading = Reading { connection, tenant, lane, skip, left: most, found: Found::default() };
     // Both queries read the index alone, in its order; rows are fetched for those that are wanted.
     let mut retries = connection.prepare_cached(
         "SELECT seq FROM delivery INDEXED BY delivery_pending \
          WHERE lane = ?1 AND status = 0 AND due > 0 AND due <= ?2 ORDER BY due, seq",
     )?;
     let mut rows = retries.query((lane, now.as_millis()))?;
-    while due.deliveries.len() < limit
+    while reading.goes_on()
         && let Some(row) = rows.next()?
     {
-        due.add(connection, tenant, lane, row.get(0)?, skip)?;
+        reading.add(row.get(0)?, None)?;
     }
     let mut at_once = connection.prepare_cached(AT_ONCE)?;
     let mut rows = at_once.query((lane,))?;
-    while due.deliveries.len() < limit
+    while reading.goes_on()
         && let Some(row) = rows.next()?
     {
-        due.add(connection, tenant, lane, row.get(0)?, skip)?;
+        reading.add(row.get(0)?, row.get(1)?)?;
     }
-    Ok(due)
+    Ok(reading.found)
 }
 
-impl Due {
-    fn add(
-        &mut self,
-        connection: &Connection,
-        tenant: &TenantId,
-        lane: i64,
-        seq: i64,
-        skip: &[i64],
-    ) -> Result<(), Fault> {
-        if skip.binary_search(&seq).is_ok() {
+/// A read under way.
+struct Reading<'r> {
+    connection: &'r Connection,
+    tenant: &'r TenantId,
+    lane: i64,
+    skip: &'r [i64],
+    /// What it may still bring.
+    left: Amount,
+    found: Found,
+}
+
+impl Reading<'_> {
+    fn goes_on(&self) -> bool {
+        self.left.deliveries > 0 && self.found.due.next_bytes.is_none()
+    }
+
+    /// Takes a delivery, if it may be taken. `fresh` is the size of its data where it was never tried.
+    fn add(&mut self, seq: i64, fresh: Option<i64>) -> Result<(), Fault> {
+        let Self { connection, lane, .. } = *self;
+        if self.skip.binary_search(&seq).is_ok() {
             return Ok(());
         }
-        let Some(event) = by_seq(connection, tenant, seq)? else {
-            self.damaged.push((seq, "the stored event is damaged"));
+        let mut row = connection
+            .prepare_cached("SELECT attempts, base, size FROM delivery WHERE lane = ?1 AND seq = ?2")?;
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let tried: Option<(u32, u32, i64)> = match fresh {
+            Some(_) => None,
+            None => row.query_row((lane, seq), read).optional()?,
+        };
+        // Sizes are looked at before any data is: what has no room is not read.
+        let data = fresh.or(tried.map(|(.., size)| size)).unwrap_or_default();
+        let body = if tried.is_some() { shaped_size(connection, lane, seq)? } else { 0 };
+        let bytes = DueDelivery::bytes_of(to_usize(data), to_usize(body));
+        let Some(left) = self.left.bytes.checked_sub(bytes) else {
+            self.found.due.next_bytes = Some(bytes);
             return Ok(());
         };
-        let mut row =
-            connection.prepare_cached("SELECT attempts, base FROM delivery WHERE lane = ?1 AND seq = ?2")?;
-        let tried: Option<(u32, u32)> =
-            row.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (attempts, earlier_rounds) = tried.unwrap_or_default();
+        let Some(event) = by_seq(connection, self.tenant, seq)? else {
+            self.found.damaged.push((seq, "the stored event is damaged"));
+            return Ok(());
+        };
         let shape = if tried.is_some() { shaped(connection, lane, seq)? } else { Shape::None };
         let shaped = match shape {
             Shape::None => None,
             Shape::Whole(shaped) => Some(shaped),
             Shape::Damaged => {
-                self.damaged.push((seq, "the stored request is damaged"));
+                self.found.damaged.push((seq, "the stored request is damaged"));
                 return Ok(());
             }
         };
-        self.deliveries.push(DueDelivery {
-            seq: Seq(seq.unsigned_abs()),
-            event,
-            attempts,
-            earlier_rounds,
-            shaped,
-        });
+        self.left = Amount { deliveries: self.left.deliveries - 1, bytes: left };
+        let (attempts, earlier_rounds, _) = tried.unwrap_or_default();
+        let seq = Seq(seq.unsigned_abs());
+        self.found.due.deliveries.push(DueDelivery { seq, event, attempts, earlier_rounds, shaped });
         Ok(())
     }
+}
+
+fn to_usize(bytes: i64) -> usize {
+    usize::try_from(bytes).unwrap_or_default()
+}
+
+/// The length of the stored request's body, which is not read for it; 0 where there is none.
+fn shaped_size(connection: &Connection, lane: i64, seq: i64) -> Result<i64, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT length(body) FROM shaped WHERE lane = ?1 AND seq = ?2")?;
+    Ok(statement.query_row((lane, seq), |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
 /// What is stored of the request.

@@ -23,10 +23,10 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-pub(super) use self::delivery::recoverable;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries, made, place,
 };
+pub(super) use self::delivery::{recoverable, waiting};
 #[cfg(test)]
 pub(super) use self::due::AT_ONCE;
 pub(super) use self::due::{due, head};

@@ -24,6 +24,7 @@ pub(in crate::engines::embedded) enum Requeue {
     Retry { event: EventName, lane: i64 },
     Replay { event: EventName, lanes: Vec<i64> },
     Recover(Recover),
+    Waiting(Waiting),
 }
 
 #[derive(Debug)]
@@ -33,6 +34,23 @@ pub(in crate::engines::embedded) struct Recover {
     done: Progress,
     /// Where it stands once the group is committed; dropped if the group is not.
     next: Option<Progress>,
+}
+
+#[derive(Debug)]
+pub(in crate::engines::embedded) struct Waiting {
+    lane: i64,
+    /// How many are still to be made due; not known before the first part. Those that begin to wait meanwhile are not among
+    /// them, so that it comes to an end.
+    left: Option<u64>,
+    again: u64,
+    /// How many the group made due, once it is committed; dropped if it is not.
+    next: Option<Part>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    left: u64,
+    again: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +66,10 @@ impl Requeue {
         Self::Recover(Recover { lane, since, done: Progress::default(), next: None })
     }
 
+    pub(in crate::engines::embedded) fn waiting(lane: i64) -> Self {
+        Self::Waiting(Waiting { lane, left: None, again: 0, next: None })
+    }
+
     /// Takes the committed part as done; says whether all is.
     pub(super) fn advance(&mut self) -> bool {
         match self {
@@ -57,6 +79,12 @@ impl Requeue {
                     recover.done = next;
                 }
                 recover.done.status >= LOST.len()
+            }
+            Self::Waiting(waiting) => {
+                if let Some(Part { left, again }) = waiting.next.take() {
+                    (waiting.left, waiting.again) = (Some(left), again);
+                }
+                waiting.left == Some(0)
             }
         }
     }
@@ -73,6 +101,7 @@ pub(super) fn requeue(
         Requeue::Retry { event, lane } => retry(statements, tally, event, *lane),
         Requeue::Replay { event, lanes } => replay(statements, tally, event, lanes),
         Requeue::Recover(recover) => recover_part(statements, tally, last, recover).map(Ok),
+        Requeue::Waiting(waiting) => waiting_part(statements, waiting).map(Ok),
     }
 }
 
@@ -146,6 +175,20 @@ fn recover_part(
     }
     recover.next = Some(progress);
     Ok(progress.again)
+}
+
+fn waiting_part(statements: &mut Statements<'_>, waiting: &mut Waiting) -> Result<u64, Fault> {
+    let Waiting { lane, left, again, .. } = *waiting;
+    let left = match left {
+        Some(left) => left,
+        None => statements.count_waiting.query_row((lane,), |row| row.get::<_, i64>(0))?.unsigned_abs(),
+    };
+    let part = left.min(PART.into());
+    let made = statements.hasten.execute((lane, part.cast_signed()))? as u64;
+    let again = again + made;
+    // Fewer than there should be: some were settled meanwhile.
+    waiting.next = Some(Part { left: if made < part { 0 } else { left - part }, again });
+    Ok(again)
 }
 
 fn find(statements: &mut Statements<'_>, event: &EventName) -> Result<Option<(i64, Option<String>)>, Fault> {

@@ -59,6 +59,9 @@ statements! {
     size_of_delivery: "SELECT size FROM delivery WHERE lane = ?1 AND seq = ?2";
     send_again: "UPDATE delivery SET status = 0, due = 0, base = attempts, reason = NULL \
         WHERE lane = ?1 AND seq = ?2";
+    count_waiting: "SELECT count(*) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due > 0";
+    hasten: "UPDATE delivery SET due = 0 WHERE (seq, lane) IN (SELECT seq, lane FROM delivery INDEXED BY delivery_pending \
+        WHERE lane = ?1 AND status = 0 AND due > 0 ORDER BY due, seq LIMIT ?2)";
     lost: "SELECT d.seq FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq > ?3 AND e.received >= ?4 \
         AND (d.status <> ?6 OR d.reason = ?7) ORDER BY d.seq LIMIT ?5";
