@@ -29,6 +29,7 @@ mod pace;
 mod partial;
 mod plugin_tools;
 mod plugins;
+mod power_cut;
 mod queues;
 mod quota;
 mod reference;

@@ -148,7 +148,7 @@ pub(crate) async fn the_key_of_an_event_that_was_sent_again_answers_the_first(su
     for further in 2..FURTHER_KEYS + 3 {
         assert_eq!(
             journal.append(vec![with("1", &format!("more-{further}"))]).await.unwrap(),
-            [first.clone()]
+            std::slice::from_ref(&first)
         );
     }
     let beyond = format!("more-{}", FURTHER_KEYS + 2);

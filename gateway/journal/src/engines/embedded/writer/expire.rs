@@ -15,7 +15,7 @@ use crate::engines::embedded::record;
 
 /// How many numbers one group goes over, how many events it removes, and how many bytes of data they may have: a large
 /// expiry then holds nobody up for long.
-const LOOKED_AT: usize = 4096;
+const LOOKED_AT: u16 = 4096;
 const REMOVED: u64 = 512;
 const REMOVED_BYTES: u64 = 16 << 20;
 
@@ -144,7 +144,7 @@ impl Part<'_, '_> {
     /// First what lies behind the walk, then the walk goes on.
     fn run(&mut self, sweep: &Sweep, bound: i64, step: &mut Step) -> Result<(), Fault> {
         for (count, seq) in sweep.behind(self.progress.behind, bound.min(sweep.to())).enumerate() {
-            if self.is_full() || count >= LOOKED_AT {
+            if self.is_full() || count >= usize::from(LOOKED_AT) {
                 return Ok(());
             }
             match self.read(seq, seq)?.first().map(|old| self.judge(old)).transpose()? {
@@ -159,7 +159,7 @@ impl Part<'_, '_> {
             self.progress.is_over = true;
             return Ok(());
         };
-        let end = bound.min(first.saturating_add(LOOKED_AT as i64 - 1));
+        let end = bound.min(first.saturating_add(i64::from(LOOKED_AT) - 1));
         for (from, to) in self.not_pending(first, end)? {
             for old in self.read(from, to)? {
                 if self.is_full() {
