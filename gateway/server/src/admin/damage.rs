@@ -43,8 +43,13 @@ pub(super) async fn acknowledge(
 ) -> Result<Response, Problem> {
     whole_gateway(&caller)?;
     caller.may(Action::Administer)?;
-    let AcknowledgeRequest { up_to } = query::object(&body)
-        .map_err(|error| Problem::Malformed(format!("send {{\"up_to\": NUMBER}} of a record: {error}")))?;
+    let wanted =
+        |error: String| Problem::Malformed(format!("send {{\"up_to\": NUMBER}} of a record: {error}"));
+    let AcknowledgeRequest { up_to } = query::object(&body).map_err(wanted)?;
+    // The journal gives no higher numbers.
+    if up_to > i64::MAX.unsigned_abs() {
+        return Err(wanted(format!("there is no record {up_to}")));
+    }
     let records = admin.journal.acknowledge_damage(up_to, Timestamp::now()).await?;
     Ok(ok(&Acknowledged { records }))
 }
