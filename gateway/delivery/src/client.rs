@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::{Answer, Exchange, Outcome, Timestamp, Timings};
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -205,7 +205,7 @@ impl Backend for HttpClient {
         let duration = started.elapsed();
         match reply {
             Ok(Reply { status, headers, body, timings }) => {
-                let verdict = answer::judge(status, &target.success);
+                let verdict = answer::judge(status, headers.get(LOCATION), &target.success);
                 let is_told = request.in_full || verdict.outcome != Outcome::Delivered;
                 Report {
                     outcome: verdict.outcome,

@@ -18,18 +18,25 @@ pub(super) struct Verdict {
     pub(super) gone: bool,
 }
 
-/// The policy says what success is, and 410 that the receiver wants no more; every other status may change.
-pub(super) fn judge(status: StatusCode, success: &Success) -> Verdict {
+/// Of a `Location`, as much stands in a reason.
+const MAX_LOCATION: usize = 200;
+
+/// The policy says what success is, and 410 that the receiver wants no more; every other status may change. `location` is
+/// where a redirect leads, for whoever has to change the URL.
+pub(super) fn judge(status: StatusCode, location: Option<&HeaderValue>, success: &Success) -> Verdict {
     let code = status.as_u16();
     if success.contains(code) {
         return Verdict { outcome: Outcome::Delivered, reason: None, gone: false };
     }
     let gone = status == StatusCode::GONE;
     let outcome = if gone { Outcome::Rejected } else { Outcome::Retry };
-    let remark = match code {
-        300..400 => ": redirects are not followed",
-        410 => ": the receiver wants no more events",
-        _ => "",
+    let remark = match (code, location.and_then(|location| location.to_str().ok())) {
+        (300..400, Some(location)) if (1..=MAX_LOCATION).contains(&location.len()) => {
+            format!(": redirects are not followed; it leads to {location}, which the endpoint's url may be")
+        }
+        (300..400, _) => ": redirects are not followed".to_owned(),
+        (410, _) => ": the receiver wants no more events".to_owned(),
+        _ => String::new(),
     };
     Verdict { outcome, reason: Some(format!("answered {code}{remark}")), gone }
 }
@@ -78,6 +85,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_redirect_says_where_it_leads() {
+        let long = format!("https://new.example.com/{}", "a".repeat(MAX_LOCATION));
+        for (location, wanted) in [
+            (
+                "https://new.example.com/hook",
+                "answered 308: redirects are not followed; it leads to https://new.example.com/hook, which the \
+                 endpoint's url may be",
+            ),
+            ("", "answered 308: redirects are not followed"),
+            (long.as_str(), "answered 308: redirects are not followed"),
+        ] {
+            let location = HeaderValue::from_str(location).unwrap();
+            let verdict = judge(StatusCode::PERMANENT_REDIRECT, Some(&location), &Success::Any2xx);
+            assert_eq!(verdict.reason.as_deref(), Some(wanted));
+        }
+        let told = judge(StatusCode::BAD_REQUEST, Some(&HeaderValue::from_static("/x")), &Success::Any2xx);
+        assert_eq!(told.reason.as_deref(), Some("answered 400"));
+    }
+
+    #[test]
     fn every_status_has_its_verdict() {
         use Outcome::{Delivered, Rejected, Retry};
         let any = Success::Any2xx;
@@ -112,7 +139,11 @@ mod tests {
             (200, &odd, Retry, Some("answered 200")),
         ] {
             let wanted = Verdict { outcome, reason: reason.map(str::to_owned), gone: outcome == Rejected };
-            assert_eq!(judge(StatusCode::from_u16(code).unwrap(), success), wanted, "{code} {success:?}");
+            assert_eq!(
+                judge(StatusCode::from_u16(code).unwrap(), None, success),
+                wanted,
+                "{code} {success:?}"
+            );
         }
     }
 
