@@ -61,7 +61,9 @@ async fn every_page_can_be_used_by_everybody() {
     let failed = scene.filled().await;
     let sender = scene.gateway.sender();
     let wide = json!({"type": format!("a.{}", "b".repeat(200)), "subject": long(), "source": long(), "data": {"wide": long()}});
-    sender.post(&[], wide.to_string()).await.expect(202);
+    let wide = sender.post(&[], wide.to_string()).await.expect(202).json();
+    let wide = wide["id"].as_str().expect("an id").to_owned();
+    scene.gateway.admin().delivery("acme", &wide, "archive", "delivered").await;
     scene.gateway.admin().post("/v1/tenants/acme/plugins/to-slack/pause", "").await.expect(200);
     let waiting = sender.event("order.created", r#"{"order":{"total":170}}"#).await;
     let list = scene.gateway.admin().json("/v1/tenants/acme/deliveries?endpoint=chat&status=delivered").await;
@@ -85,6 +87,8 @@ async fn every_page_can_be_used_by_everybody() {
         ("tenant", "/t/acme".to_owned(), ("h1", "acme"), settled),
         ("events", "/t/acme/events".to_owned(), ("h1", "Events"), settled),
         ("event", format!("/t/acme/events/{failed}"), ("main", "billing"), settled),
+        ("event-wide", format!("/t/acme/events/{wide}"), ("main", "archive"), settled),
+        ("delivery-wide", format!("/t/acme/deliveries/{wide}/archive"), ("#verdict", "Delivered"), settled),
         ("deliveries", "/t/acme/deliveries".to_owned(), ("h1", "Deliveries"), settled),
         (
             "deliveries-none",
