@@ -70,6 +70,9 @@ async fn what_is_malformed_is_refused_with_a_sentence() {
         ("not JSON", "hello"),
         ("a list", "[]"),
         ("a list of events", r#"[{"type":"a.b","data":1}]"#),
+        ("a list of an event's members", r#"["a.b",1,null,null,null,null,null]"#),
+        ("a byte order mark", "\u{feff}{\"type\":\"a.b\",\"data\":1}"),
+        ("UTF-16", "{\0\"\0t\0"),
         ("no type", r#"{"data":1}"#),
         ("no data", r#"{"type":"a.b"}"#),
         ("a type that is a number", r#"{"type":1,"data":1}"#),
@@ -88,7 +91,17 @@ async fn what_is_malformed_is_refused_with_a_sentence() {
         ("a member twice", r#"{"type":"a.b","data":1,"data":2}"#),
         ("something after the event", r#"{"type":"a.b","data":1} {}"#),
     ] {
-        assert_problem(&sender.post(&[], body.to_owned()).await, 400, what);
+        let refused = sender.post(&[], body.to_owned()).await;
+        assert_problem(&refused, 400, what);
+        assert!(!refused.text().contains("struct"), "{what}: {refused}");
+    }
+    for (body, wanted) in [
+        (&br#"["a.b",1,null,null,null,null,null]"#[..], "an array of events is not taken"),
+        (b"\xef\xbb\xbf{\"type\":\"a.b\",\"data\":1}", "byte order mark"),
+        (b"{\n\"type\":\"a.b\",\"data\":\"M\xfcller\"}", "not UTF-8: line 2 has the byte FC"),
+    ] {
+        let refused = sender.post(&[], body.to_vec()).await.expect(400);
+        assert!(refused.text().contains(wanted), "{refused}");
     }
     for (what, content_type) in [("text", "text/plain"), ("a form", "application/x-www-form-urlencoded")] {
         let answer = sender.post(&[("content-type", content_type)], r#"{"type":"a.b","data":1}"#).await;
@@ -271,10 +284,10 @@ async fn ambiguous_requests_are_refused_and_the_connection_is_closed() {
             with(&format!("X-A: é\r\nContent-Length: {length}\r\n"), body),
         ),
         (
-            "an absolute target",
+            "an absolute target of another host",
             with(&format!("Content-Length: {length}\r\n"), body).replacen(
                 EVENTS,
-                &format!("http://h{EVENTS}"),
+                &format!("http://other{EVENTS}"),
                 1,
             ),
         ),

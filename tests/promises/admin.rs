@@ -348,13 +348,13 @@ async fn metrics_have_the_names_of_the_contract() {
         if wanted.iter().all(|line| text.lines().any(|found| found == *line)) { Ok(()) } else { Err(text) }
     })
     .await;
-    let answer = admin.get("/metrics").await.expect(200);
+    let answer = admin.get_as("/metrics", "application/openmetrics-text").await.expect(200);
     let text = answer.text();
     for name in ["hookweir_journal_sync_seconds_count", "hookweir_journal_bytes"] {
         assert!(text.contains(name), "no {name} in\n{text}");
     }
     let kind = answer.header("content-type").unwrap_or_default();
-    assert!(kind.contains("openmetrics") || kind.starts_with("text/plain"), "{kind}");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     assert!(text.trim_end().ends_with("# EOF"), "the text is whole");
 }
 

@@ -18,6 +18,7 @@ mod examples;
 mod fairness;
 mod hang_up;
 mod ledger;
+mod listeners;
 mod live;
 mod memory;
 mod observability;

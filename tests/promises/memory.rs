@@ -99,7 +99,7 @@ async fn metric(gateway: &Gateway, name: &str) -> u64 {
 /// That neither the process nor what it says of itself is over its bound.
 async fn within_budget(gateway: &Gateway, base: u64, when: &str) {
     let held = metric(gateway, "hookweir_dispatch_memory_bytes ").await;
-    let (peak, most) = (gateway.peak(), base + BUDGET + BESIDE);
+    let (peak, most) = (gateway.most_resident(), base + BUDGET + BESIDE);
     println!("{when}: {} MiB held, at most {} MiB resident", held >> 20, peak >> 20);
     assert_eq!(metric(gateway, "hookweir_dispatch_memory_max_bytes ").await, BUDGET);
     // An attempt that has begun holds what it makes, whatever that is.

@@ -144,3 +144,42 @@ async fn an_end_is_heard_while_a_reload_or_an_upload_compiles() {
         ended(compiler).await;
     }
 }
+
+/// A load balancer sees it coming: for a moment there is an answer, and it is no.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_connections_are_refused_new_requests_are_answered_503() {
+    let mut gateway = Gateway::start(hookweir_tests::tenant("acme", hookweir_tests::KEY)).await;
+    let (accept, admin) = (gateway.accept_address(), gateway.admin());
+    let body = r#"{"type":"a.b","data":1}"#;
+    let event = format!(
+        "POST /v1/tenants/acme/events HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\
+         Authorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+        hookweir_tests::KEY,
+        body.len()
+    );
+    let health = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned();
+    let asking = tokio::spawn(async move {
+        let mut refused = [false; 3];
+        while refused.contains(&false) {
+            for (place, request) in [(0, &event), (1, &health)] {
+                let patience = std::time::Duration::from_millis(50);
+                let Ok(answer) = hookweir_tests::raw::try_read(accept, request.as_bytes(), patience).await
+                else {
+                    return refused;
+                };
+                // Each such answer ends its connection.
+                refused[place] |= answer.status() == 503
+                    && answer.closed
+                    && answer.text.to_lowercase().contains("connection: close");
+            }
+            let Ok(ready) = admin.try_get("/readyz").await else { return refused };
+            refused[2] |= ready.status == 503 && ready.text().contains("stopping");
+        }
+        refused
+    });
+    let asked = Instant::now();
+    let status = gateway.terminate().await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(asking.await.expect("an answer"), [true; 3], "an event, health and readiness");
+    assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{:?}", asked.elapsed());
+}

@@ -29,6 +29,15 @@ impl Admin {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
+    /// What `path` answers to one who accepts this form of it.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        let bearer = self.bearer();
+        let mut headers = vec![("accept", accept)];
+        headers.extend(bearer.iter().map(|bearer| ("authorization", bearer.as_str())));
+        let answer = within(path, self.client.call(Method::GET, path, &headers, Bytes::new())).await;
+        answer.unwrap_or_else(|error| panic!("GET {path} failed: {error}"))
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         within(path, self.try_get(path)).await.unwrap_or_else(|error| panic!("GET {path} failed: {error}"))
     }

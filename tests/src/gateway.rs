@@ -99,6 +99,25 @@ impl Gateway {
         }
     }
 
+    /// Starts a gateway that may have only so many descriptors. It is not started again.
+    pub async fn start_with_descriptors(config: impl Into<Config>, most: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
+            .expect("the configuration to be written");
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={most}:{most}")).arg(binary());
+        command.args(["serve", "--config", "hookweir.toml"]);
+        let log = Log::default();
+        match run(command, folder.path(), &log).await {
+            Ok((child, accept, admin)) => {
+                let gateway = Self { folder, child, accept, admin, log };
+                gateway.ready().await;
+                gateway
+            }
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
     /// Starts the gateway anew on the same journal, after it was killed or has ended. Its ports are new ones.
     pub async fn start_again(&mut self) {
         self.try_start_again().await.unwrap_or_else(|ended| {
@@ -197,17 +216,17 @@ impl Gateway {
         self.folder.path().to_owned()
     }
 
+    /// The most bytes of memory that the process has had resident so far.
+    pub fn most_resident(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
     /// Bytes of memory that the process has resident.
     pub fn resident(&self) -> u64 {
-        self.memory("VmRSS:")
+        self.status_bytes("VmRSS:")
     }
 
-    /// The most bytes of memory that the process has had resident.
-    pub fn peak(&self) -> u64 {
-        self.memory("VmHWM:")
-    }
-
-    fn memory(&self, name: &str) -> u64 {
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
             .expect("the state of the gateway's process");
         let kib: Option<u64> =

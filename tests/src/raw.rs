@@ -37,7 +37,12 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Exchange {
 
 /// Like [`exchange`], but content with what has come after `patience`: for a connection that rightly stays open.
 pub async fn read(address: SocketAddr, bytes: &[u8], patience: Duration) -> Exchange {
-    let mut stream = TcpStream::connect(address).await.expect("a connection to the gateway");
+    try_read(address, bytes, patience).await.expect("a connection to the gateway")
+}
+
+/// The same where the gateway may be gone.
+pub async fn try_read(address: SocketAddr, bytes: &[u8], patience: Duration) -> std::io::Result<Exchange> {
+    let mut stream = TcpStream::connect(address).await?;
     // The gateway may refuse and close before it has read everything: what it answered still counts.
     let _ = stream.write_all(bytes).await;
     let mut seen = Vec::new();
@@ -49,7 +54,7 @@ pub async fn read(address: SocketAddr, bytes: &[u8], patience: Duration) -> Exch
             Ok(Ok(read)) => seen.extend_from_slice(&chunk[..read]),
         }
     };
-    Exchange { text: String::from_utf8_lossy(&seen).into_owned(), closed }
+    Ok(Exchange { text: String::from_utf8_lossy(&seen).into_owned(), closed })
 }
 
 /// A request whose caller does not wait for the answer.

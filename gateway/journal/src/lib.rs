@@ -16,6 +16,6 @@ pub use contract::{
 };
 pub use damage::{Damage, DamageKind, DamageRecord, DamageSummary, Damages, MAX_DAMAGE_RECORDS};
 pub use queue::{
-    Answered, Content, Look, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
-    Verdict,
+    Answered, Content, Look, Looked, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received,
+    Redrive, Verdict,
 };

@@ -119,6 +119,14 @@ pub enum Look {
     Dead { after: u64 },
 }
 
+/// What a look at messages found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Looked {
+    pub messages: Vec<Message>,
+    /// The last number that was looked at, where a bound ended the look: there may be more messages.
+    pub next: Option<u64>,
+}
+
 /// How many messages a queue holds, and how they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueStats {
@@ -163,8 +171,15 @@ pub trait Queues: Send + Sync {
         verdicts: Vec<(Receipt, Verdict)>,
     ) -> Result<Vec<Answered>, Error>;
 
-    /// Looks at up to `limit` messages and changes nothing. Those that are damaged are left out.
-    async fn messages(&self, queue: &EndpointKey, look: Look, limit: usize) -> Result<Vec<Message>, Error>;
+    /// Looks at up to `limit` messages with up to `bytes` of body together, one whatever its size, and changes nothing.
+    /// What is beyond these bounds is not read. Those that are damaged are left out.
+    async fn messages(
+        &self,
+        queue: &EndpointKey,
+        look: Look,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Looked, Error>;
 
     /// Its cost grows with the number of messages that are not visible, not with those that are.
     async fn queue_stats(&self, queue: &EndpointKey, now: Timestamp) -> Result<QueueStats, Error>;

@@ -1,5 +1,6 @@
 //! The composition root: from a checked configuration to a running gateway, and back to an orderly end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +21,11 @@ use crate::admin::{self, Admin, Changes};
 use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
 use crate::feed::Feed;
+use crate::listen::{self, Budgets, Connections, Listening};
 use crate::live::Live;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 use crate::plugins::{Loader, Plugins};
 use crate::pull::Queues;
 use crate::telemetry::Telemetry;
@@ -93,8 +96,8 @@ impl App {
     /// Binds both listeners before any slow work, then opens the journal, loads the plugins and starts the lanes.
     pub(crate) async fn start(mut config: Config) -> Result<Self, Refused> {
         raise_file_limit();
-        let accept_listener = bind(config.accept.listen, "accept").await?;
-        let admin_listener = bind(config.admin.listen, "admin").await?;
+        let accept_listener = bind(config.accept.listen, "accept")?;
+        let admin_listener = bind(config.admin.listen, "admin")?;
         let accept_addr =
             accept_listener.local_addr().context("failed to read the accept listener's address")?;
         let admin_addr =
@@ -108,6 +111,7 @@ impl App {
             move || journal.stats()
         }));
         let journal: Arc<dyn Journal> = journal;
+        let numbers = Arc::new(Numbers::open(&config.journal.path));
         let host = Arc::new(host(&config.journal.path)?);
         let max_age = config.journal.retention;
         let memory = memory_of_deliveries(&config);
@@ -123,7 +127,7 @@ impl App {
 
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
-        let queues = Queues::new(Arc::clone(&journal), stop.clone(), broken.clone());
+        let queues = Queues::new(Arc::clone(&journal), Arc::clone(&numbers), stop.clone(), broken.clone());
         let feed: Arc<Feed> = Arc::default();
         let parts = dispatch::Parts {
             journal: Arc::clone(&journal),
@@ -139,6 +143,12 @@ impl App {
         };
         let dispatcher = Dispatcher::start(parts, &leases).await?;
 
+        let (waiting, descriptors) = (memory::waiting(), listen::descriptors());
+        let listening = Listening {
+            accept: Connections::new((descriptors / 2).min(accept::CONNECTIONS), waiting),
+            admin: Connections::new((descriptors / 4).min(admin::CONNECTIONS), waiting / 4),
+            budgets: Budgets::new(waiting),
+        };
         let path = Arc::new(accept::Path {
             journal: Arc::clone(&journal),
             dispatcher: dispatcher.clone(),
@@ -153,6 +163,8 @@ impl App {
             queues: Arc::clone(&queues),
             quotas: accept::Quotas::default(),
             path,
+            budgets: listening.budgets.clone(),
+            stop: stop.clone(),
         });
         let changes = Changes::default();
         let admin = Admin {
@@ -167,12 +179,16 @@ impl App {
             feed,
             guesses: Arc::default(),
             changes: changes.clone(),
+            listening,
+            numbers,
+            streams: Arc::default(),
             stop: stop.clone(),
         };
+        let senders = Arc::clone(&admin.listening.accept);
         let admin = admin::serve(admin_listener, admin, stop.clone());
         let admin = admin.context("failed to start the thread that answers who looks")?;
         let tasks = vec![
-            tokio::spawn(accept::serve(accept_listener, accept, stop.clone())),
+            tokio::spawn(accept::serve(accept_listener, senders, accept, stop.clone())),
             tokio::spawn(admin),
             tokio::spawn(upkeep::run(Arc::clone(&journal), Arc::clone(&live), max_age, stop.clone())),
         ];
@@ -288,11 +304,27 @@ fn memory_of_deliveries(config: &Config) -> usize {
     bytes
 }
 
-async fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| {
-        format!("failed to listen on {address}: change {which}.listen, or stop what uses that port")
+fn bind(address: SocketAddr, which: &str) -> Result<TcpListener> {
+    listen::bind(address).map_err(|error| {
+        let advice = unbound(error.kind(), which);
+        anyhow::Error::from(error).context(format!("failed to listen on {address}: {advice}"))
     })
+}
+
+/// What to do about an address that can't be listened on.
+fn unbound(kind: io::ErrorKind, which: &str) -> String {
+    match kind {
+        io::ErrorKind::AddrInUse => format!("change {which}.listen, or stop what uses that port"),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no interface of this machine has that address: change {which}.listen")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "ports below 1024 take a privilege (CAP_NET_BIND_SERVICE): grant it, or change {which}.listen"
+            )
+        }
+        _ => format!("change {which}.listen"),
+    }
 }
 
 async fn open_journal(config: &Config) -> Result<Embedded> {

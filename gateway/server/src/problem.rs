@@ -4,11 +4,13 @@
 //! chain goes to the log where the problem is made.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::api;
+use crate::listen::{Cut, Over};
+use crate::pull::Refused;
 
 /// Seconds after which an event that had no room may be sent again.
 const RETRY_WITHOUT_ROOM: u32 = 10;
@@ -38,10 +40,14 @@ pub(crate) enum Problem {
     TooLarge(usize),
     /// 415: what can be sent instead.
     MediaType(&'static str),
+    /// 415: the body is compressed, or encoded otherwise.
+    Encoding,
     /// 422: a component that can't be taken, and why.
     Unusable(String),
     /// 429: which quota of the tenant is used up, and the seconds after which to try again.
     Quota { detail: String, retry_after: u32 },
+    /// 429 or 503: too many bytes of bodies are under way.
+    Bodies(Over),
     /// 429: too many unknown keys came from there; the seconds after which to try again.
     Guesses { retry_after: u32 },
     /// 503: what is full, with figures.
@@ -64,9 +70,13 @@ impl Problem {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Quota { .. } | Self::Guesses { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Full(_) | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::MediaType(_) | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Quota { .. } | Self::Guesses { .. } | Self::Bodies(Over::Tenant) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Full(_) | Self::Unavailable { .. } | Self::Bodies(Over::All) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -85,9 +95,10 @@ impl Problem {
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "too-large",
             Self::MediaType(_) => "unsupported-media-type",
-            Self::Quota { .. } => "quota",
+            Self::Encoding => "unsupported-encoding",
+            Self::Quota { .. } | Self::Bodies(Over::Tenant) => "quota",
             Self::Guesses { .. } => "guesses",
-            Self::Full(_) | Self::Unavailable { .. } => "unavailable",
+            Self::Full(_) | Self::Unavailable { .. } | Self::Bodies(Over::All) => "unavailable",
             Self::Internal => "internal",
         }
     }
@@ -108,15 +119,53 @@ impl Problem {
             Self::NotFound(what) => format!("there is no such {what}"),
             Self::Method(Some(allowed)) => format!("this resource takes {allowed}"),
             Self::Method(None) => "this resource takes other methods: see the header Allow".to_owned(),
-            Self::TooSlow => "the request's body did not arrive in time".to_owned(),
+            Self::TooSlow => "the request's body came too slowly: no byte for 30 s, less than 1 KiB a second on the \
+                              whole, or not whole after 15 minutes"
+                .to_owned(),
             Self::TooLarge(limit) => format!("the body is larger than the limit of {limit} bytes"),
             Self::MediaType(detail) | Self::Unavailable { detail, .. } => (*detail).to_owned(),
+            Self::Bodies(Over::Tenant) => {
+                "bodies of this tenant that are not whole yet take as much memory as they may: send fewer at a time, \
+                 or faster"
+                    .to_owned()
+            }
+            Self::Bodies(Over::All) => {
+                "bodies that are not whole yet take as much memory as they may; try again".to_owned()
+            }
+            Self::Encoding => {
+                "the body has a Content-Encoding, and is kept and signed as it comes: send it without compression"
+                    .to_owned()
+            }
             Self::Guesses { .. } => {
                 "too many unknown keys came from this address; wait, and send one that the gateway knows"
                     .to_owned()
             }
             Self::Internal => "the gateway failed to handle the request; its log has the cause".to_owned(),
         }
+    }
+
+    /// Why an answer can't be held until its caller reads it.
+    pub(crate) fn answers(over: Over) -> Self {
+        match over {
+            Over::Tenant => Self::Quota {
+                detail: "answers to this tenant that were not read to their end yet take as much memory as they may: \
+                         read them, or ask for less at a time"
+                    .to_owned(),
+                retry_after: 1,
+            },
+            Over::All => Self::Unavailable {
+                detail: "answers that were not read to their end yet take as much memory as they may; try again",
+                retry_after: 1,
+            },
+        }
+    }
+
+    /// Whether part of the request may be unread: then what follows on its connection can't be trusted.
+    pub(crate) const fn leaves_body(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge(_) | Self::TooSlow | Self::Malformed(_) | Self::Encoding | Self::Bodies(_)
+        )
     }
 
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
@@ -139,8 +188,14 @@ impl Problem {
             | Self::Guesses { retry_after } => {
                 headers.insert(RETRY_AFTER, retry_after.into());
             }
+            Self::Bodies(_) => {
+                headers.insert(RETRY_AFTER, 1_u32.into());
+            }
             Self::Method(Some(allowed)) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Encoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -148,6 +203,28 @@ impl Problem {
             _ => {}
         }
         response
+    }
+}
+
+impl From<Cut> for Problem {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::TooLarge(limit) => Self::TooLarge(limit),
+            Cut::TooSlow => Self::TooSlow,
+            Cut::Broken => {
+                Self::Malformed("the request's body broke off or is not framed as HTTP asks".to_owned())
+            }
+            Cut::Over(over) => Self::Bodies(over),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Journal(error) => error.into(),
+            Refused::NoRoom(over) => Self::answers(over),
+        }
     }
 }
 

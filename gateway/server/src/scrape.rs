@@ -6,8 +6,9 @@ use hookweir_journal::{Error, Journal};
 use hookweir_model::{PluginKey, Timestamp};
 
 use crate::dispatch::Dispatcher;
+use crate::listen::Listening;
 use crate::live::Live;
-use crate::metrics::{EndpointMoment, Metrics, Moment, PluginMoment};
+use crate::metrics::{EndpointMoment, Form, Listeners, Metrics, Moment, PluginMoment};
 
 /// The text at `/metrics`.
 pub(crate) async fn text(
@@ -15,8 +16,19 @@ pub(crate) async fn text(
     journal: &dyn Journal,
     live: &Live,
     dispatcher: &Dispatcher,
+    listeners: &Listening,
+    form: Form,
 ) -> Result<String, Error> {
-    Ok(metrics.render(&moment(journal, live, dispatcher).await?))
+    let moment = moment(journal, live, dispatcher).await?;
+    Ok(metrics.render(&Moment { listeners: of(listeners), ..moment }, form))
+}
+
+fn of(Listening { accept, admin, budgets }: &Listening) -> Listeners {
+    let connections = [("accept", accept), ("admin", admin)];
+    Listeners {
+        connections: connections.map(|(name, all)| (name, all.count(), all.evicted())).into(),
+        held: vec![("requests", budgets.requests.held()), ("answers", budgets.answers.held())],
+    }
 }
 
 async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> Result<Moment, Error> {
@@ -54,5 +66,6 @@ async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> 
     plugins.sort_by(|a, b| a.key.cmp(&b.key));
     let journal_limit = live.config.journal.max_size;
     let (now, damage, memory) = (Timestamp::now(), journal.damage_summary(), dispatcher.memory());
-    Ok(Moment { now, health, damage, journal_limit, pending_bytes, endpoints, plugins, memory })
+    let listeners = Listeners::default();
+    Ok(Moment { now, health, damage, journal_limit, pending_bytes, listeners, endpoints, plugins, memory })
 }

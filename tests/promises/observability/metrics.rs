@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookweir_tests::{Gateway, KEY, Receiver, Reply, endpoint, eventually, plugin, tenant};
+use hookweir_tests::{Gateway, KEY, Receiver, Reply, endpoint, eventually, plugin, run, tenant};
+use tokio::process::Command;
 
 use super::{table, words};
 
@@ -82,7 +83,7 @@ async fn the_table_is_what_a_gateway_exposes() {
     let event = gateway.sender().event("a.b", r#"{"total":200}"#).await;
     gateway.admin().delivery("acme", &event, "hook", "delivered").await;
     gateway.sender().post(&[], "hello").await.expect(400);
-    let text = gateway.admin().get("/metrics").await.expect(200).text();
+    let text = gateway.admin().get_as("/metrics", "application/openmetrics-text").await.expect(200).text();
     let (exposed, documented) = (exposed(&text), documented());
     assert!(documented.len() > 20, "the table is there: {documented:?}");
     let names = |metrics: &BTreeMap<String, Metric>| metrics.keys().cloned().collect::<Vec<_>>();
@@ -90,6 +91,38 @@ async fn the_table_is_what_a_gateway_exposes() {
     for (name, metric) in &documented {
         assert_eq!(&exposed[name], metric, "{name}");
     }
+}
+
+/// Scrapers and agents that know nothing of OpenMetrics ask for the plain text, or for nothing in particular.
+#[tokio::test]
+async fn the_form_is_the_one_that_is_accepted() {
+    let gateway = Gateway::start(tenants("http://127.0.0.1:9/hook")).await;
+    let admin = gateway.admin();
+    let plain = [admin.get("/metrics").await, admin.get_as("/metrics", "text/plain;version=0.0.4").await];
+    for answer in plain {
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        let text = answer.expect(200).text();
+        for line in [
+            "# TYPE hookweir_events_accepted_total counter",
+            "# HELP hookweir_events_accepted_total Events answered 202 for the first time.",
+            "# TYPE hookweir_build_info gauge",
+            "# TYPE hookweir_stage_seconds histogram",
+            "hookweir_events_accepted_total 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+        // A parser of that form, which complains of names too: counters end in `_total`, nothing else does.
+        let mut check = Command::new("promtool");
+        let judged = run(check.args(["check", "metrics"]), text.as_bytes()).await;
+        assert_eq!((judged.code, judged.stdout.as_str(), judged.stderr.as_str()), (Some(0), "", ""));
+    }
+    let open =
+        admin.get_as("/metrics", "application/openmetrics-text; version=1.0.0, text/plain;q=0.5").await;
+    let wanted = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(open.header("content-type"), Some(wanted));
+    let text = open.expect(200).text();
+    assert!(text.contains("# TYPE hookweir_events_accepted counter") && text.ends_with("# EOF\n"), "{text}");
 }
 
 #[tokio::test]

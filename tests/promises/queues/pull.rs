@@ -136,6 +136,49 @@ async fn what_is_received_too_often_is_a_dead_letter() {
     assert_eq!(consumer.ask("redrive", json!({})).await.expect(200).json()["messages"], 0);
 }
 
+/// Two tenants' messages are numbered together in the journal. What one of them is shown says nothing of that.
+#[tokio::test]
+async fn numbers_and_cursors_do_not_tell_how_much_others_send() {
+    let config = config("") + &tenant("globex", OTHER_KEY) + &queue("globex", "inbox", "");
+    let mut gateway = Gateway::start(config).await;
+    let (mut shown, mut cursors) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        gateway.sender().event("a.b", "1").await;
+        gateway.sender_of("globex", OTHER_KEY).event("a.b", "1").await;
+    }
+    visible(&gateway.consumer("inbox"), 6).await;
+    let peeked = gateway.consumer("inbox").ask("peek", json!({ "max": 9 })).await.expect(200).json();
+    for message in peeked["messages"].as_array().expect("messages") {
+        shown.push(message["number"].as_u64().expect("a number"));
+    }
+    let admin = gateway.admin();
+    let mut next = String::new();
+    while cursors.len() < 5 {
+        let page = admin.json(&format!("/v1/tenants/acme/events?limit=1{next}")).await;
+        let cursor = page["next"].as_str().unwrap_or_else(|| panic!("no cursor in {page}")).to_owned();
+        next = format!("&cursor={cursor}");
+        cursors.push(cursor.parse::<u64>().expect("a number"));
+    }
+    for receipt in gateway.consumer("inbox").receive(json!({ "max": 9, "visibility_timeout": "1s" })).await {
+        let text = receipt["receipt"].as_str().expect("a receipt");
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text);
+        let number = bytes.expect("base64").first_chunk().map(|number| u64::from_be_bytes(*number));
+        assert!(shown.contains(&number.expect("a number")), "a receipt holds the number that is shown");
+    }
+    for numbers in [&shown, &cursors] {
+        assert!(numbers.iter().all(|number| number.to_string().len() == 16), "{numbers:?}");
+        let steps: std::collections::BTreeSet<u64> =
+            numbers.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
+        assert!(steps.len() > 1 && steps.iter().all(|step| *step > 1000), "{numbers:?}");
+    }
+    // They stay as they are over a restart.
+    gateway.kill9().await;
+    gateway.start_again().await;
+    let page = gateway.admin().json(&format!("/v1/tenants/acme/events?limit=9&cursor={}", cursors[4])).await;
+    assert_eq!(page["data"].as_array().map(Vec::len), Some(1), "{page}");
+    gateway.admin().get("/v1/tenants/acme/events?cursor=7").await.expect(400);
+}
+
 #[tokio::test]
 async fn a_receipt_and_what_it_hides_outlive_a_kill() {
     let mut gateway = Gateway::start(config("visibility_timeout = \"1h\"")).await;

@@ -38,6 +38,12 @@ async fn json_that_makes_no_sense_is_refused() {
         ("receive", r#"{"visibility_timeout": "0s"}"#.to_owned()),
         ("receive", r#"{"visibility_timeout": "13h"}"#.to_owned()),
         ("receive", r#"{"more": 1}"#.to_owned()),
+        ("receive", r#"[1, "0s", null]"#.to_owned()),
+        ("ack", r#"[["a"], null, null]"#.to_owned()),
+        ("nack", r#"[["a"], "1s", null]"#.to_owned()),
+        ("peek", "[10, null]".to_owned()),
+        ("redrive", "[null]".to_owned()),
+        ("receive", "\u{feff}{}".to_owned()),
         ("ack", "{}".to_owned()),
         ("ack", r#"{"receipts": []}"#.to_owned()),
         ("ack", r#"{"receipts": "a"}"#.to_owned()),
@@ -49,12 +55,14 @@ async fn json_that_makes_no_sense_is_refused() {
         ("peek", r#"{"max": 101}"#.to_owned()),
         ("peek", r#"{"after": 1}"#.to_owned()),
         ("dead", r#"{"after": -1}"#.to_owned()),
+        ("dead", r#"{"after": 17}"#.to_owned()),
         ("redrive", json!({ "numbers": many }).to_string()),
         ("redrive", r#"{"numbers": [1.5]}"#.to_owned()),
     ] {
         let answer = consumer.try_ask(action, body.clone()).await.expect("an answer");
         assert_eq!(answer.status, 400, "{action} {body}: {answer}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{action} {body}");
+        assert!(!answer.text().contains("struct"), "{action} {body}: {answer}");
     }
     let long = format!("{{\"receipts\": [\"{}\"]}}", "x".repeat(70_000));
     assert_eq!(consumer.try_ask("ack", long).await.expect("an answer").status, 413);

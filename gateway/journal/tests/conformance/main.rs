@@ -119,6 +119,7 @@ macro_rules! contract {
             ],
             queues: [
                 a_message_is_there_with_its_exact_bytes,
+                a_look_is_bounded_in_bytes,
                 a_delivery_ends_in_its_queue_in_one_step,
                 a_refused_settlement_puts_no_message,
                 a_received_message_is_invisible_until_its_time,

@@ -2,7 +2,7 @@
 //! library refuses by itself (two lengths, obsolete folding, control characters, ...) is not repeated here.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Request, Uri, Version};
 
 use crate::problem::Problem;
 
@@ -12,8 +12,10 @@ const MAX_TARGET: usize = 8 << 10;
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     let headers = request.headers();
     let wrong = |detail: &str| Err(Problem::Malformed(detail.to_owned()));
-    if request.uri().scheme().is_some() || request.uri().authority().is_some() {
-        return wrong("give the path alone as the request's target; this is not a proxy");
+    if !is_for_this_listener(request.uri(), headers) {
+        return wrong(
+            "the request's target names another host than the Host header; this is not a proxy: give the path alone",
+        );
     }
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
         return wrong("the request's target is longer than 8 KiB");
@@ -29,6 +31,14 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
         return wrong("header values are ASCII");
     }
     Ok(())
+}
+
+/// Whether a target is a path, or a URL as proxies are sent it, whose host is that of the Host header.
+fn is_for_this_listener(target: &Uri, headers: &HeaderMap) -> bool {
+    let Some(authority) = target.authority() else { return true };
+    let is_http = target.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+    let host = headers.get(HOST).map(http::HeaderValue::as_bytes);
+    is_http && host.is_none_or(|host| host.eq_ignore_ascii_case(authority.as_str().as_bytes()))
 }
 
 /// Why the end of the body can't be told beyond doubt.
@@ -70,6 +80,13 @@ mod tests {
             .header("transfer-encoding", "chunked")
             .header("content-length", "3")));
         assert!(!verdict(|r| r.header("host", "a").uri("http://other/v1/x")));
+        assert!(!verdict(|r| r.header("host", "a").uri("http://a:81/v1/x")));
+        assert!(!verdict(|r| r.header("host", "a").uri("http://user@a/v1/x")));
+        assert!(!verdict(|r| r.header("host", "a").uri("ftp://a/v1/x")));
+        assert!(!verdict(|r| r.header("host", "a:80").uri("a:80")), "the form that asks for a tunnel");
+        assert!(verdict(|r| r.header("host", "A:81").uri("http://a:81/v1/x")));
+        assert!(verdict(|r| r.header("host", "a").uri("https://a/v1/x")));
+        assert!(verdict(|r| r.version(Version::HTTP_10).uri("http://a/v1/x")));
         assert!(!verdict(|r| r.header("host", "a").uri(format!("/{}", "a".repeat(MAX_TARGET)))));
         assert!(!verdict(|r| r.header("host", "a").header("x", "é")));
     }

@@ -1,29 +1,31 @@
 //! The way in: from a connection to an event on disk and a 202.
 //!
-//! A permit comes before the connection, the key before the body, the sync before the answer. It never waits for a
-//! delivery: dispatch is handed the event after the journal has it, and the two meet nowhere else.
+//! The key comes before the body, the sync before the answer. It never waits for a delivery: dispatch is handed the event
+//! after the journal has it, and the two meet nowhere else.
 
 mod hygiene;
 mod native;
 mod queue;
 mod quota;
-mod serve;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookweir_journal::{Appended, Journal, NewEvent};
 use hookweir_model::{Digest, TenantId, Timestamp};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::config::Quota;
 use crate::dispatch::Dispatcher;
+use crate::listen::{self, Budgets, Connections, Peer};
 use crate::live::{Live, Tenant};
 use crate::metrics::{Metrics, Stage};
 use crate::operational;
@@ -35,12 +37,16 @@ use crate::to_the_end::ToTheEnd;
 
 pub(crate) use self::quota::Quotas;
 use self::quota::{Kind, Over};
-pub(crate) use serve::serve;
 
-/// A body must be whole by then.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// Connections at a time, where there are descriptors enough.
+pub(crate) const CONNECTIONS: usize = 10_000;
 /// The longest idempotency key.
 const MAX_KEY: usize = 255;
+
+const STOPPING: Problem = Problem::Unavailable {
+    detail: "the gateway is stopping and took nothing of this request: send it again, over another connection",
+    retry_after: 5,
+};
 
 /// What a request to send an event needs.
 #[derive(Debug)]
@@ -51,6 +57,9 @@ pub(crate) struct Accept {
     pub queues: Arc<Queues>,
     pub quotas: Quotas,
     pub path: Arc<Path>,
+    pub budgets: Budgets,
+    /// Cancelled when the gateway stops: from then on requests are refused.
+    pub stop: CancellationToken,
 }
 
 /// Where an event goes once it is known to be one.
@@ -61,45 +70,88 @@ pub(crate) struct Path {
     pub metrics: Arc<Metrics>,
     pub traces: Traces,
     /// Cancelled when the journal can't be relied on any more.
-    pub broken: tokio_util::sync::CancellationToken,
+    pub broken: CancellationToken,
+}
+
+/// Serves until `stop`, then refuses for a moment, and finishes the requests that are under way.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    accept: Arc<Accept>,
+    stop: CancellationToken,
+) {
+    let answer = move |request, from: listen::From| {
+        let accept = Arc::clone(&accept);
+        async move { accept.handle(request, &from.peer).await }
+    };
+    listen::serve("accept", listener, connections, answer, stop).await;
 }
 
 impl Accept {
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let answered = match queue::Route::of(request.uri().path()) {
-            Some(route) => self.queue(&route, request).await,
-            None => match self.answer(request).await {
-                Ok(accepted) => Ok(json(StatusCode::ACCEPTED, &accepted)),
-                Err(problem) => {
-                    self.metrics.rejected(problem.name());
-                    Err(problem)
+    /// Answers any request.
+    pub(crate) async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        let answered = if request.uri().path() == "/healthz" {
+            hygiene::check(&request).map(|()| self.health(request.method()))
+        } else if self.stop.is_cancelled() {
+            Err(STOPPING)
+        } else {
+            match queue::Route::of(request.uri().path()) {
+                Some(route) => self.queue(&route, request, peer).await,
+                None => {
+                    self.answer(request, peer).await.map(|accepted| json(StatusCode::ACCEPTED, &accepted))
                 }
-            },
-        };
-        match answered {
-            Ok(response) => response,
-            Err(problem) => {
-                let close =
-                    matches!(problem, Problem::TooLarge(_) | Problem::TooSlow | Problem::Malformed(_));
-                let mut response = problem.into_response();
-                if close {
-                    // Part of the request may be unread: what follows on this connection can't be trusted.
-                    response
-                        .headers_mut()
-                        .insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-                }
-                response
             }
-        }
+        };
+        let answered = match answered {
+            Ok(response) => {
+                let share = || self.budgets.answers.share(peer.tenant(), 0);
+                listen::count(response, share).await.map_err(Problem::answers)
+            }
+            Err(problem) => Err(problem),
+        };
+        answered.unwrap_or_else(|problem| {
+            let close = problem.leaves_body() || problem == STOPPING;
+            let mut response = problem.into_response();
+            if close {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<api::Accepted, Problem> {
+    /// For load balancers: 200 until the gateway stops. It says nothing else, so it asks for no key.
+    fn health(&self, method: &Method) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Problem::Method(Some("GET")).into_response();
+        }
+        let is_stopping = self.stop.is_cancelled();
+        let (status, text) = match is_stopping {
+            true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            false => (StatusCode::OK, "ok\n"),
+        };
+        let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if is_stopping {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<api::Accepted, Problem> {
+        let accepted = self.event(request, peer).await;
+        accepted.inspect_err(|problem| self.metrics.rejected(problem.name()))
+    }
+
+    async fn event(&self, request: Request<Incoming>, peer: &Peer) -> Result<api::Accepted, Problem> {
         let clock = Instant::now();
         hygiene::check(&request)?;
         let (head, body) = request.into_parts();
         let live = self.live.load();
         let id = head.uri.path().strip_prefix("/v1/tenants/").and_then(|rest| rest.strip_suffix("/events"));
         let tenant = tenant(&live, id.ok_or(Problem::NotFound("resource"))?, &head.headers)?;
+        peer.known(Some(&tenant.id));
         if head.method != Method::POST {
             return Err(Problem::Method(Some("POST")));
         }
@@ -109,7 +161,7 @@ impl Accept {
             .map_err(|over| self.over(&tenant.id, &quota, over))?;
         media_type(&head.headers)?;
         let idempotency_key = idempotency_key(&head.headers)?;
-        let body = read(&head.headers, body, live.config.accept.max_body).await?;
+        let body = self.read(&head.headers, body, live.config.accept.max_body, &tenant.id).await?;
 
         let received = Timestamp::now();
         let event = native::parse(&body, &tenant.id, trace_context(&head.headers), received)?;
@@ -125,6 +177,19 @@ impl Accept {
         let new = NewEvent { event: Arc::new(event), fingerprint, idempotency_key, endpoints };
         // A sender that hangs up now must not part the event on disk from its lanes.
         ToTheEnd::new(keep(Arc::clone(&self.path), new, clock)).await
+    }
+
+    /// The whole body of a tenant's request.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        limit: usize,
+        tenant: &TenantId,
+    ) -> Result<Bytes, Problem> {
+        encoding(headers)?;
+        let share = || self.budgets.requests.share(Some(tenant.clone()), limit);
+        Ok(listen::read(headers, body, limit, share).await?)
     }
 
     /// Whether the bytes that wait for a tenant leave room for another event.
@@ -266,23 +331,17 @@ fn trace_context(headers: &HeaderMap) -> Option<&str> {
     (well_formed && parts.next().is_none()).then_some(value)
 }
 
-/// The whole body, refused before it is read where its length tells that it is too large.
-async fn read(headers: &HeaderMap, body: Incoming, limit: usize) -> Result<Bytes, Problem> {
-    let told = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
-    if told.is_some_and(|length| length > limit) {
-        return Err(Problem::TooLarge(limit));
-    }
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(limit)),
-        Ok(Err(_)) => {
-            Err(Problem::Malformed("the request's body broke off or is not framed as HTTP asks".to_owned()))
-        }
-        Err(_) => Err(Problem::TooSlow),
-    }
+/// Refuses a body that would have to be decoded first: what is signed, hashed and kept are the bytes that come.
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let codings = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_none = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    };
+    if codings.into_iter().all(is_none) { Ok(()) } else { Err(Problem::Encoding) }
 }
 
 #[cfg(test)]
@@ -323,6 +382,21 @@ mod tests {
         }
         assert!(media_type(&headers(&[("content-type", "application/json"), ("ce-id", "1")])).is_err());
         assert!(media_type(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn encoded_bodies_are_refused() {
+        for (value, taken) in [
+            ("identity", true),
+            ("Identity, identity", true),
+            ("", true),
+            ("gzip", false),
+            ("identity, gzip", false),
+            ("br", false),
+        ] {
+            assert_eq!(encoding(&headers(&[("content-encoding", value)])).is_ok(), taken, "{value:?}");
+        }
+        assert!(encoding(&HeaderMap::new()).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use hookweir_model::{Event, EventId, EventType, TenantId, Timestamp, check_time}
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json_text;
 use crate::operational;
 use crate::problem::Problem;
 
@@ -32,9 +33,13 @@ pub(super) fn parse(
     traceparent: Option<&str>,
     received: Timestamp,
 ) -> Result<Event, Problem> {
-    let native: Native<'_> = serde_json::from_slice(body).map_err(|error| {
-        Problem::Malformed(format!("the body is not an event {{\"type\": ..., \"data\": ...}}: {error}"))
-    })?;
+    json_text::object(body, "send a JSON object {\"type\": ..., \"data\": ...}", "events")?;
+    let native: Native<'_> =
+        serde_json::from_slice(body).map_err(|error| {
+            Problem::Malformed(json_text::encoding(body, "the body").unwrap_or_else(|| {
+                format!("the body is not an event {{\"type\": ..., \"data\": ...}}: {error}")
+            }))
+        })?;
     let event_type = EventType::new(&native.event_type).map_err(|error| wrong("type", &error))?;
     if event_type.as_str().starts_with(operational::PREFIX) {
         return Err(wrong(
@@ -128,8 +133,11 @@ mod tests {
     #[test]
     fn malformed_events_say_what_is_wrong() {
         for (body, wanted) in [
-            ("", "EOF"),
-            ("[]", "invalid"),
+            ("", "the body is empty"),
+            ("[]", "an array of events is not taken"),
+            (r#"["a.b",1,null,null,null,null,null]"#, "an array of events is not taken"),
+            ("\"a\"", "the body is no object"),
+            ("{", "EOF"),
             ("{}", "missing field `type`"),
             (r#"{"type":"a"}"#, "missing field `data`"),
             (r#"{"type":"a","data":1,"typo":1}"#, "unknown field `typo`"),
@@ -142,10 +150,12 @@ mod tests {
             (r#"{"type":"a","data":1,"source":"a\u0000"}"#, "source: give"),
             (r#"{"type":"a","data":01}"#, "invalid number"),
             (r#"{"type":"a","data":1} x"#, "trailing characters"),
-            ("\u{feff}{\"type\":\"a\",\"data\":1}", "expected value"),
+            ("\u{feff}{\"type\":\"a\",\"data\":1}", "byte order mark"),
         ] {
             match parsed(body) {
-                Err(Problem::Malformed(detail)) => assert!(detail.contains(wanted), "{body}: {detail}"),
+                Err(Problem::Malformed(detail)) => {
+                    assert!(detail.contains(wanted) && !detail.contains("struct"), "{body}: {detail}");
+                }
                 other => panic!("{body}: {other:?}"),
             }
         }

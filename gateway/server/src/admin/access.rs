@@ -1,6 +1,7 @@
 //! Who may: told by the bearer token, for each request anew.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Path};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::{Admin, origin};
 use crate::accept::bearer;
+use crate::listen::Peer;
 use crate::live::Caller;
 use crate::problem::Problem;
 use crate::role::{Action, Role};
@@ -24,6 +26,9 @@ impl FromRequestParts<Admin> for Caller {
             return told.clone();
         }
         let told = caller(parts, admin);
+        if let (Ok(caller), Some(peer)) = (&told, parts.extensions.get::<Arc<Peer>>()) {
+            peer.known(caller.tenant.as_ref());
+        }
         parts.extensions.insert(Asked(told.clone()));
         told
     }

@@ -5,7 +5,6 @@
 //! long as their callers do. The gateway's end waits for them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts as _, Request, State};
@@ -24,8 +23,6 @@ use crate::problem::Problem;
 const AT_ONCE: usize = 32;
 /// The largest body of a request that takes one of these places.
 const BODY: usize = 2 << 20;
-/// A body must be whole by then.
-const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The changes under way.
 #[derive(Debug, Clone)]
@@ -78,10 +75,10 @@ pub(super) async fn upload(State(admin): State<Admin>, request: Request, next: N
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(BODY)),
-        Ok(Err(_)) => Err(Problem::Malformed("the request's body broke off".to_owned())),
-        Err(_) => Err(Problem::TooSlow),
+    match Limited::new(body, BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge(BODY)),
+        // Where it came too slowly, that is what is answered ([`bounds`](super::bounds)).
+        Err(_) => Err(Problem::Malformed("the request's body broke off".to_owned())),
     }
 }

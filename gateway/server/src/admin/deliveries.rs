@@ -43,7 +43,7 @@ pub(super) async fn deliveries(
     query: &ListQuery<DeliveryFilter>,
 ) -> Result<api::List<api::DeliveryView>, Problem> {
     let page = journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    Ok(query::list(page, api::DeliveryView::from))
+    Ok(query::list(page, &query.hidden, api::DeliveryView::from))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The delivery", body = api::DeliveryDetail), Refusals)))]

@@ -39,7 +39,7 @@ pub(super) async fn events(
     query: &ListQuery<EventFilter>,
 ) -> Result<api::List<api::EventView>, Problem> {
     let page = journal.events(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    Ok(query::list(page, |event| api::EventView::from(&event)))
+    Ok(query::list(page, &query.hidden, |event| api::EventView::from(&event)))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_event", path = "/v1/tenants/{tenant}/events/{event}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path)), responses((status = 200, description = "The event", body = api::EventDetail), Refusals)))]

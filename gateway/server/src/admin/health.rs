@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::access::Reader;
@@ -11,6 +11,7 @@ use super::access::Reader;
 use super::openapi::Refusals;
 use super::{Admin, ok};
 use crate::api::DamageSummaryView;
+use crate::metrics::Form;
 use crate::problem::{Problem, json};
 use crate::scrape;
 
@@ -44,13 +45,16 @@ pub(super) struct Readiness {
 )))]
 pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Problem> {
     let health = admin.journal.health().await?;
+    // Load balancers see it before the listeners are closed.
+    let stopping = admin.stop.is_cancelled().then(|| "the gateway is stopping".to_owned());
+    let reason = stopping.or(health.writable.err());
     let readiness = Readiness {
-        ready: health.writable.is_ok(),
+        ready: reason.is_none(),
         engine: "embedded",
         power_safe: health.power_safe,
         epoch: health.epoch.0,
         pending: health.pending,
-        reason: health.writable.err(),
+        reason,
         damage: DamageSummaryView::new(&admin.journal.damage_summary()),
     };
     if readiness.ready {
@@ -60,14 +64,20 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Proble
     }
 }
 
-#[cfg_attr(test, utoipa::path(get, operation_id = "metrics", path = "/metrics", responses((status = 200, description = "Metrics for Prometheus", content_type = "application/openmetrics-text", body = String), Refusals)))]
-pub(super) async fn metrics(State(admin): State<Admin>, Reader(caller): Reader) -> Result<Response, Problem> {
+#[cfg_attr(test, utoipa::path(get, operation_id = "metrics", path = "/metrics", responses((status = 200, description = "Metrics for Prometheus", content((String = "text/plain"), (String = "application/openmetrics-text"))), Refusals)))]
+pub(super) async fn metrics(
+    State(admin): State<Admin>,
+    Reader(caller): Reader,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     if caller.tenant.is_some() {
         return Err(Problem::NotFound("resource"));
     }
     let live = admin.live.load_full();
-    let text = scrape::text(&admin.metrics, &*admin.journal, &live, &admin.dispatcher).await?;
-    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+    let form = Form::asked_for(&headers);
+    let (metrics, listening) = (&admin.metrics, &admin.listening);
+    let text = scrape::text(metrics, &*admin.journal, &live, &admin.dispatcher, listening, form).await?;
+    Ok(([(CONTENT_TYPE, form.content_type())], text).into_response())
 }
 
 /// What the admin listener answers, in OpenAPI 3.1. It is made from the code and compared with it by a test.

@@ -21,7 +21,7 @@ use super::Admin;
 use super::access::{Reader, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
-use super::query;
+use super::{query, streams};
 use crate::api;
 use crate::problem::Problem;
 
@@ -80,10 +80,15 @@ struct Watch {
     stop: CancellationToken,
     tenant: Option<TenantId>,
     wanted: Wanted,
+    _place: streams::Stream,
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "watch_all", path = "/v1/live", params(Written), responses((status = 200, description = "Server-sent events, for as long as they are read", content_type = "text/event-stream", body = String), Refusals)))]
-pub(super) async fn of_all(State(admin): State<Admin>, Reader(caller): Reader, wanted: Wanted) -> Response {
+pub(super) async fn of_all(
+    State(admin): State<Admin>,
+    Reader(caller): Reader,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
     watch(&admin, caller.tenant, wanted)
 }
 
@@ -92,19 +97,21 @@ pub(super) async fn of_tenant(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
     wanted: Wanted,
-) -> Response {
+) -> Result<Response, Problem> {
     watch(&admin, Some(tenant), wanted)
 }
 
-fn watch(admin: &Admin, tenant: Option<TenantId>, wanted: Wanted) -> Response {
-    let watch = Watch { feed: admin.feed.watch(), stop: admin.stop.clone(), tenant, wanted };
+fn watch(admin: &Admin, tenant: Option<TenantId>, wanted: Wanted) -> Result<Response, Problem> {
+    let place = admin.streams.open(tenant.clone())?;
+    let (feed, stop) = (admin.feed.watch(), admin.stop.clone());
+    let watch = Watch { feed, stop, tenant, wanted, _place: place };
     let events = stream::unfold(watch, |mut watch| async {
         let event = watch.next().await?;
         Some((Ok::<_, Infallible>(event), watch))
     });
     let stream = Sse::new(events).keep_alive(KeepAlive::default());
     // nginx holds answers back until it has some kilobytes of them.
-    ([("x-accel-buffering", "no")], stream).into_response()
+    Ok(([("x-accel-buffering", "no")], stream).into_response())
 }
 
 impl Watch {

@@ -5,12 +5,14 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::Method;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
@@ -21,10 +23,16 @@ use crate::problem::Problem;
 /// By how much it gives way: where both want a core, a thread with a nice value of 15 gets a thirtieth of what one at 0 gets.
 const NICE: i32 = 15;
 
+/// Answers that are made at once: each may hold a page of what the journal has.
+const AT_ONCE: usize = 4;
+/// How long a request waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
 /// The runtime of those who look. It ends when the last of these is dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Looking {
     runtime: Handle,
+    turns: Arc<Semaphore>,
     _end: Arc<DropGuard>,
 }
 
@@ -32,7 +40,9 @@ impl Looking {
     pub(super) fn start() -> io::Result<Self> {
         let end = CancellationToken::new();
         let runtime = Builder::new_current_thread().enable_all().on_thread_start(give_way).build()?;
-        let started = Self { runtime: runtime.handle().clone(), _end: Arc::new(end.clone().drop_guard()) };
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let started =
+            Self { runtime: runtime.handle().clone(), turns, _end: Arc::new(end.clone().drop_guard()) };
         thread::Builder::new().name("admin-reads".to_owned()).spawn(move || {
             give_way();
             runtime.block_on(end.cancelled());
@@ -55,6 +65,12 @@ pub(super) async fn apart(State(looking): State<Looking>, request: Request, next
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
+    let turn = tokio::time::timeout(TURN, looking.turns.acquire()).await;
+    let Ok(Ok(_turn)) = turn else {
+        const BUSY: Problem =
+            Problem::Unavailable { detail: "others are being answered; try again", retry_after: 2 };
+        return IntoResponse::into_response(BUSY);
+    };
     joined(AbortOnDropHandle::new(looking.runtime.spawn(next.run(request))).await)
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod bounds;
 mod changes;
 mod damage;
 #[cfg(feature = "dashboard")]
@@ -22,10 +23,10 @@ mod openapi;
 pub(crate) mod origin;
 mod plugins;
 mod query;
+mod streams;
 mod upload;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -38,15 +39,19 @@ use hookweir_host::Host;
 use hookweir_journal::Journal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use crate::dispatch::Dispatcher;
 use crate::feed::Feed;
+use crate::listen::{self, Listening};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 use crate::plugins::Plugins;
 use crate::problem::{Problem, json};
 use crate::pull::Queues;
+
+/// Connections at a time, where there are descriptors enough.
+pub(crate) const CONNECTIONS: usize = 2048;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -62,11 +67,15 @@ pub(crate) struct Admin {
     pub feed: Arc<Feed>,
     pub guesses: Arc<Guesses>,
     pub changes: Changes,
+    pub listening: Listening,
+    pub numbers: Arc<Numbers>,
+    pub streams: Arc<Streams>,
     /// Cancelled when the gateway stops: answers that have no end of their own end then.
     pub stop: CancellationToken,
 }
 
 use self::looking::Looking;
+use self::streams::Streams;
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::guesses::Guesses;
@@ -136,19 +145,16 @@ fn router(admin: Admin, looking: Looking) -> Router {
         .with_state(admin)
 }
 
-/// Serves until `stop`, then finishes the requests that are under way.
+/// Serves until `stop` and a moment longer, then finishes the requests that are under way.
 pub(crate) fn serve(
     listener: TcpListener,
     admin: Admin,
     stop: CancellationToken,
 ) -> io::Result<impl Future<Output = ()> + Send> {
-    let service = router(admin, Looking::start()?).into_make_service_with_connect_info::<SocketAddr>();
-    Ok(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            error!(%error, "the admin listener failed");
-        }
-    })
+    let (budgets, connections) = (admin.listening.budgets.clone(), Arc::clone(&admin.listening.admin));
+    let router = router(admin, Looking::start()?);
+    let answer = move |request, from| bounds::bounded(router.clone(), budgets.clone(), request, from);
+    Ok(listen::serve("admin", listener, connections, answer, stop))
 }
 
 impl IntoResponse for Problem {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::deliveries::{self, DeliveryPath};
 use super::events::{self, EventPath};
 use super::query::{DeliveriesQuery, EventsQuery};
+use crate::numbers::Numbers;
 use crate::problem::Problem;
 
 /// Answers a GET of a list of events or deliveries, or of one of them, by the segments of its path.
@@ -18,7 +19,7 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
     let tenant = TenantId::new(tenant).map_err(|_| Problem::NotFound("tenant"))?;
     match rest {
         ["events"] => {
-            let query = written::<EventsQuery>(uri)?.check(tenant)?;
+            let query = written::<EventsQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
             json(&events::events(journal, &query).await?)
         }
         ["events", event] => {
@@ -26,7 +27,7 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
             json(&events::event(journal, &tenant, &path).await?)
         }
         ["deliveries"] => {
-            let query = written::<DeliveriesQuery>(uri)?.check(tenant)?;
+            let query = written::<DeliveriesQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
             json(&deliveries::deliveries(journal, &query).await?)
         }
         ["events", event, "deliveries", endpoint] => {

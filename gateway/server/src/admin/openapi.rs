@@ -34,6 +34,9 @@ pub(super) enum Refusals {
     /// The body is too large.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(api::Problem),
+    /// The body has a Content-Encoding.
+    #[response(status = 415, content_type = "application/problem+json")]
+    Encoding(api::Problem),
     /// A component that can't be taken.
     #[response(status = 422, content_type = "application/problem+json")]
     Unusable(api::Problem),

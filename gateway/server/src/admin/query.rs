@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 use super::Admin;
 use super::access::Tenant;
 use crate::api;
+use crate::numbers::{Hidden, Numbers, is_shown};
 use crate::problem::Problem;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -37,7 +38,7 @@ pub(super) struct EventsQuery {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// What the page before answered as `next`.
-    #[param(pattern = "^[0-9]{1,19}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
+    #[param(pattern = "^[0-9]{16}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
     cursor: Option<String>,
 }
 
@@ -70,7 +71,7 @@ pub(super) struct DeliveriesQuery {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// What the page before answered as `next`.
-    #[param(pattern = "^[0-9]{1,19}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
+    #[param(pattern = "^[0-9]{16}(~[a-z0-9][a-z0-9_-]{0,62})?$")]
     cursor: Option<String>,
 }
 
@@ -148,6 +149,8 @@ pub(super) struct ListQuery<F> {
     pub filter: F,
     pub limit: usize,
     pub cursor: Option<Cursor>,
+    /// How the list's tenant sees the numbers that cursors hold.
+    pub hidden: Hidden,
 }
 
 fn text<N: Borrow<str>>(name: &N) -> &str {
@@ -164,7 +167,12 @@ pub(super) async fn written<T: DeserializeOwned, S: Send + Sync>(
 }
 
 impl EventsQuery {
-    pub(super) fn check(self, tenant: TenantId) -> Result<ListQuery<EventFilter>, Problem> {
+    pub(super) fn check(
+        self,
+        tenant: TenantId,
+        numbers: &Numbers,
+    ) -> Result<ListQuery<EventFilter>, Problem> {
+        let hidden = numbers.of(&tenant);
         Ok(ListQuery {
             filter: EventFilter {
                 tenant,
@@ -174,13 +182,18 @@ impl EventsQuery {
                 until: time("until", self.until)?,
             },
             limit: limit(self.limit)?,
-            cursor: cursor(self.cursor)?,
+            cursor: cursor(self.cursor, &hidden)?,
+            hidden,
         })
     }
 }
 
 impl DeliveriesQuery {
-    pub(super) fn check(self, tenant: TenantId) -> Result<ListQuery<DeliveryFilter>, Problem> {
+    pub(super) fn check(
+        self,
+        tenant: TenantId,
+        numbers: &Numbers,
+    ) -> Result<ListQuery<DeliveryFilter>, Problem> {
         let Self {
             endpoint: of,
             status: is,
@@ -193,7 +206,8 @@ impl DeliveriesQuery {
             limit,
             cursor,
         } = self;
-        let events = EventsQuery { id, event_type, since, until, limit, cursor }.check(tenant)?;
+        let events = EventsQuery { id, event_type, since, until, limit, cursor };
+        let events = events.check(tenant, numbers)?;
         let filter = DeliveryFilter {
             events: events.filter,
             endpoint: endpoint(of)?,
@@ -201,7 +215,7 @@ impl DeliveriesQuery {
             outcome: outcome(ended)?,
             code: code.map(http_status).transpose()?,
         };
-        Ok(ListQuery { filter, limit: events.limit, cursor: events.cursor })
+        Ok(ListQuery { filter, limit: events.limit, cursor: events.cursor, hidden: events.hidden })
     }
 }
 
@@ -219,7 +233,7 @@ impl FromRequestParts<Admin> for ListQuery<EventFilter> {
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
         let Tenant(tenant) = Tenant::from_request_parts(parts, admin).await?;
-        written::<EventsQuery, _>(parts, admin).await?.check(tenant)
+        written::<EventsQuery, _>(parts, admin).await?.check(tenant, &admin.numbers)
     }
 }
 
@@ -228,7 +242,7 @@ impl FromRequestParts<Admin> for ListQuery<DeliveryFilter> {
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Problem> {
         let Tenant(tenant) = Tenant::from_request_parts(parts, admin).await?;
-        written::<DeliveriesQuery, _>(parts, admin).await?.check(tenant)
+        written::<DeliveriesQuery, _>(parts, admin).await?.check(tenant, &admin.numbers)
     }
 }
 
@@ -301,31 +315,34 @@ fn limit(written: Option<usize>) -> Result<usize, Problem> {
     is_fit.then_some(limit).ok_or_else(|| malformed("limit", &format!("give a number from 1 to {MAX_LIMIT}")))
 }
 
-fn cursor(text: Option<String>) -> Result<Option<Cursor>, Problem> {
+fn cursor(text: Option<String>, hidden: &Hidden) -> Result<Option<Cursor>, Problem> {
     let parse = |text: String| {
-        read_cursor(&text).ok_or_else(|| malformed("cursor", "give what a list answered as 'next'"))
+        read_cursor(&text, hidden).ok_or_else(|| malformed("cursor", "give what a list answered as 'next'"))
     };
     text.map(parse).transpose()
 }
 
-fn read_cursor(text: &str) -> Option<Cursor> {
+fn read_cursor(text: &str, hidden: &Hidden) -> Option<Cursor> {
     let (seq, endpoint) = match text.split_once('~') {
         Some((seq, endpoint)) => (seq, Some(EndpointId::new(endpoint).ok()?)),
         None => (text, None),
     };
-    Some(Cursor { seq: Seq(seq.parse().ok()?), endpoint })
+    let shown = seq.parse().ok().filter(|number| is_shown(*number))?;
+    Some(Cursor { seq: Seq(hidden.reveal(shown)), endpoint })
 }
 
-fn cursor_text(cursor: &Cursor) -> String {
+fn cursor_text(cursor: &Cursor, hidden: &Hidden) -> String {
+    let seq = hidden.hide(cursor.seq.0);
     match &cursor.endpoint {
-        Some(endpoint) => format!("{}~{endpoint}", cursor.seq.0),
-        None => cursor.seq.0.to_string(),
+        Some(endpoint) => format!("{seq}~{endpoint}"),
+        None => seq.to_string(),
     }
 }
 
 /// A page of the journal as the API answers it.
-pub(super) fn list<T, U>(page: Page<T>, view: impl FnMut(T) -> U) -> api::List<U> {
-    api::List { next: page.next.as_ref().map(cursor_text), data: page.items.into_iter().map(view).collect() }
+pub(super) fn list<T, U>(page: Page<T>, hidden: &Hidden, view: impl FnMut(T) -> U) -> api::List<U> {
+    let next = page.next.as_ref().map(|cursor| cursor_text(cursor, hidden));
+    api::List { next, data: page.items.into_iter().map(view).collect() }
 }
 
 #[cfg(test)]
@@ -334,11 +351,14 @@ mod tests {
 
     #[test]
     fn cursors_read_back() {
-        for text in ["7", "7~billing"] {
-            assert_eq!(read_cursor(text).map(|cursor| cursor_text(&cursor)).as_deref(), Some(text));
+        let hidden = Numbers::of_owner().of(&TenantId::new("acme").unwrap());
+        for text in ["4503599627370503", "4503599627370503~billing"] {
+            let read = read_cursor(text, &hidden).unwrap();
+            assert_ne!(read.seq, Seq(7), "it is hidden");
+            assert_eq!(cursor_text(&read, &hidden), text);
         }
-        for bad in ["", "x", "7~", "7~A", "-1", "~a"] {
-            assert_eq!(read_cursor(bad), None, "{bad:?}");
+        for bad in ["", "x", "7", "7~a", "4503599627370503~", "4503599627370503~A", "-1", "~a"] {
+            assert_eq!(read_cursor(bad, &hidden), None, "{bad:?}");
         }
     }
 
@@ -372,7 +392,7 @@ mod tests {
         let with = |change: fn(&mut DeliveriesQuery)| {
             let mut written = DeliveriesQuery::default();
             change(&mut written);
-            written.check(TenantId::new("acme").unwrap())
+            written.check(TenantId::new("acme").unwrap(), &Numbers::of_owner())
         };
         for (change, field) in [
             ((|w| w.status = Some("done".into())) as fn(&mut DeliveriesQuery), "status: "),

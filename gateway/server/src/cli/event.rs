@@ -17,6 +17,7 @@ use super::watch::WatchArgs;
 use super::when::When;
 use super::{Exit, Paging, TenantArg, input, show};
 use crate::api::{Accepted, EventDetail, EventView, List};
+use crate::json_text;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -138,8 +139,11 @@ async fn send(args: SendArgs) -> anyhow::Result<Exit> {
     let data = match args.data {
         Some(data) => data,
         None => {
-            let text = String::from_utf8(input::read(args.file.as_ref())?)
-                .context("the event's data is not UTF-8 text, so it can't be JSON")?;
+            let bytes = input::read(args.file.as_ref())?;
+            if let Some(wrong) = json_text::encoding(&bytes, "the event's data") {
+                anyhow::bail!("{wrong}, since JSON is UTF-8");
+            }
+            let text = String::from_utf8(bytes).context("the event's data is not UTF-8")?;
             RawValue::from_string(text).context("the event's data is not JSON")?
         }
     };

@@ -42,7 +42,7 @@ A message that is not acknowledged in time can be received again.")]
     #[command(after_help = "\
 Examples:
   hookweir queue peek --tenant acme inbox --dead
-  hookweir queue redrive --tenant acme inbox 17 18
+  hookweir queue redrive --tenant acme inbox 6755399441055744 5001234567890123
   hookweir queue redrive --tenant acme inbox             all of them")]
     Redrive(RedriveArgs),
 }

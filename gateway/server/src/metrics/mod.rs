@@ -4,6 +4,7 @@
 //! force ([`Moment`]), the rest are words of this program. Handles are looked up once and kept by those who count on the
 //! event's path.
 
+mod form;
 mod moment;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::log;
 
-pub(crate) use self::moment::{EndpointMoment, Moment, PluginMoment};
+pub(crate) use self::form::Form;
+pub(crate) use self::moment::{EndpointMoment, Listeners, Moment, PluginMoment};
 
 /// The stages of an event's way, for the share of time that each takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,13 +198,13 @@ impl Metrics {
     }
 
     /// The text at `/metrics`: what was counted, and what is so at this moment.
-    pub(crate) fn render(&self, moment: &Moment) -> String {
+    pub(crate) fn render(&self, moment: &Moment, form: Form) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode_registry(&mut text, &self.registry);
         let _ = encode_registry(&mut text, &self.of_moment(moment));
         let _ = encode_eof(&mut text);
-        text
+        form.of(text)
     }
 }
 
@@ -323,11 +325,15 @@ mod tests {
             damage: DamageSummary { records: 2, events: 31, ..DamageSummary::default() },
             journal_limit: 1 << 20,
             pending_bytes: vec![(tenant.clone(), 123)],
+            listeners: Listeners {
+                connections: vec![("accept", 3, 4)],
+                held: vec![("requests", 5), ("answers", 6)],
+            },
             endpoints: vec![endpoint],
             plugins: vec![PluginMoment { key: PluginKey::new(tenant, plugin), is_paused: true }],
             memory: (5, 9),
         };
-        let text = metrics.render(&moment);
+        let text = metrics.render(&moment, Form::OpenMetrics);
         for line in [
             concat!("hookweir_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "hookweir_events_accepted_total 1",
@@ -347,6 +353,10 @@ mod tests {
             "hookweir_plugin_failures_total{tenant=\"acme\",plugin=\"large-only\",reason=\"deadline\"} 1",
             "hookweir_plugin_failures_total{tenant=\"acme\",plugin=\"large-only\",reason=\"trap\"} 0",
             "hookweir_plugin_paused{tenant=\"acme\",plugin=\"large-only\"} 1",
+            "hookweir_listener_connections{listener=\"accept\"} 3",
+            "hookweir_listener_evicted_total{listener=\"accept\"} 4",
+            "hookweir_listener_bytes{kind=\"requests\"} 5",
+            "hookweir_listener_bytes{kind=\"answers\"} 6",
             "hookweir_pending_deliveries 7",
             "hookweir_oldest_pending_seconds 60",
             "hookweir_journal_sync_seconds_count 1",
@@ -370,7 +380,7 @@ mod tests {
         assert!(text.ends_with("# EOF\n"), "{text}");
 
         moment.health.free_bytes = None;
-        let text = metrics.render(&moment);
+        let text = metrics.render(&moment, Form::OpenMetrics);
         assert!(!text.contains("hookweir_journal_free_bytes "), "what is not known is not told: {text}");
     }
 }

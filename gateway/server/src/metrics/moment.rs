@@ -27,10 +27,20 @@ pub(crate) struct Moment {
     pub journal_limit: u64,
     /// Bytes of data that wait, by tenant.
     pub pending_bytes: Vec<(TenantId, u64)>,
+    pub listeners: Listeners,
     pub endpoints: Vec<EndpointMoment>,
     pub plugins: Vec<PluginMoment>,
     /// What deliveries hold of the memory, and what they may, in bytes.
     pub memory: (usize, usize),
+}
+
+/// What callers have open, and what is held for them.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    /// Of each listener: its connections, and those that gave way to others so far.
+    pub connections: Vec<(&'static str, usize, u64)>,
+    /// Bytes of bodies that are not whole, and of answers that are not read.
+    pub held: Vec<(&'static str, usize)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +60,16 @@ pub(crate) struct EndpointMoment {
 pub(crate) struct PluginMoment {
     pub key: PluginKey,
     pub is_paused: bool,
+}
+
+#[derive(Debug, EncodeLabelSet)]
+struct OfListener {
+    listener: &'static str,
+}
+
+#[derive(Debug, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
 }
 
 #[derive(Debug, EncodeLabelSet)]
@@ -156,6 +176,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         gateway(&mut registry, moment);
         self.configuration(&mut registry);
+        listeners(&mut registry, &moment.listeners);
         endpoints(&mut registry, moment);
         self.plugins(&mut registry, &moment.plugins);
         registry
@@ -231,6 +252,22 @@ fn gateway(registry: &mut Registry, moment: &Moment) {
         pending_bytes.iter().map(|(tenant, bytes)| (OfTenant { tenant: tenant.to_string() }, signed(*bytes)));
     let help = "Bytes of data that wait for the tenant's endpoints";
     registry.register_collector(gauges("tenant_pending", help, bytes(), rows));
+}
+
+fn listeners(registry: &mut Registry, Listeners { connections, held }: &Listeners) {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let rows = connections.iter().map(|(listener, open, _)| (OfListener { listener }, count(*open)));
+    registry.register_collector(gauges("listener_connections", "Connections that are open", None, rows));
+    let rows = connections.iter().map(|(listener, _, evicted)| {
+        let counter = Counter::default();
+        counter.inc_by(*evicted);
+        (OfListener { listener }, counter)
+    });
+    let help = "Connections that gave way to others";
+    registry.register_collector(counters("listener_evicted", help, rows));
+    let rows = held.iter().map(|(kind, bytes)| (OfKind { kind }, count(*bytes)));
+    let help = "Bytes that are held of requests that are not whole and of answers that are not read";
+    registry.register_collector(gauges("listener", help, Some(Unit::Bytes), rows));
 }
 
 fn endpoints(registry: &mut Registry, Moment { now, endpoints, .. }: &Moment) {

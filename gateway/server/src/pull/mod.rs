@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookweir_journal::{
-    Answered, Content, Error, Journal, Message, NewMessage, Receipt, Receive, Received, Redrive, Verdict,
+    Answered, Content, Error, Journal, Look, Looked, Message, NewMessage, Receipt, Receive, Received,
+    Redrive, Verdict,
 };
 use hookweir_model::{EndpointKey, Event, Shaped, Timestamp};
 use tokio::sync::Semaphore;
@@ -24,10 +25,18 @@ use tracing::warn;
 use self::line::Line;
 pub(crate) use self::receipt::{receipt_from_text, receipt_text};
 use crate::config::Pull;
+use crate::listen::{Over, Share};
+use crate::numbers::Numbers;
 use crate::to_the_end::ToTheEnd;
 
 /// Consumers that wait at a time, of all queues. Each holds a connection, of which senders need most.
 const WAITING: usize = 4000;
+/// Where answers that nobody reads have taken most of the memory, one may be as small as this.
+const LEAST_BYTES: usize = 64 << 10;
+/// An answer counts twice while it is made: as what is read, and as what is made of it.
+pub(crate) const WHILE_MADE: usize = 2;
+/// How long a consumer that waits anyway gives others to read their answers, where these have taken the memory.
+const NO_ROOM: Duration = Duration::from_millis(200);
 /// Dead letters put back in one step.
 const REDRIVEN: usize = 1000;
 
@@ -35,6 +44,8 @@ const REDRIVEN: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Queues {
     journal: Arc<dyn Journal>,
+    /// Outside of here every message's number is the one that its tenant sees.
+    numbers: Arc<Numbers>,
     lines: Mutex<HashMap<EndpointKey, Arc<Line>>>,
     waiting: Semaphore,
     /// Nobody waits any longer.
@@ -54,6 +65,26 @@ pub(crate) struct Wanted {
     pub hidden: Duration,
 }
 
+/// Why messages were not looked at.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Journal(Error),
+    /// There is no room to hold them for their consumer.
+    NoRoom(Over),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<Over> for Refused {
+    fn from(over: Over) -> Self {
+        Self::NoRoom(over)
+    }
+}
+
 /// Messages that were received, with the receipts for them. Dropped before [`Batch::hand_over`], they are given back as
 /// if nobody had received them, which nobody has.
 #[derive(Debug)]
@@ -65,11 +96,20 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// The messages, for a consumer that is there to take them.
-    pub(crate) fn hand_over(mut self) -> Vec<(Receipt, Message)> {
+    /// Bytes of all bodies.
+    fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.content.shaped.body.len()).sum()
+    }
+
+    /// The messages with their receipts.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (Receipt, &Message)> {
         let token = self.token;
-        let messages = std::mem::take(&mut self.messages);
-        messages.into_iter().map(|message| (Receipt { number: message.number, token }, message)).collect()
+        self.messages.iter().map(move |message| (Receipt { number: message.number, token }, message))
+    }
+
+    /// Its consumer is there to take them, and has an answer with them.
+    pub(crate) fn hand_over(mut self) {
+        self.messages.clear();
     }
 }
 
@@ -107,11 +147,12 @@ pub(crate) fn message(event: &Event, shaped: Shaped, now: Timestamp) -> NewMessa
 impl Queues {
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
+        numbers: Arc<Numbers>,
         stop: CancellationToken,
         broken: CancellationToken,
     ) -> Arc<Self> {
         let (lines, waiting) = (Mutex::default(), Semaphore::new(WAITING));
-        Arc::new(Self { journal, lines, waiting, stop, broken })
+        Arc::new(Self { journal, numbers, lines, waiting, stop, broken })
     }
 
     fn line(&self, queue: &EndpointKey) -> Arc<Line> {
@@ -130,13 +171,14 @@ impl Queues {
     }
 
     /// Receives messages, and waits for one if there is none. None at all are answered when the wait is over, the
-    /// gateway stops, or too many wait already.
+    /// gateway stops, or too many wait already. `room`, which is empty, is made as large as the answer may take.
     pub(crate) async fn receive(
         self: &Arc<Self>,
         queue: &EndpointKey,
         settings: &Pull,
         wanted: Wanted,
-    ) -> Result<Option<Batch>, Error> {
+        room: &mut Share,
+    ) -> Result<Option<Batch>, Refused> {
         let line = self.line(queue);
         let deadline = Instant::now() + wanted.wait;
         loop {
@@ -144,10 +186,21 @@ impl Queues {
             let woken = line.woken();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            let batch = self.take(&line, queue, settings, wanted).await?;
-            if !batch.messages.is_empty() {
-                return Ok(Some(batch));
+            match self.take_into(room, &line, queue, settings, wanted).await {
+                Ok(batch) if batch.messages.is_empty() => {}
+                Ok(batch) => return Ok(Some(batch)),
+                Err(Refused::NoRoom(_)) if Instant::now() + NO_ROOM < deadline => {
+                    room.shrink_to(0);
+                    tokio::time::sleep(NO_ROOM).await;
+                    continue;
+                }
+                Err(refused) => {
+                    // It may have been woken for a message that another can take.
+                    line.expect(Timestamp::now());
+                    return Err(refused);
+                }
             }
+            room.shrink_to(0);
             let Ok(_place) = self.waiting.try_acquire() else { return Ok(None) };
             let Ok(_place_in_line) = line.place() else { return Ok(None) };
             tokio::select! {
@@ -156,6 +209,21 @@ impl Queues {
                 () = self.stop.cancelled() => return Ok(None),
             }
         }
+    }
+
+    /// Looks once, for no more than there is room for. What turns out to be larger goes back into its queue.
+    async fn take_into(
+        self: &Arc<Self>,
+        room: &mut Share,
+        line: &Arc<Line>,
+        queue: &EndpointKey,
+        settings: &Pull,
+        wanted: Wanted,
+    ) -> Result<Batch, Refused> {
+        let bytes = room.take(WHILE_MADE * LEAST_BYTES, WHILE_MADE * wanted.bytes)? / WHILE_MADE;
+        let batch = self.take(line, queue, settings, Wanted { bytes, ..wanted }).await?;
+        room.grow((WHILE_MADE * batch.bytes()).saturating_sub(room.bytes()))?;
+        Ok(batch)
     }
 
     /// Looks once. It goes on if its caller does not: what it finds then is given back.
@@ -182,7 +250,8 @@ impl Queues {
         let (queues, line, queue) = (Arc::clone(self), Arc::clone(line), queue.clone());
         let look = tokio::spawn(async move {
             let received = queues.checked(queues.journal.receive(ask).await)?;
-            let Received { messages, next } = received;
+            let Received { mut messages, next } = received;
+            queues.hide(&queue, &mut messages);
             // Whoever looks sees to the next one, so that one message wakes one consumer and not all.
             if let Some(next) = next {
                 line.expect(next);
@@ -190,6 +259,37 @@ impl Queues {
             Ok(Batch { queues, queue, token, messages })
         });
         look.await.unwrap_or_else(|error| Err(Error::Failed(format!("a receive was broken off: {error}"))))
+    }
+
+    /// Looks at messages, within the bytes that there is room for, and changes nothing. `room`, which is empty, is made as
+    /// large as the answer may take.
+    pub(crate) async fn look(
+        &self,
+        queue: &EndpointKey,
+        look: Look,
+        wanted: (usize, usize),
+        room: &mut Share,
+    ) -> Result<Looked, Refused> {
+        let hidden = self.numbers.of(&queue.tenant);
+        let look = match look {
+            // Before the first there is none.
+            Look::Dead { after } if after > 0 => Look::Dead { after: hidden.reveal(after) },
+            look => look,
+        };
+        let (limit, bytes) = wanted;
+        let bytes = room.take(WHILE_MADE * LEAST_BYTES, WHILE_MADE * bytes)? / WHILE_MADE;
+        let mut looked = self.journal.messages(queue, look, limit, bytes).await?;
+        // One message is answered whatever its size, as far as there is room for it.
+        let size: usize = looked.messages.iter().map(|message| message.content.shaped.body.len()).sum();
+        room.grow((WHILE_MADE * size).saturating_sub(room.bytes()))?;
+        self.hide(queue, &mut looked.messages);
+        looked.next = looked.next.map(|number| hidden.hide(number));
+        Ok(looked)
+    }
+
+    fn hide(&self, queue: &EndpointKey, messages: &mut [Message]) {
+        let hidden = self.numbers.of(&queue.tenant);
+        messages.iter_mut().for_each(|message| message.number = hidden.hide(message.number));
     }
 
     /// Answers for received messages. It goes to its end if its caller does not wait.
@@ -205,8 +305,10 @@ impl Queues {
     async fn answer_here(
         &self,
         queue: &EndpointKey,
-        verdicts: Vec<(Receipt, Verdict)>,
+        mut verdicts: Vec<(Receipt, Verdict)>,
     ) -> Result<Vec<Answered>, Error> {
+        let hidden = self.numbers.of(&queue.tenant);
+        verdicts.iter_mut().for_each(|(receipt, _)| receipt.number = hidden.reveal(receipt.number));
         let visible: Vec<Option<Timestamp>> = verdicts
             .iter()
             .map(|(_, verdict)| match verdict {
@@ -238,7 +340,8 @@ impl Queues {
             let numbers = queues.checked(queues.journal.enqueue(&queue, messages).await)?;
             let line = queues.line(&queue);
             visible.into_iter().for_each(|visible| line.expect(visible));
-            Ok(numbers)
+            let hidden = queues.numbers.of(&queue.tenant);
+            Ok(numbers.into_iter().map(|number| hidden.hide(number)).collect())
         })
         .await
     }
@@ -272,7 +375,11 @@ impl Queues {
         let now = Timestamp::now();
         let step = |which| async move { self.checked(self.journal.redrive(queue, which, now).await) };
         match numbers {
-            Some(numbers) => *redriven = step(Redrive::Numbers(numbers)).await?,
+            Some(numbers) => {
+                let hidden = self.numbers.of(&queue.tenant);
+                let numbers = numbers.into_iter().map(|number| hidden.reveal(number)).collect();
+                *redriven = step(Redrive::Numbers(numbers)).await?;
+            }
             None => loop {
                 let again = step(Redrive::Oldest(REDRIVEN)).await?;
                 *redriven += again;

@@ -1,4 +1,4 @@
-//! Receipts as consumers see them: 32 characters that tell nothing.
+//! Receipts as consumers see them: 32 characters. Their numbers are those that the tenant sees, so that they tell nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use hookweir_model::{EndpointKey, Timestamp};
+use rusqlite::Connection;
 
 use super::message::MessageRecord;
 use super::read::{self, read};
 use super::writer::{Job, MessageOp, Op, Take};
 use super::{Embedded, Shared};
 use crate::{
-    Answered, Error, Look, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
+    Answered, Error, Look, Looked, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
     Verdict,
 };
 
@@ -56,13 +57,20 @@ impl Queues for Embedded {
         self.ask((lane, verdicts), |job| Op::Message(MessageOp::Answer(job))).await
     }
 
-    async fn messages(&self, queue: &EndpointKey, look: Look, limit: usize) -> Result<Vec<Message>, Error> {
-        let Some(lane) = self.shared.queue(queue) else { return Ok(Vec::new()) };
-        let found = read(&self.shared, move |connection| read::look(connection, lane, look, limit)).await?;
+    async fn messages(
+        &self,
+        queue: &EndpointKey,
+        look: Look,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Looked, Error> {
+        let Some(lane) = self.shared.queue(queue) else { return Ok(Looked::default()) };
+        let look = move |connection: &Connection| read::look(connection, lane, look, limit, bytes);
+        let (found, next) = read(&self.shared, look).await?;
         for number in found.damaged {
             tracing::error!(%queue, number, "a message's stored bytes are damaged");
         }
-        Ok(found.messages)
+        Ok(Looked { messages: found.messages, next })
     }
 
     async fn queue_stats(&self, queue: &EndpointKey, now: Timestamp) -> Result<QueueStats, Error> {

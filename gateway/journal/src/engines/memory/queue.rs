@@ -7,8 +7,8 @@ use hookweir_model::{EndpointKey, Timestamp};
 
 use super::Memory;
 use crate::{
-    Answered, Error, Look, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
-    Verdict,
+    Answered, Error, Look, Looked, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received,
+    Redrive, Verdict,
 };
 
 #[derive(Default)]
@@ -112,8 +112,8 @@ impl State {
         Answered::Done
     }
 
-    fn messages(&self, queue: &EndpointKey, look: Look, limit: usize) -> Vec<Message> {
-        let Some(rows) = self.queues.get(queue) else { return Vec::new() };
+    fn messages(&self, queue: &EndpointKey, look: Look, limit: usize, bytes: usize) -> Looked {
+        let Some(rows) = self.queues.get(queue) else { return Looked::default() };
         let numbers: Vec<u64> = match look {
             Look::Visible { now } => self.visible(queue, now),
             Look::Dead { after } => rows
@@ -122,7 +122,20 @@ impl State {
                 .map(|(number, _)| *number)
                 .collect(),
         };
-        numbers.iter().take(limit).filter_map(|number| Some(rows.get(number)?.message.clone())).collect()
+        let mut looked = Looked::default();
+        let (mut last, mut room) = (None, bytes);
+        for row in numbers.iter().take(limit).filter_map(|number| rows.get(number)) {
+            let size = row.message.content.shaped.body.len();
+            if size > room && last.is_some() {
+                looked.next = last;
+                return looked;
+            }
+            room = room.saturating_sub(size);
+            looked.messages.push(row.message.clone());
+            last = Some(row.message.number);
+        }
+        looked.next = last.filter(|_| numbers.len() >= limit);
+        looked
     }
 
     fn stats(&self, queue: &EndpointKey, now: Timestamp) -> QueueStats {
@@ -197,8 +210,14 @@ impl Queues for Memory {
         Ok(verdicts.into_iter().map(&mut answer).collect())
     }
 
-    async fn messages(&self, queue: &EndpointKey, look: Look, limit: usize) -> Result<Vec<Message>, Error> {
-        Ok(self.open()?.queues.messages(queue, look, limit))
+    async fn messages(
+        &self,
+        queue: &EndpointKey,
+        look: Look,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Looked, Error> {
+        Ok(self.open()?.queues.messages(queue, look, limit, bytes))
     }
 
     async fn queue_stats(&self, queue: &EndpointKey, now: Timestamp) -> Result<QueueStats, Error> {

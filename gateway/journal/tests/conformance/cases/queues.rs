@@ -87,7 +87,8 @@ pub(crate) async fn a_message_is_there_with_its_exact_bytes(subject: Subject) {
     let plain = NewMessage { content: Content { subject: None, ..new.content.clone() }, ..new.clone() };
     let numbers = enqueue(journal, &queue, vec![new.clone(), plain.clone()]).await;
     assert!(numbers[0] < numbers[1]);
-    let looked = journal.messages(&queue, Look::Visible { now: at(NOON) }, 9).await.unwrap();
+    let looked =
+        journal.messages(&queue, Look::Visible { now: at(NOON) }, 9, usize::MAX).await.unwrap().messages;
     let contents: Vec<&Content> = looked.iter().map(|message| &message.content).collect();
     assert_eq!(contents, [&new.content, &plain.content]);
     assert_eq!((looked[0].receives, looked[0].first_received), (0, None));
@@ -267,6 +268,27 @@ pub(crate) async fn more_time_can_be_asked_for(subject: Subject) {
     assert_eq!(receive(journal, ask(&queue, NOON + 20, NOON + 30)).await.messages[0].receives, 2);
 }
 
+pub(crate) async fn a_look_is_bounded_in_bytes(subject: Subject) {
+    let journal = &subject.journal;
+    let queue = lane("q");
+    let numbers =
+        enqueue(journal, &queue, ["1", "22", "333", "4444"].map(|name| message(name, name)).to_vec()).await;
+    let look = Look::Visible { now: at(NOON) };
+    for (limit, bytes, wanted, next) in [
+        (9, 10, &["1", "22", "333", "4444"][..], None),
+        (9, 9, &["1", "22", "333"], Some(2)),
+        (9, 3, &["1", "22"], Some(1)),
+        (9, 0, &["1"], Some(0)),
+        (4, 10, &["1", "22", "333", "4444"], Some(3)),
+        (2, 10, &["1", "22"], Some(1)),
+        (0, 10, &[], None),
+    ] {
+        let looked = journal.messages(&queue, look, limit, bytes).await.unwrap();
+        assert_eq!(names(&looked.messages), wanted, "{limit} {bytes}");
+        assert_eq!(looked.next, next.map(|place: usize| numbers[place]), "{limit} {bytes}");
+    }
+}
+
 pub(crate) async fn what_is_received_too_often_is_a_dead_letter(subject: Subject) {
     let journal = &subject.journal;
     let queue = lane("q");
@@ -276,7 +298,8 @@ pub(crate) async fn what_is_received_too_often_is_a_dead_letter(subject: Subject
         assert_eq!(receive(journal, twice(now)).await.messages.len(), 3);
     }
     // Given back after its last chance, it is dead at once; the others when they would be received again.
-    let dead = journal.messages(&queue, Look::Visible { now: at(NOON + 20) }, 9).await.unwrap();
+    let dead =
+        journal.messages(&queue, Look::Visible { now: at(NOON + 20) }, 9, usize::MAX).await.unwrap().messages;
     let nack = Verdict::Nack { visible: at(NOON + 12), max_receives: Some(2) };
     assert_eq!(answer(journal, &queue, receipt(&dead[1], TOKEN), nack).await, Answered::Dead);
     assert_eq!(stats(journal, &queue, NOON + 20).await, [2, 0, 0, 1]);
@@ -284,9 +307,13 @@ pub(crate) async fn what_is_received_too_often_is_a_dead_letter(subject: Subject
     assert_eq!(stats(journal, &queue, NOON + 20).await, [0, 0, 0, 3]);
     assert_eq!(answer(journal, &queue, receipt(&dead[0], TOKEN), Verdict::Ack).await, Answered::Stale);
 
-    let letters = journal.messages(&queue, Look::Dead { after: 0 }, 2).await.unwrap();
+    let letters = journal.messages(&queue, Look::Dead { after: 0 }, 2, usize::MAX).await.unwrap().messages;
     assert_eq!((names(&letters), letters[0].receives), (vec!["1", "2"], 2));
-    let rest = journal.messages(&queue, Look::Dead { after: letters[1].number }, 2).await.unwrap();
+    let rest = journal
+        .messages(&queue, Look::Dead { after: letters[1].number }, 2, usize::MAX)
+        .await
+        .unwrap()
+        .messages;
     assert_eq!(names(&rest), ["3"]);
 
     let named = Redrive::Numbers(vec![rest[0].number, rest[0].number, 9999]);

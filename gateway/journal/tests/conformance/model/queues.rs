@@ -123,9 +123,10 @@ pub(super) async fn run(journal: &Arc<dyn Journal>, receipts: &mut Receipts, ste
             let verdicts = verdicts.into_iter().map(|(since, verdict)| (receipt(receipts, since).1, verdict));
             Said::Answered(journal.answer(&first.unwrap_or(queue), verdicts.collect()).await.unwrap())
         }
-        Step::Look(queue, look, limit) => {
-            Said::Messages(unnumbered(journal.messages(&queue, look, limit).await.unwrap()), None)
-        }
+        Step::Look(queue, look, limit) => Said::Messages(
+            unnumbered(journal.messages(&queue, look, limit, usize::MAX).await.unwrap().messages),
+            None,
+        ),
         Step::Stats(queue, now) => Said::Stats(journal.queue_stats(&queue, now).await.unwrap()),
         Step::Redrive(queue, which, now) => {
             let which = match which {

@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_journal::{Answered, Look, Verdict};
+use hookweir_journal::{Answered, Look, Message, Receipt, Verdict};
 use hookweir_model::{EndpointKey, Timestamp};
-use http::{Method, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::{ANSWER_BYTES, MOST};
-use crate::accept::{Accept, read, tenant};
+use crate::accept::{Accept, tenant};
 use crate::api::{
     AnswerRequest, AnswerResult, AnswerView, Answers, LookRequest, MessageView, Messages, QueueView,
     ReceiveRequest, RedriveRequest, Redriven,
 };
 use crate::config::{Destination, Pull, VISIBILITY};
+use crate::json_text;
+use crate::listen::{self, Peer, Share};
+use crate::numbers::is_shown;
 use crate::problem::{Problem, json};
-use crate::pull::{Wanted, receipt_from_text, receipt_text};
+use crate::pull::{Batch, Wanted, receipt_from_text, receipt_text};
 
 /// A request holds receipts and numbers, never a message.
 const BODY: usize = 64 << 10;
@@ -61,11 +65,13 @@ impl Accept {
         queue: &str,
         action: Action,
         request: Request<Incoming>,
+        peer: &Peer,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let (head, body) = request.into_parts();
         let endpoint = {
             let live = self.live.load();
             let tenant = tenant(&live, tenant_id, &head.headers)?;
+            peer.known(Some(&tenant.id));
             tenant.endpoints.get(queue).cloned().ok_or(Problem::NotFound("queue"))?
         };
         let Destination::Pull(settings) = &endpoint.settings.target else {
@@ -74,8 +80,8 @@ impl Accept {
         if head.method != Method::POST {
             return Err(Problem::Method(Some("POST")));
         }
-        let body = read(&head.headers, body, BODY).await?;
         let key = &endpoint.key;
+        let body = self.read(&head.headers, body, BODY, &key.tenant).await?;
         match action {
             Action::Receive => self.receive(key, settings, parse(&body)?).await,
             Action::Ack | Action::Nack | Action::Extend => {
@@ -110,10 +116,15 @@ impl Accept {
             hidden: span("visibility_timeout", request.visibility_timeout.as_deref(), VISIBILITY)?
                 .unwrap_or(settings.visibility_timeout),
         };
-        let batch = self.queues.receive(key, settings, wanted).await?;
-        let messages = batch.map(crate::pull::Batch::hand_over).unwrap_or_default();
-        let view = |(receipt, message)| MessageView::new(Some(receipt_text(&receipt)), message);
-        Ok(ok(&Messages { messages: messages.into_iter().map(view).collect(), next: None }))
+        let mut room = self.answer_room(key);
+        let batch = self.queues.receive(key, settings, wanted, &mut room).await?;
+        let view = |(receipt, message): (Receipt, &Message)| {
+            MessageView::new(Some(receipt_text(&receipt)), message.clone())
+        };
+        let messages = batch.iter().flat_map(Batch::messages).map(view).collect();
+        let answer = held(&Messages { messages, next: None }, room)?;
+        batch.into_iter().for_each(Batch::hand_over);
+        Ok(answer)
     }
 
     async fn answer_for(
@@ -163,25 +174,32 @@ impl Accept {
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let limit = count(request.max, 10)?;
         let look = match action {
+            Action::Dead if request.after.is_some_and(|after| !is_shown(after)) => {
+                return Err(malformed("`after` is a number that `dead` has shown".to_owned()));
+            }
             Action::Dead => Look::Dead { after: request.after.unwrap_or(0) },
             _ if request.after.is_some() => {
                 return Err(malformed("`after` belongs to dead letters alone".to_owned()));
             }
             _ => Look::Visible { now: Timestamp::now() },
         };
-        let messages = self.journal.messages(key, look, limit).await?;
-        let next = messages.last().map(|message| message.number);
-        let next = next.filter(|_| action == Action::Dead && messages.len() == limit);
-        let mut room = ANSWER_BYTES;
-        let views = messages.into_iter().take_while(|message| {
-            let size = message.content.shaped.body.len();
-            let fits = size <= room || room == ANSWER_BYTES;
-            room = room.saturating_sub(size);
-            fits
-        });
-        let messages = views.map(|message| MessageView::new(None, message)).collect();
-        Ok(ok(&Messages { messages, next }))
+        let mut room = self.answer_room(key);
+        let looked = self.queues.look(key, look, (limit, ANSWER_BYTES), &mut room).await?;
+        let next = looked.next.filter(|_| action == Action::Dead);
+        let messages = looked.messages.into_iter().map(|message| MessageView::new(None, message)).collect();
+        held(&Messages { messages, next }, room)
     }
+}
+
+/// A 200 with messages, which count until their consumer has read them.
+fn held(body: &Messages, room: Share) -> Result<Response<Full<Bytes>>, Problem> {
+    // Our own types always serialize.
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    let bytes = listen::hold(Bytes::from(bytes), room).map_err(Problem::answers)?;
+    let mut response = Response::new(Full::new(bytes));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(listen::Held);
+    Ok(response)
 }
 
 fn ok(body: &impl serde::Serialize) -> Response<Full<Bytes>> {
@@ -194,8 +212,16 @@ fn malformed(detail: String) -> Problem {
 
 /// Reads a request; nothing at all asks for what is usual.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| malformed(format!("send a JSON object: {error}")))
+    if body.trim_ascii().is_empty() {
+        return serde_json::from_slice(b"{}")
+            .map_err(|error| malformed(format!("send a JSON object: {error}")));
+    }
+    json_text::object(body, "send a JSON object, or nothing for what is usual", "values")?;
+    serde_json::from_slice(body).map_err(|error| {
+        malformed(
+            json_text::encoding(body, "the body").unwrap_or_else(|| format!("send a JSON object: {error}")),
+        )
+    })
 }
 
 fn count(asked: Option<u64>, usual: usize) -> Result<usize, Problem> {
@@ -277,7 +303,16 @@ mod tests {
     fn a_request_may_be_empty_and_holds_nothing_unknown() {
         assert_eq!(parse::<ReceiveRequest>(b" \n").unwrap(), ReceiveRequest::default());
         assert_eq!(parse::<ReceiveRequest>(b"{\"max\": 3}").unwrap().max, Some(3));
-        for bad in ["{", "[]", "{\"max\": -1}", "{\"max\": 1.5}", "{\"much\": 1}", "{\"wait\": 5}"] {
+        for bad in [
+            "{",
+            "[]",
+            "[1,\"0s\",null]",
+            "\u{feff}{}",
+            "{\"max\": -1}",
+            "{\"max\": 1.5}",
+            "{\"much\": 1}",
+            "{\"wait\": 5}",
+        ] {
             assert!(parse::<ReceiveRequest>(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -4,13 +4,16 @@ mod json;
 mod smq;
 
 use bytes::Bytes;
+use hookweir_model::EndpointKey;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use self::json::Action;
 use super::{Accept, hygiene};
+use crate::listen::{Peer, Share};
 use crate::problem::Problem;
+use crate::pull::WHILE_MADE;
 
 /// How many messages one request may be about.
 const MOST: usize = 100;
@@ -44,11 +47,19 @@ impl Accept {
         &self,
         route: &Route,
         request: Request<Incoming>,
+        peer: &Peer,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         hygiene::check(&request)?;
         match route {
-            Route::Json { tenant, queue, action } => self.json_queue(tenant, queue, *action, request).await,
-            Route::Smq => Ok(self.smq(request).await),
+            Route::Json { tenant, queue, action } => {
+                self.json_queue(tenant, queue, *action, request, peer).await
+            }
+            Route::Smq => Ok(self.smq(request, peer).await),
         }
+    }
+
+    /// Room for an answer with messages of a queue, of which nothing is taken yet.
+    fn answer_room(&self, queue: &EndpointKey) -> Share {
+        self.budgets.answers.share(Some(queue.tenant.clone()), WHILE_MADE * ANSWER_BYTES)
     }
 }

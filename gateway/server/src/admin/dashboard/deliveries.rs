@@ -31,7 +31,7 @@ pub(super) async fn list(
     let frame = viewer.frame(Some(&tenant), "deliveries");
     let endpoints = names(&admin, &tenant);
     let found = admin.journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    let found = query::list(found, api::DeliveryView::from);
+    let found = query::list(found, &query.hidden, api::DeliveryView::from);
     let next = found.next.as_deref().map(|cursor| Asked::next(uri.query(), cursor));
     let statuses = Status::ALL.map(Status::as_str);
     let outcomes = Outcome::ALL.map(Outcome::as_str);

@@ -26,7 +26,7 @@ pub(super) async fn list(
     let asked = Asked::read(uri.query());
     let frame = viewer.frame(Some(&tenant), "events");
     let found = admin.journal.events(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    let found = query::list(found, |event| api::EventView::from(&event));
+    let found = query::list(found, &query.hidden, |event| api::EventView::from(&event));
     let next = found.next.as_deref().map(|cursor| Asked::next(uri.query(), cursor));
     page("events.html", context! { frame, asked, next, events => found.data })
 }

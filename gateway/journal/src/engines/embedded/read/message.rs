@@ -71,12 +71,14 @@ pub(in crate::engines::embedded) fn by_numbers(
     Ok(found)
 }
 
+/// Up to `limit` messages with up to `bytes` of body, and the number of the last where these bounds ended it.
 pub(in crate::engines::embedded) fn look(
     connection: &Connection,
     lane: i64,
     look: Look,
     limit: usize,
-) -> Result<Found, Fault> {
+    bytes: usize,
+) -> Result<(Found, Option<u64>), Fault> {
     let (sql, from) = match look {
         Look::Visible { now } => (
             concat!(
@@ -97,14 +99,30 @@ pub(in crate::engines::embedded) fn look(
             i64::try_from(after).unwrap_or(i64::MAX),
         ),
     };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut found = Found::default();
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (mut found, mut last, mut looked_at, mut room) = (Found::default(), None, 0, bytes);
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query((lane, from, limit))?;
+    let mut rows = statement.query((lane, from, most))?;
     while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        let size = body_size(connection, number)?;
+        if size > room && !found.messages.is_empty() {
+            return Ok((found, last));
+        }
+        room = room.saturating_sub(size);
         found.add(connection, row)?;
+        last = Some(number.unsigned_abs());
+        looked_at += 1;
     }
-    Ok(found)
+    Ok((found, last.filter(|_| looked_at >= limit)))
+}
+
+/// The size of a message's body, for which the body itself is not read.
+fn body_size(connection: &Connection, number: i64) -> Result<usize, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT length(body) FROM message_content WHERE number = ?1")?;
+    let size: Option<Option<i64>> = statement.query_row((number,), |row| row.get(0)).optional()?;
+    Ok(size.flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(0))
 }
 
 pub(in crate::engines::embedded) fn queue_stats(

@@ -2,6 +2,10 @@
 
 use http::StatusCode;
 
+use crate::listen::Over;
+use crate::problem::Problem;
+use crate::pull::Refused;
+
 /// A refusal: a code for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -103,8 +107,25 @@ impl Fault {
         Self::new(StatusCode::REQUEST_TIMEOUT, "InvalidArgument", message).before_the_body()
     }
 
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::internal(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    pub(super) fn no_room(over: Over) -> Self {
+        Self::busy(Problem::answers(over).detail())
+    }
+
     fn internal(status: StatusCode, message: impl Into<String>) -> Self {
         Self::new(status, "InternalServerError", message)
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Journal(error) => error.into(),
+            Refused::NoRoom(over) => Self::no_room(over),
+        }
     }
 }
 

@@ -24,8 +24,9 @@ use hyper::body::Incoming;
 use self::error::Fault;
 use self::request::{Operation, Target};
 use self::xml::Writer;
-use crate::accept::{Accept, read};
+use crate::accept::Accept;
 use crate::config::{Destination, Pull};
+use crate::listen::{self, Peer, Share};
 use crate::live::{Access, Endpoint, Live};
 use crate::problem::Problem;
 
@@ -36,17 +37,25 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-mns-request-id");
 struct Answer {
     status: StatusCode,
     /// XML, where there is anything to say.
-    body: Option<String>,
+    body: Option<Bytes>,
     location: Option<String>,
+    /// Whether the body has its share of the budget already.
+    is_held: bool,
 }
 
 impl Answer {
     fn xml(status: StatusCode, body: String) -> Self {
-        Self { status, body: Some(body), location: None }
+        Self { status, body: Some(body.into()), location: None, is_held: false }
+    }
+
+    /// Messages, which count until their consumer has read them.
+    fn held(body: String, room: Share) -> Result<Self, Fault> {
+        let body = listen::hold(body.into(), room).map_err(Fault::no_room)?;
+        Ok(Self { status: StatusCode::OK, body: Some(body), location: None, is_held: true })
     }
 
     const fn empty() -> Self {
-        Self { status: StatusCode::NO_CONTENT, body: None, location: None }
+        Self { status: StatusCode::NO_CONTENT, body: None, location: None, is_held: false }
     }
 }
 
@@ -74,20 +83,22 @@ impl Open {
 
 impl Accept {
     /// Answers whatever comes under `/queues`.
-    pub(super) async fn smq(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) async fn smq(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
         let (host, id) = (host(request.headers()), request_id());
-        match self.smq_answer(request, &host).await {
+        match self.smq_answer(request, &host, peer).await {
             Ok(answer) => respond(answer, &id),
             Err(fault) => refuse(&fault, &host, &id),
         }
     }
 
-    async fn smq_answer(&self, request: Request<Incoming>, host: &str) -> Result<Answer, Fault> {
+    async fn smq_answer(&self, request: Request<Incoming>, host: &str, peer: &Peer) -> Result<Answer, Fault> {
         let (head, body) = request.into_parts();
         let live = self.live.load_full();
         let access = authorize(&live, &head).map_err(Fault::before_the_body)?;
+        peer.known(Some(&access.queue.tenant));
         let limit = live.config.accept.max_body;
-        let body = read(&head.headers, body, limit).await.map_err(|problem| unread(&problem))?;
+        let body = self.read(&head.headers, body, limit, &access.queue.tenant).await;
+        let body = body.map_err(|problem| unread(&problem))?;
         auth::check_digest(&head.headers, &body)?;
         let target = Target::of(head.uri.path()).ok_or_else(Fault::url)?;
         let operation = Operation::of(&head.method, target, head.uri.query().unwrap_or_default())?;
@@ -116,14 +127,18 @@ fn unread(problem: &Problem) -> Fault {
     match problem {
         Problem::TooLarge(limit) => Fault::too_large(*limit),
         Problem::TooSlow => Fault::too_slow(),
+        Problem::Bodies(_) => Fault::busy(problem.detail()).before_the_body(),
+        Problem::Encoding => Fault::invalid(problem.detail()).before_the_body(),
         _ => Fault::invalid("the request's body broke off or is not framed as HTTP asks").before_the_body(),
     }
 }
 
 fn respond(answer: Answer, request: &str) -> Response<Full<Bytes>> {
-    let body = answer.body.map(Bytes::from);
-    let has_body = body.is_some();
-    let mut response = Response::new(Full::new(body.unwrap_or_default()));
+    let has_body = answer.body.is_some();
+    let mut response = Response::new(Full::new(answer.body.unwrap_or_default()));
+    if answer.is_held {
+        response.extensions_mut().insert(listen::Held);
+    }
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     if has_body {

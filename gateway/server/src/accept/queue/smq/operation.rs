@@ -14,7 +14,7 @@ use super::xml::{self, Writer};
 use super::{Answer, Open};
 use crate::accept::Accept;
 use crate::accept::queue::ANSWER_BYTES;
-use crate::pull::{Batch, Wanted, receipt_from_text, receipt_text};
+use crate::pull::{Wanted, receipt_from_text, receipt_text};
 
 impl Accept {
     /// Does what a request asks of the queue that its key opens.
@@ -131,31 +131,28 @@ impl Accept {
             wait: Duration::from_secs(wait).min(settings.max_wait),
             hidden: settings.visibility_timeout,
         };
-        let found = self.queues.receive(&open.endpoint.key, settings, wanted).await?;
-        let messages = found.map(Batch::hand_over).unwrap_or_default();
-        if messages.is_empty() {
-            return Err(Fault::no_message());
-        }
-        Ok(Answer::xml(
-            StatusCode::OK,
-            written(batch.is_some(), messages.iter(), |one, (receipt, message)| {
-                message::write(one, message, Some(receipt));
-            }),
-        ))
+        let mut room = self.answer_room(&open.endpoint.key);
+        let found = self.queues.receive(&open.endpoint.key, settings, wanted, &mut room).await?;
+        let Some(found) = found else { return Err(Fault::no_message()) };
+        let body = written(batch.is_some(), found.messages(), |one, (receipt, message)| {
+            message::write(one, message, Some(&receipt));
+        });
+        let answer = Answer::held(body, room)?;
+        found.hand_over();
+        Ok(answer)
     }
 
     async fn smq_peek(&self, open: &Open, batch: Option<usize>) -> Result<Answer, Fault> {
         let look = Look::Visible { now: Timestamp::now() };
-        let messages = self.journal.messages(&open.endpoint.key, look, batch.unwrap_or(1)).await?;
+        let mut room = self.answer_room(&open.endpoint.key);
+        let wanted = (batch.unwrap_or(1), ANSWER_BYTES);
+        let messages = self.queues.look(&open.endpoint.key, look, wanted, &mut room).await?.messages;
         if messages.is_empty() {
             return Err(Fault::no_message());
         }
-        Ok(Answer::xml(
-            StatusCode::OK,
-            written(batch.is_some(), messages.iter(), |one, message| {
-                message::write(one, message, None);
-            }),
-        ))
+        let body =
+            written(batch.is_some(), messages.iter(), |one, message| message::write(one, message, None));
+        Answer::held(body, room)
     }
 
     async fn delete(&self, open: &Open, receipt: &str) -> Result<Answer, Fault> {
