@@ -75,7 +75,12 @@ impl Rig {
             plugins: Arc::new(Plugins::new(Arc::clone(&journal), host, live, states)),
             metrics: Arc::new(Metrics::new(stats)),
             traces: Telemetry::start(None).unwrap().traces(),
-            queues: Queues::new(Arc::clone(&journal), CancellationToken::new(), broken.clone()),
+            queues: Queues::new(
+                Arc::clone(&journal),
+                Arc::new(Numbers::open(folder.path())),
+                CancellationToken::new(),
+                broken.clone(),
+            ),
             feed: Arc::default(),
             broken: broken.clone(),
             memory: 64 << 20,
