@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::{self, Config, StdEnv};
+use crate::numbers::Numbers;
 use crate::plugins::Loader;
 use crate::telemetry::Telemetry;
 
