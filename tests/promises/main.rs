@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod core_dumps;
 mod crash;
+mod damage;
 mod damaged_log;
 mod dashboard;
 mod demo;

@@ -185,7 +185,7 @@ async fn embedded(directory: &Path, tasks: usize, events: usize) -> Result<Run> 
 async fn lists(journal: &Embedded, tenant: &TenantId, lanes: &[EndpointKey]) -> Result<()> {
     let events = EventFilter::of(tenant.clone());
     let of_status = |status| DeliveryFilter { status, ..DeliveryFilter::of(tenant.clone()) };
-    let newest = journal.events(&events, None, 1).await?.items.pop().context("no event")?;
+    let newest = journal.events(&events, None, 1).await?.items.pop().context("no event")?.event;
     let lane = lanes.first().context("no lane")?;
     let mut best = [Duration::MAX; 5];
     for _ in 0..5 {

@@ -198,6 +198,21 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
+/// An event as it is kept. Where it is damaged, it says what can still be read of it, and its number where that is not
+/// even its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub event: Event,
+    /// What is damaged, as a sentence; `None` where the event is what was written.
+    pub damage: Option<&'static str>,
+}
+
+impl From<Event> for StoredEvent {
+    fn from(event: Event) -> Self {
+        Self { event, damage: None }
+    }
+}
+
 /// Which events to list. Bounds are on the time of receipt: `since <= received < until`.
 #[derive(Debug, Clone)]
 pub struct EventFilter {
@@ -361,7 +376,7 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
     /// would exceed the bytes, even with none, and [`Due::next_bytes`] tells what that one takes.
     ///
     /// A delivery whose stored bytes are damaged is not answered and does not count. The engine ends it as `failed`
-    /// with a reason that says so, and logs it: it blocks nobody behind it, and it does not vanish.
+    /// with a reason that says so, and records the damage: it blocks nobody behind it, and it does not vanish.
     async fn due(
         &self,
         endpoint: &EndpointKey,
@@ -387,14 +402,16 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
     /// One event with its exact bytes, or [`Error::Corrupt`] where they are no longer those that were written.
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<Event>, Error>;
 
-    /// The events of a tenant. One that is damaged is left out and logged, so that it does not close the list to
-    /// all behind it; asking for it by id tells.
+    /// One event as it is kept, damaged or not.
+    async fn stored_event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<StoredEvent>, Error>;
+
+    /// The events of a tenant, damaged ones among them.
     async fn events(
         &self,
         filter: &EventFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Page<Event>, Error>;
+    ) -> Result<Page<StoredEvent>, Error>;
 
     /// One delivery. While it is due at once, its `due` is the time of receipt.
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error>;

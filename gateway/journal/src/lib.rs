@@ -12,7 +12,7 @@ mod queue;
 pub use contract::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
     FURTHER_KEYS, Health, Journal, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, REMOVED,
-    Selection, Seq, Settled, Settlement,
+    Selection, Seq, Settled, Settlement, StoredEvent,
 };
 pub use damage::{Damage, DamageKind, DamageRecord, DamageSummary, Damages, MAX_DAMAGE_RECORDS};
 pub use queue::{

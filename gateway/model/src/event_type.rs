@@ -32,6 +32,11 @@ impl EventType {
         }
     }
 
+    /// The type of an event whose own can't be read any more.
+    pub fn of_damaged() -> Self {
+        Self("damaged".into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -114,6 +114,9 @@ pub struct EventId(Arc<str>);
 #[error("an event id is 1 to 128 visible ASCII characters without '.'")]
 pub struct InvalidEventId;
 
+/// Starts the ids of events that have lost their own.
+const DAMAGED: &str = "damaged~";
+
 impl EventId {
     pub fn new(text: &str) -> Result<Self, InvalidEventId> {
         let visible = |byte: u8| byte.is_ascii_graphic() && byte != b'.';
@@ -122,6 +125,16 @@ impl EventId {
         } else {
             Err(InvalidEventId)
         }
+    }
+
+    /// What an event is called whose own id can't be read any more.
+    pub fn of_damaged(number: u64) -> Self {
+        Self(format!("{DAMAGED}{number}").into())
+    }
+
+    /// The number in such an id.
+    pub fn number_of_damaged(&self) -> Option<u64> {
+        self.0.strip_prefix(DAMAGED)?.parse().ok()
     }
 
     /// A fresh id that sorts by time of creation.

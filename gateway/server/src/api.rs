@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hookweir_journal::{self as journal, Journal, Made};
+use hookweir_journal::{self as journal, Journal, Made, StoredEvent};
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Disabled, EndpointId, Event, EventId, EventType, Shaped, Status,
     TenantId, Timestamp,
@@ -92,6 +92,9 @@ pub(crate) struct EventView {
     pub content_type: String,
     /// Bytes of data.
     pub size: usize,
+    /// What is wrong, where what is stored of the event is not what was written: then the rest is what can still be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// One event, whole.
@@ -330,15 +333,23 @@ impl From<&Event> for EventView {
             received: event.received.to_string(),
             content_type: event.content_type.clone(),
             size: event.data.len(),
+            damaged: None,
         }
     }
 }
 
+impl From<&StoredEvent> for EventView {
+    fn from(stored: &StoredEvent) -> Self {
+        Self { damaged: stored.damage.map(str::to_owned), ..Self::from(&stored.event) }
+    }
+}
+
 impl EventDetail {
-    pub(crate) fn new(event: &Event, deliveries: Vec<DeliveryView>) -> Self {
+    pub(crate) fn new(stored: &StoredEvent, deliveries: Vec<DeliveryView>) -> Self {
+        let event = &stored.event;
         let (data, data_base64) = text_or_base64(&event.data);
         Self {
-            event: event.into(),
+            event: stored.into(),
             attributes: event.attributes.clone(),
             ordering_key: event.ordering_key.clone(),
             data,

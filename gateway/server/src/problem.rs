@@ -242,7 +242,14 @@ impl From<hookweir_journal::Error> for Problem {
                     retry_after: 5,
                 }
             }
-            Error::Corrupt(cause) | Error::Failed(cause) => {
+            Error::Corrupt(cause) => {
+                tracing::error!(cause, "the journal is damaged");
+                Self::Unavailable {
+                    detail: "what was asked for lies in a damaged part of the journal, which is being mended; try again",
+                    retry_after: 5,
+                }
+            }
+            Error::Failed(cause) => {
                 tracing::error!(cause, "the journal failed");
                 Self::Internal
             }

@@ -343,7 +343,7 @@ async fn run(side: &mut Side, step: Step) -> Answer {
             let (mut found, mut cursor) = (Vec::new(), None);
             loop {
                 let page = journal.events(&filter, cursor.as_ref(), limit).await.unwrap();
-                found.extend(page.items);
+                found.extend(page.items.into_iter().map(|stored| stored.event));
                 match page.next {
                     Some(next) => cursor = Some(next),
                     None => return Answer::Events(found),

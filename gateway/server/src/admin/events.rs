@@ -58,7 +58,7 @@ pub(super) async fn event(
     path: &EventPath,
 ) -> Result<api::EventDetail, Problem> {
     let id = path.id()?;
-    let event = journal.event(tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    let event = journal.stored_event(tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
     let deliveries = journal.deliveries_of(tenant, &id).await?;
     Ok(api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect()))
 }
@@ -71,7 +71,11 @@ pub(super) async fn replay(
     Path(path): Path<EventPath>,
 ) -> Result<Response, Problem> {
     let id = path.id()?;
-    let event = admin.journal.event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    let stored = admin.journal.stored_event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    if let Some(damage) = stored.damage {
+        return Err(Problem::Conflict(damage.to_owned()));
+    }
+    let event = stored.event;
     let live = admin.live.load_full();
     let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
     let mut endpoints = configured.matching(&event.event_type);

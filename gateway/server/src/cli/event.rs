@@ -234,6 +234,9 @@ fn whole(detail: &EventDetail, look: show::Look) -> anyhow::Result<String> {
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<12}  {}", show::escaped(value));
     };
+    if let Some(damage) = &event.damaged {
+        line("damaged", damage);
+    }
     line("type", event.event_type.as_str());
     line("source", &event.source);
     if let Some(subject) = &event.subject {
@@ -314,6 +317,7 @@ mod tests {
                 received: "2026-01-31T12:00:00.120Z".to_owned(),
                 content_type: "application/json".to_owned(),
                 size: 11,
+                damaged: None,
             },
             attributes: vec![("x-te\u{1b}am".to_owned(), "a\u{7}".to_owned())],
             ordering_key: None,

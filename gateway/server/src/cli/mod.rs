@@ -2,13 +2,14 @@
 //!
 //! Commands that look at a gateway from outside are clients of its HTTP interface (`client`), so they can do nothing
 //! that another client could not. Only `serve`, `demo` and `bench` bring a gateway up, and only `check` and `serve`
-//! read its configuration.
+//! read its configuration. `db` and `--data` look into the files of a gateway that is not running.
 
 mod attempt;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
 mod client;
+mod db;
 mod delivery;
 mod demo;
 mod endpoint;
@@ -103,6 +104,9 @@ enum Command {
     Sign(sign::Args),
     /// Check a Standard Webhooks signature
     Verify(verify::Args),
+    /// Look after the journal of a gateway that is not running
+    #[command(subcommand)]
+    Db(db::Command),
     /// Receive webhooks on this machine, print them and check their signatures
     Listen(listen::Args),
     /// Measure a gateway beside a bare relay
@@ -194,6 +198,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Secret(command) => secret::run(&command),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Db(command) => db::run(&command),
         Command::Listen(args) => client(listen::run(args)),
         #[cfg(feature = "bench")]
         Command::Bench(args) => bench::run(args).map(|()| Exit::Done),

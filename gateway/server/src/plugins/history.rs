@@ -65,7 +65,13 @@ impl<'a> History<'a> {
             Some(Some(cursor)) => Some(cursor),
         };
         let page = self.journal.events(&self.filter, after, PAGE).await?;
-        self.page = page.items.into();
+        // A plugin is tried on what was sent, and on nothing else.
+        self.page = page
+            .items
+            .into_iter()
+            .filter(|stored| stored.damage.is_none())
+            .map(|stored| stored.event)
+            .collect();
         self.next = Some(page.next);
         Ok(true)
     }

@@ -13,6 +13,13 @@ pub(super) struct Backlog(Mutex<HashMap<TenantId, i64>>);
 
 impl Backlog {
     pub(super) fn load(connection: &Connection) -> Result<Self, Fault> {
+        let backlog = Self::default();
+        backlog.reload(connection)?;
+        Ok(backlog)
+    }
+
+    /// Takes what the file says in place of what was known.
+    pub(super) fn reload(&self, connection: &Connection) -> Result<(), Fault> {
         let mut statement = connection.prepare(
             "SELECT t.name, sum(c.pending_bytes) FROM counts c JOIN lane l ON l.id = c.lane \
              JOIN tenant t ON t.id = l.tenant GROUP BY t.id",
@@ -20,10 +27,13 @@ impl Backlog {
         let mut rows = statement.query([])?;
         let mut bytes = HashMap::new();
         while let Some(row) = rows.next()? {
-            let name = TenantId::new(row.get_ref(0)?.as_str().unwrap_or_default());
-            bytes.insert(name.map_err(|_| Fault::damaged("a tenant's name"))?, row.get(1)?);
+            // A name that is none is told by the directory; the sweep counts again.
+            if let Ok(name) = TenantId::new(row.get_ref(0)?.as_str().unwrap_or_default()) {
+                bytes.insert(name, row.get(1)?);
+            }
         }
-        Ok(Self(Mutex::new(bytes)))
+        *self.lock() = bytes;
+        Ok(())
     }
 
     pub(super) fn of(&self, tenant: &TenantId) -> u64 {

@@ -1,34 +1,94 @@
-//! After a stop that was not in order, SQLite's own check of the file, in the background.
+//! The check in the background: after each start, whether or not the stop before it was in order, and then once a day.
 //!
-//! SQLite recovers by itself; the check is for what a dying disk or a wrong copy may have left. It delays nothing:
-//! deliveries start at once, and damage found closes the door to new events.
+//! First SQLite's own check of the pages, then the sweep of what the rows say (`sweep`). It delays nothing: deliveries
+//! start at once, its thread has a low priority, and it works in small parts with pauses between them.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::{ErrorCode, InterruptHandle};
 
+use super::Shared;
 use super::fault::Fault;
-use super::{Shared, read};
+use super::sweep;
 
-/// The handle on a check that may be running.
+const INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// By how much its thread gives way: where both want a core, a thread with a nice value of 19 gets a seventieth of what
+/// one at 0 gets.
+const NICE: i32 = 19;
+
+/// The handle on the check.
 #[derive(Default)]
-pub(super) struct Check(Mutex<Option<InterruptHandle>>);
+pub(super) struct Check {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What SQLite's own check can be ended by.
+    running: Option<InterruptHandle>,
+    is_closed: bool,
+    /// Once more, without waiting for the interval.
+    again: bool,
+    /// All of it was done, and nothing is to be done again.
+    is_done: bool,
+}
 
 impl Check {
+    /// Whether SQLite's own check is running, which reads one snapshot.
     pub(super) fn is_running(&self) -> bool {
-        self.lock().is_some()
+        self.lock().running.is_some()
     }
 
+    /// Ends SQLite's own check, if that is running.
     pub(super) fn give_up(&self) {
-        if let Some(handle) = &*self.lock() {
+        if let Some(handle) = &self.lock().running {
             handle.interrupt();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<InterruptHandle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends the check for good.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.give_up();
+        self.changed.notify_all();
+    }
+
+    /// Has all of it done once more.
+    pub(super) fn again(&self) {
+        let mut state = self.lock();
+        (state.again, state.is_done) = (true, false);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Whether it has gone through all of the journal, and waits for its next time.
+    pub(super) fn is_done(&self) -> bool {
+        self.lock().is_done
+    }
+
+    /// Waits for so long, or until there is something to do; says whether to go on.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let state = self.lock();
+        let waited = self.changed.wait_timeout_while(state, pause, |state| !state.is_closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
+    }
+
+    fn wait_for_next(&self) -> bool {
+        let mut state = self.lock();
+        state.is_done = !state.again;
+        let idle = |state: &mut State| !state.is_closed && !state.again;
+        let waited = self.changed.wait_timeout_while(state, INTERVAL, idle);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        (state.again, state.is_done) = (false, false);
+        !state.is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,32 +100,55 @@ impl std::fmt::Debug for Check {
 
 /// Starts the check on a thread of its own.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
-    let connection = read::connect(&shared.path, read::Source::Written)?;
-    *shared.check.lock() = Some(connection.get_interrupt_handle());
     let shared = Arc::clone(shared);
     let check = move || {
-        let found: Result<String, rusqlite::Error> =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        *shared.check.lock() = None;
-        report(&shared, &shared.path, found);
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "the journal is checked at the priority of all else");
+        }
+        loop {
+            check_pages(&shared);
+            if let Err(fault) = sweep::run(&shared) {
+                tracing::warn!("the journal's rows could not all be checked: {}", fault.of_read());
+            }
+            if !shared.check.wait_for_next() {
+                return;
+            }
+        }
     };
     let spawned = thread::Builder::new().name("journal-check".to_owned()).spawn(check);
     spawned.map_err(|error| Fault::Other(format!("the journal's check can't be started: {error}")))
 }
 
-fn report(shared: &Shared, path: &Path, found: Result<String, rusqlite::Error>) {
-    let path = path.display();
+fn check_pages(shared: &Shared) {
+    let found = ask_sqlite(shared);
+    shared.check.lock().running = None;
     match found {
-        Ok(text) if text == "ok" => {
-            tracing::info!("the journal in {path} is whole after a stop that was not in order");
+        Ok(text) if text == "ok" => tracing::debug!("the pages of the journal are whole"),
+        Ok(text) => shared.wants_rebuilding(&text),
+        Err(fault) => tracing::warn!("the pages of the journal could not be checked: {}", fault.of_read()),
+    }
+}
+
+/// What SQLite says of the pages; the first fault is enough.
+fn ask_sqlite(shared: &Shared) -> Result<String, Fault> {
+    let mut taken = shared.readers.take(None)?;
+    let connection = taken.connection()?;
+    {
+        let mut state = shared.check.lock();
+        if state.is_closed {
+            return Ok("ok".to_owned());
         }
-        Ok(text) => shared.door.damaged(format!("the journal in {path} is damaged: {text}")),
+        state.running = Some(connection.get_interrupt_handle());
+    }
+    match connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)) {
+        Ok(text) => Ok(text),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            tracing::warn!("the check of the journal in {path} was given up, since its log grew meanwhile");
+            tracing::debug!("the check of the journal's pages was given up, to be done another time");
+            Ok("ok".to_owned())
         }
         Err(error) => match Fault::from(error) {
-            Fault::Corrupt(text) => shared.door.damaged(format!("the journal in {path} is damaged: {text}")),
-            other => tracing::warn!("the journal in {path} could not be checked: {}", other.of_read()),
+            Fault::Corrupt(text) => Ok(text),
+            other => Err(other),
         },
     }
 }

@@ -6,15 +6,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hookweir_model::{EndpointId, EndpointKey, Shard, TenantId};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::fault::Fault;
+use super::record::name_crc;
 
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     tenants: HashMap<TenantId, Tenant>,
     tenant_names: HashMap<i64, TenantId>,
     lanes: BTreeMap<i64, EndpointKey>,
+    /// Some names have no checksum in the file, or another than fits.
+    is_unkept: bool,
 }
 
 #[derive(Debug)]
@@ -30,28 +33,129 @@ pub(super) enum Entry {
     Lane { id: i64, key: EndpointKey },
 }
 
+/// A kind of name, as the table and the index have it.
+struct Names {
+    table: &'static str,
+    /// Takes the number, what it belongs to, the name and the checksum.
+    by_table: &'static str,
+    /// The same without the checksum, for one number.
+    by_index: &'static str,
+}
+
+const TENANTS: Names = Names {
+    table: "tenant",
+    by_table: "SELECT id, NULL, name, crc FROM tenant NOT INDEXED",
+    by_index: "SELECT id, NULL, name FROM tenant INDEXED BY sqlite_autoindex_tenant_1 WHERE name > '' AND id = ?1",
+};
+
+const LANES: Names = Names {
+    table: "lane",
+    by_table: "SELECT id, tenant, endpoint, crc FROM lane NOT INDEXED",
+    by_index: "SELECT id, tenant, endpoint FROM lane INDEXED BY sqlite_autoindex_lane_1 WHERE tenant > 0 AND id = ?1",
+};
+
+struct Name {
+    /// The tenant that an endpoint belongs to.
+    of: Option<i64>,
+    text: String,
+}
+
+impl Name {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let text = row.get_ref(2)?.as_str().ok().map(str::to_owned);
+        Ok(text.zip(row.get(1).ok()).map(|(text, of)| Self { of, text }))
+    }
+
+    fn crc(&self, id: i64) -> i32 {
+        match self.of {
+            Some(of) => name_crc(&[id, of], &self.text),
+            None => name_crc(&[id], &self.text),
+        }
+    }
+}
+
+fn lost(kind: &str, id: i64) {
+    tracing::error!(
+        id,
+        "the name of a {kind} is damaged in the journal: what was kept under it is out of reach"
+    );
+}
+
 impl Directory {
+    /// Reads all names. One that is not what was written is looked for in its index, and left out where it is damaged
+    /// there too: nothing may be sent under another's name.
     pub(super) fn load(connection: &Connection) -> Result<Self, Fault> {
         let mut directory = Self::default();
-        let mut tenants = connection.prepare("SELECT id, name FROM tenant")?;
-        let mut rows = tenants.query([])?;
-        while let Some(row) = rows.next()? {
-            let name = TenantId::new(row.get_ref(1)?.as_str().unwrap_or_default());
-            directory.add(Entry::Tenant {
-                id: row.get(0)?,
-                name: name.map_err(|_| Fault::damaged("a tenant's name"))?,
-            });
+        for (id, name) in directory.whole_names(connection, &TENANTS)? {
+            match TenantId::new(&name.text) {
+                Ok(name) => directory.add(Entry::Tenant { id, name }),
+                Err(_) => lost("tenant", id),
+            }
         }
-        let mut lanes = connection.prepare("SELECT id, tenant, endpoint FROM lane")?;
-        let mut rows = lanes.query([])?;
-        while let Some(row) = rows.next()? {
-            let tenant = directory.tenant_names.get(&row.get::<_, i64>(1)?).cloned();
-            let tenant = tenant.ok_or_else(|| Fault::damaged("the tenant of an endpoint"))?;
-            let endpoint = EndpointId::new(row.get_ref(2)?.as_str().unwrap_or_default())
-                .map_err(|_| Fault::damaged("an endpoint's name"))?;
-            directory.add(Entry::Lane { id: row.get(0)?, key: EndpointKey::new(tenant, endpoint) });
+        for (id, name) in directory.whole_names(connection, &LANES)? {
+            let tenant = name.of.and_then(|of| directory.tenant_names.get(&of).cloned());
+            match tenant.zip(EndpointId::new(&name.text).ok()) {
+                Some((tenant, endpoint)) => {
+                    directory.add(Entry::Lane { id, key: EndpointKey::new(tenant, endpoint) });
+                }
+                None => lost("endpoint", id),
+            }
         }
         Ok(directory)
+    }
+
+    /// The names whose checksum fits, by number. Names of earlier versions have none.
+    fn whole_names(&mut self, connection: &Connection, names: &Names) -> Result<Vec<(i64, Name)>, Fault> {
+        let mut statement = connection.prepare(names.by_table)?;
+        let mut by_index = connection.prepare(names.by_index)?;
+        let mut rows = statement.query([])?;
+        let mut whole = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let crc: Option<i32> = row.get(3).unwrap_or_default();
+            let fits = |name: &Name| crc.is_none_or(|crc| crc == name.crc(id));
+            let in_table = Name::read(row)?;
+            self.is_unkept |= crc.is_none();
+            if in_table.as_ref().is_some_and(fits) {
+                whole.extend(in_table.map(|name| (id, name)));
+                continue;
+            }
+            self.is_unkept = true;
+            let in_index = by_index.query_row((id,), Name::read).optional()?.flatten();
+            // Where table and index say the same, it is the checksum that is damaged.
+            let same = in_table
+                .as_ref()
+                .zip(in_index.as_ref())
+                .is_some_and(|(a, b)| (a.of, &a.text) == (b.of, &b.text));
+            match in_index {
+                Some(name) if same || fits(&name) => whole.push((id, name)),
+                _ => lost(names.table, id),
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Whether the file is to be given these names again.
+    pub(super) fn is_unkept(&self) -> bool {
+        self.is_unkept
+    }
+
+    /// Writes all names into a file that may have lost some.
+    pub(super) fn keep(&self, connection: &Connection) -> Result<(), Fault> {
+        let mut tenants =
+            connection.prepare("INSERT OR REPLACE INTO tenant (id, name, crc) VALUES (?1, ?2, ?3)")?;
+        for (id, name) in &self.tenant_names {
+            tenants.execute((id, name.as_str(), name_crc(&[*id], name.as_str())))?;
+        }
+        let mut lanes = connection.prepare(
+            "INSERT OR REPLACE INTO lane (id, tenant, endpoint, shard, crc) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for (id, key) in &self.lanes {
+            let Some(tenant) = self.tenant(&key.tenant) else { continue };
+            let endpoint = key.endpoint.as_str();
+            lanes.execute((id, tenant, endpoint, Shard::of(key).0, name_crc(&[*id, tenant], endpoint)))?;
+        }
+        Ok(())
     }
 
     /// Adds a name; a lane after its tenant.
@@ -88,6 +192,11 @@ impl Directory {
 
     pub(super) fn key(&self, lane: i64) -> Option<&EndpointKey> {
         self.lanes.get(&lane)
+    }
+
+    /// The number of the tenant whose lane it is.
+    pub(super) fn tenant_of(&self, lane: i64) -> Option<i64> {
+        self.tenant(&self.key(lane)?.tenant)
     }
 
     /// A tenant's lanes, by endpoint.

@@ -12,7 +12,7 @@ enum State {
     Open,
     /// Too little room. Looked at again all the time; opens by itself.
     NoRoom(String),
-    /// A check found damage in the file. A 202 for an event in a damaged file would promise too much.
+    /// The file is damaged and could not be rebuilt. A 202 for an event in such a file would promise too much.
     Damaged(String),
     /// A write or sync failed. Stays so: see [`Error::Unknown`].
     Poisoned(String),
@@ -78,6 +78,15 @@ impl Door {
 
     pub(super) fn damaged(&self, why: String) {
         self.change(State::Damaged(why));
+    }
+
+    /// The damaged file was replaced.
+    pub(super) fn mended(&self) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Damaged(_)) {
+            tracing::info!("the journal takes events again");
+            *state = State::Open;
+        }
     }
 
     pub(super) fn poison(&self, why: String) {
@@ -215,7 +224,13 @@ mod tests {
         assert!(door.admit_upkeep().is_ok());
         door.room(Ok(()));
         assert!(door.admit().is_ok());
+        door.damaged("page".to_owned());
+        door.room(Ok(()));
+        assert!(matches!(door.admit(), Err(Error::Corrupt(_))), "room mends nothing");
+        door.mended();
+        assert!(door.admit().is_ok());
         door.poison("sync".to_owned());
+        door.mended();
         door.room(Ok(()));
         door.damaged("page".to_owned());
         assert!(matches!(door.admit(), Err(Error::Unknown(_))));

@@ -1,7 +1,7 @@
 //! What can go wrong in SQLite, sorted by what follows from it. Nothing here looks at an error's text.
 
 use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{SQLITE_IOERR_READ, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_SHORT_READ};
 
 use crate::Error;
 
@@ -12,10 +12,13 @@ pub(super) enum Fault {
     Full,
     /// Another process holds SQLite's write lock: nothing was written, and the same write can succeed later.
     Locked,
-    /// The operating system failed a read, a write or a sync. After that nobody can say what is on disk.
+    /// The operating system failed a write or a sync. After that nobody can say what is on disk.
     Io(String),
-    /// The file is not what SQLite or this engine wrote.
+    /// SQLite can't read a page, or make sense of it. All that lies there, or is found by way of it, is out of reach until the file is
+    /// rebuilt.
     Corrupt(String),
+    /// A stored value is not what this engine wrote. It costs what it belongs to.
+    Damaged(String),
     /// A fault of the statement or its values. Nothing was written.
     Other(String),
 }
@@ -33,8 +36,18 @@ impl From<rusqlite::Error> for Fault {
             {
                 Self::Full
             }
+            // A sector that can't be read, or lies beyond the end of a file that was cut. It has changed nothing.
+            Some(ErrorCode::SystemIoFailure)
+                if code.is_some_and(|error| {
+                    [SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ].contains(&error.extended_code)
+                }) =>
+            {
+                Self::Corrupt(error.to_string())
+            }
             Some(ErrorCode::SystemIoFailure) => Self::Io(error.to_string()),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            // A column holds what was never written there.
+            None if is_of_a_value(&error) => Self::Damaged(error.to_string()),
             _ => Self::Other(error.to_string()),
         }
     }
@@ -47,7 +60,7 @@ impl Fault {
             Self::Full => Error::Full("the disk of `journal.path` is full".to_owned()),
             Self::Locked => Error::Busy,
             Self::Io(text) => Error::Unknown(text),
-            Self::Corrupt(text) => Error::Corrupt(text),
+            Self::Corrupt(text) | Self::Damaged(text) => Error::Corrupt(text),
             Self::Other(text) => Error::Failed(text),
         }
     }
@@ -61,8 +74,19 @@ impl Fault {
     }
 
     pub(super) fn damaged(what: impl std::fmt::Display) -> Self {
-        Self::Corrupt(format!("{what} is not what was written"))
+        Self::Damaged(format!("{what} is not what was written"))
     }
+}
+
+fn is_of_a_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::InvalidColumnType(..)
+            | Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+    )
 }
 
 #[cfg(test)]
@@ -79,14 +103,26 @@ mod tests {
         assert_eq!(fault(ffi::SQLITE_BUSY), Fault::Locked);
         assert_eq!(fault(ffi::SQLITE_BUSY_SNAPSHOT), Fault::Locked);
         for code in
-            [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ]
+            [ffi::SQLITE_IOERR, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_TRUNCATE]
         {
             assert!(matches!(fault(code), Fault::Io(_)), "{code}");
             assert!(matches!(fault(code).of_write(), Error::Unknown(_)), "{code}");
             assert!(matches!(fault(code).of_read(), Error::Failed(_)), "{code}");
         }
-        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {
+        for code in [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_CORRUPT_INDEX,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR_SHORT_READ,
+        ] {
             assert!(matches!(fault(code), Fault::Corrupt(_)), "{code}");
+        }
+        for error in [
+            rusqlite::Error::InvalidColumnType(0, "status".to_owned(), rusqlite::types::Type::Text),
+            rusqlite::Error::IntegralValueOutOfRange(0, 300),
+        ] {
+            assert!(matches!(Fault::from(error), Fault::Damaged(_)));
         }
         for code in [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_TOOBIG, ffi::SQLITE_NOMEM, ffi::SQLITE_READONLY] {
             assert!(matches!(fault(code), Fault::Other(_)), "{code}");

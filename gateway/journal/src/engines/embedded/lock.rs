@@ -16,7 +16,7 @@ pub(super) struct Lock {
 
 /// Keeps writers out while a directory is looked at; it changes nothing there, and others may look at the same time. A
 /// directory without the file was never written to.
-pub(super) fn share(directory: &Path) -> Result<Option<Lock>, Fault> {
+pub(super) fn share(directory: &Path, instead: &str) -> Result<Option<Lock>, Fault> {
     let path = directory.join("lock");
     let failed = |error: std::io::Error| {
         Fault::Other(format!("the journal's lock {} can't be read: {error}", path.display()))
@@ -29,7 +29,7 @@ pub(super) fn share(directory: &Path) -> Result<Option<Lock>, Fault> {
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(Lock { _file: file })),
         Err(TryLockError::WouldBlock) => Err(Fault::Other(format!(
-            "a gateway is at work on the journal in {}: ask it, without --data, or stop it first",
+            "a gateway is at work on the journal in {}: {instead}",
             directory.display()
         ))),
         Err(TryLockError::Error(error)) => Err(failed(error)),

@@ -12,6 +12,7 @@ mod check;
 mod damage;
 mod directory;
 mod door;
+mod examine;
 mod fault;
 mod lock;
 mod message;
@@ -23,8 +24,11 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod repair;
+mod resolve;
 mod schema;
 mod stats;
+mod sweep;
 mod wal;
 mod writer;
 
@@ -41,11 +45,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookweir_model::{
-    Attempt, Delivery, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
-    PluginKey, PluginState, Shard, Status, TenantId, Timestamp,
+    Attempt, Delivery, DeliveryKey, Digest, EndpointKey, EndpointState, Epoch, Event, EventId, PluginKey,
+    PluginState, Shard, Status, TenantId, Timestamp,
 };
 use tokio::sync::oneshot;
 
+pub use self::examine::Examined;
 pub use self::options::{Disk, LEAST_RESERVE, OnDamage, Options, default_reserve};
 pub use self::stats::{Histogram, Stats};
 
@@ -55,14 +60,15 @@ use self::directory::{Directory, Entry};
 use self::door::Door;
 use self::quarantine::Quarantine;
 use self::read::{DeliveryQuery, EventQuery, Readers, browse, read};
-use self::record::EventRecord;
+
 use self::stats::Counters;
 use self::writer::{
-    EventName, Expire, Inbox, Job, Name, Op, PluginRecord, Requeue, SettleRecord, seq_to_sql,
+    EventName, Expire, Finding, Inbox, Job, Name, Op, PluginRecord, Requeue, SettleRecord, seq_to_sql,
 };
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
     LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
+    StoredEvent,
 };
 
 /// A journal in a directory on this machine.
@@ -90,6 +96,7 @@ struct Shared {
     counters: Counters,
     check: Check,
     damage: damage::Known,
+    repair: repair::State,
 }
 
 impl Shared {
@@ -110,6 +117,14 @@ impl Shared {
         ask(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Has the writer rebuild the file, since a page of it makes no sense.
+    fn wants_rebuilding(&self, why: &str) {
+        if self.repair.want(why) {
+            // Where the journal is closing, the damage is met again after the next start.
+            let _ = self.inbox.push(Op::Rebuild);
+        }
+    }
+
     fn wal_bytes(&self) -> u64 {
         fs::metadata(writer::wal_path(&self.path)).map_or(0, |file| file.len())
     }
@@ -124,6 +139,11 @@ struct Owner {
 }
 
 impl Embedded {
+    /// Whether the check that every start begins has gone through all of the journal, and what it found is with the writer.
+    pub fn is_swept(&self) -> bool {
+        !self.shared.repair.is_wanted() && self.shared.check.is_done()
+    }
+
     /// The engine's counters, for metrics.
     pub fn stats(&self) -> Stats {
         self.shared.counters.read()
@@ -141,40 +161,6 @@ impl Embedded {
         answer.await.unwrap_or_else(|_| Err(Error::Unknown("the journal's writer has stopped".to_owned())))
     }
 
-    /// Turns events into records. Names that are new are kept first.
-    async fn records(&self, batch: Vec<NewEvent>) -> Result<Vec<EventRecord>, Error> {
-        let unknown: Vec<Name> =
-            self.shared.names(|names| batch.iter().flat_map(|new| unknown(names, new)).collect());
-        if !unknown.is_empty() {
-            self.ask(unknown, Op::Register).await?;
-        }
-        let resolve = |names: &Directory, new: NewEvent| {
-            let mut lanes = Vec::with_capacity(new.endpoints.len());
-            for endpoint in &new.endpoints {
-                let lane = names.lane(&new.event.tenant, endpoint)?;
-                if !lanes.contains(&lane) {
-                    lanes.push(lane);
-                }
-            }
-            Some((names.tenant(&new.event.tenant)?, lanes, new))
-        };
-        let resolved: Option<Vec<_>> =
-            self.shared.names(|names| batch.into_iter().map(|new| resolve(names, new)).collect());
-        let resolved =
-            resolved.ok_or_else(|| Error::Failed("a name was kept but is not known".to_owned()))?;
-        Ok(resolved.into_iter().map(|(tenant, lanes, new)| EventRecord::new(tenant, lanes, new)).collect())
-    }
-
-    /// The number of a lane, which is kept first if it is new.
-    async fn lane(&self, key: &EndpointKey) -> Result<i64, Error> {
-        if let Some(lane) = self.shared.names(|names| names.lane_of(key)) {
-            return Ok(lane);
-        }
-        self.ask(vec![Name::Lane(key.clone())], Op::Register).await?;
-        let lane = self.shared.names(|names| names.lane_of(key));
-        lane.ok_or_else(|| Error::Failed("a name was kept but is not known".to_owned()))
-    }
-
     /// What readers must pass over, sorted.
     fn passed_over(&self, lane: i64, skip: &[Seq]) -> Vec<i64> {
         let mut skip: Vec<i64> = skip.iter().map(|seq| seq_to_sql(*seq)).collect();
@@ -184,14 +170,12 @@ impl Embedded {
     }
 
     /// Ends a delivery that can't be made. The call does not wait: while the disk is full, ending it may take long.
-    fn end_damaged(&self, endpoint: &EndpointKey, lane: i64, seq: i64, reason: &str) {
+    fn end_damaged(&self, lane: i64, seq: i64, what: &'static str) {
         if !self.shared.quarantine.hold(lane, seq) {
             return;
         }
-        self.shared.counters.damaged();
-        tracing::error!(%endpoint, seq, "a delivery is ended as failed: {reason}");
-        let op = Op::Quarantine { lane, seq, reason: format!("{reason}: it was not sent") };
-        if self.shared.inbox.push(op).is_err() {
+        let (job, _) = Job::new(vec![Finding::Delivery { lane, seq, what }]);
+        if self.shared.inbox.push(Op::Mend(job)).is_err() {
             // The journal is closing. The damage is found again at the next start.
             self.shared.quarantine.release(lane, seq);
         }
@@ -201,18 +185,6 @@ impl Embedded {
         let epoch = self.shared.epoch();
         Shard::all().map(|shard| Lease { shard, epoch }).collect()
     }
-}
-
-fn unknown(names: &Directory, new: &NewEvent) -> Vec<Name> {
-    let tenant = &new.event.tenant;
-    let is_new = |endpoint: &&EndpointId| names.lane(tenant, endpoint).is_none();
-    let lanes = new
-        .endpoints
-        .iter()
-        .filter(is_new)
-        .map(|endpoint| Name::Lane(EndpointKey::new(tenant.clone(), endpoint.clone())));
-    let tenant = names.tenant(tenant).is_none().then(|| Name::Tenant(tenant.clone()));
-    tenant.into_iter().chain(lanes).collect()
 }
 
 fn to_timestamp(due: i64) -> Option<Timestamp> {
@@ -288,12 +260,15 @@ impl Journal for Embedded {
             return Ok(Due::default());
         };
         let skip = self.passed_over(lane, skip);
-        let tenant = endpoint.tenant.clone();
+        let owner = self.shared.names(|names| names.tenant(&endpoint.tenant)).unwrap_or_default();
+        let lane_of = read::LaneOf { tenant: endpoint.tenant.clone(), owner, lane };
         let found =
-            read(&self.shared, move |connection| read::due(connection, &tenant, lane, now, &skip, most))
-                .await?;
+            read(&self.shared, move |connection| read::due(connection, &lane_of, now, &skip, most)).await?;
+        if let Some(why) = found.index {
+            self.shared.wants_rebuilding(why);
+        }
         for (seq, reason) in found.damaged {
-            self.end_damaged(endpoint, lane, seq, reason);
+            self.end_damaged(lane, seq, reason);
         }
         Ok(found.due)
     }
@@ -320,12 +295,18 @@ impl Journal for Embedded {
         browse(&self.shared, move |connection| read::event(connection, number, &tenant, &id)).await
     }
 
+    async fn stored_event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<StoredEvent>, Error> {
+        let Some(number) = self.shared.names(|names| names.tenant(tenant)) else { return Ok(None) };
+        let (tenant, id) = (tenant.clone(), id.clone());
+        browse(&self.shared, move |connection| read::stored_event(connection, number, &tenant, &id)).await
+    }
+
     async fn events(
         &self,
         filter: &EventFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Page<Event>, Error> {
+    ) -> Result<Page<StoredEvent>, Error> {
         let Some(tenant) = self.shared.names(|names| names.tenant(&filter.tenant)) else {
             return Ok(Page { items: Vec::new(), next: None });
         };
@@ -568,7 +549,7 @@ impl Embedded {
     fn stop(&self) {
         self.shared.inbox.close();
         self.shared.readers.close();
-        self.shared.check.give_up();
+        self.shared.check.close();
     }
 
     fn take_threads(&self) -> Vec<JoinHandle<()>> {

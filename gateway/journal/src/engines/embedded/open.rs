@@ -25,7 +25,7 @@ use super::recover::{self, Recovery};
 use super::stats::Counters;
 use super::wal::Mark;
 use super::writer::{self, Inbox, Start};
-use super::{Embedded, Owner, Shared, lock, schema};
+use super::{Embedded, Examined, Owner, Shared, examine, lock, repair, schema};
 use crate::{Damage, Error};
 
 /// How long the writer waits for another process that holds SQLite's write lock, such as a shell with an open
@@ -51,7 +51,16 @@ impl Embedded {
     /// # Errors
     /// [`Error::Failed`] with a sentence where there is none, a gateway is at work on it, or another version wrote it.
     pub fn look(path: &Path) -> Result<Self, Error> {
-        look(path).map_err(Fault::of_read)
+        look(path, "ask it, without --data, or stop it first").map_err(Fault::of_read)
+    }
+
+    /// Looks through all of the journal of a gateway that is not running, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with a sentence where there is none, a gateway is at work on it, or another version wrote it.
+    /// Damage is no error here.
+    pub fn examine(path: &Path) -> Result<Examined, Error> {
+        examine::examine(path).map_err(Fault::of_read)
     }
 
     /// What a start on the journal in a directory would find damaged in its write-ahead log, of a gateway that is not
@@ -67,35 +76,37 @@ impl Embedded {
 fn open(path: &Path, mut options: Options) -> Result<Embedded, Fault> {
     make_directory(path)?;
     let lock = lock::take(path)?;
+    repair::finish(path)?;
     options.reserve = options.reserve.or_else(|| Some(default_reserve(Disk::under(path)?.total)));
     let mut recovery = Recovery::before(path, options.on_damage)?;
-    let connection = connect(path, options.wal_limit())?;
-    recovery.after(&connection)?;
-    let can_shrink = let_it_shrink(&connection)?;
-    schema::migrate(&connection)?;
-    if !can_shrink {
-        tracing::warn!(
-            "the journal in {} can't give freed space back to the disk: stop the gateway and run \
-             sqlite3 journal.db 'PRAGMA auto_vacuum = 2; VACUUM' there once",
-            path.display()
-        );
-    }
-    let was_clean = begin(&connection, &recovery)?;
-    let epoch = meta(&connection, "epoch")?.unwrap_or(0);
-    let last = writer::last_given(&connection)?;
+    let loaded = match load(path, &options, &mut recovery) {
+        Err(fault) if is_of_pages(path, &fault) => {
+            tracing::error!("the journal's file is damaged and is rebuilt now: {}", fault.of_read());
+            let report = repair::rebuild(path, &|| Ok(()))?;
+            // What is missing now was lost with pages of the file. It is recorded, and no reason to refuse the start.
+            recovery.go_on();
+            let loaded = load(path, &options, &mut recovery)?;
+            writer::record_rebuilding(&loaded.connection, &report)?;
+            loaded
+        }
+        loaded => loaded?,
+    };
+    repair::keep_roots(path, &loaded.connection)?;
+    let Loaded { connection, directory, backlog, last, epoch } = loaded;
     let mark = mark(path, &connection, last)?;
     let start = Start { last, lock, connection, mark };
     let shared = Arc::new(Shared {
-        directory: RwLock::new(Directory::load(&start.connection)?),
+        directory: RwLock::new(directory),
         epoch: AtomicU64::new(epoch.unsigned_abs()),
         door: Door::new(),
         inbox: Inbox::new(options.waiting_calls, options.waiting_bytes),
         readers: Readers::open(path, options.readers, Source::Written)?,
         quarantine: Quarantine::default(),
-        backlog: Backlog::load(&start.connection)?,
+        backlog,
         counters: Counters::default(),
         check: Check::default(),
         damage: damage::Known::load(&start.connection)?,
+        repair: repair::State::default(),
         path: path.to_owned(),
         options,
     });
@@ -110,19 +121,71 @@ fn open(path: &Path, mut options: Options) -> Result<Embedded, Fault> {
         threads: Mutex::new(vec![writer]),
         _looks: None,
     };
-    if !was_clean {
-        let check = check::start(&shared)?;
-        embedded.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
-    }
+    let check = check::start(&shared)?;
+    embedded.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(check);
     Ok(embedded)
 }
 
+/// Whether a start has failed for a damaged page of our own file. A file that lacks what was answered may be an older one,
+/// which is the operator's to decide, or may have lost it with a page.
+fn is_of_pages(path: &Path, fault: &Fault) -> bool {
+    let is_damaged = || {
+        let connection = read::connect(path, Source::Written)?;
+        // The last to close a journal would move its log, which is not to be touched yet.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok::<_, Fault>(found != "ok")
+    };
+    let is_of_pages = match fault {
+        Fault::Corrupt(_) => true,
+        Fault::Damaged(_) => is_damaged().unwrap_or_else(|fault| matches!(fault, Fault::Corrupt(_))),
+        _ => false,
+    };
+    is_of_pages && repair::is_ours(path)
+}
+
+/// What a start reads. Damage that shows here is met before anyone is served.
+struct Loaded {
+    connection: Connection,
+    directory: Directory,
+    backlog: Backlog,
+    last: i64,
+    epoch: i64,
+}
+
+fn load(path: &Path, options: &Options, recovery: &mut Recovery) -> Result<Loaded, Fault> {
+    let connection = connect(path, options.wal_limit())?;
+    recovery.after(&connection)?;
+    let can_shrink = let_it_shrink(&connection)?;
+    schema::migrate(&connection)?;
+    if !can_shrink {
+        tracing::warn!(
+            "the journal in {} can't give freed space back to the disk: stop the gateway and run \
+             sqlite3 journal.db 'PRAGMA auto_vacuum = 2; VACUUM' there once",
+            path.display()
+        );
+    }
+    let epoch = begin(&connection, recovery)?;
+    let directory = Directory::load(&connection)?;
+    if directory.is_unkept() {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        directory.keep(&connection)?;
+        connection.execute_batch("COMMIT")?;
+    }
+    let backlog = Backlog::load(&connection)?;
+    let last = writer::last_given(&connection)?;
+    damage::Known::load(&connection)?;
+    try_reads(&connection, &directory)?;
+    Ok(Loaded { connection, directory, backlog, last, epoch })
+}
+
 /// Opens a journal that no gateway is at work on, to look at it. Nothing in the directory is changed.
-fn look(path: &Path) -> Result<Embedded, Fault> {
+/// `instead` says what to do while a gateway is at work on it.
+pub(super) fn look(path: &Path, instead: &str) -> Result<Embedded, Fault> {
     if !path.join("journal.db").is_file() {
         return Err(Fault::Other(format!("there is no journal in {}", path.display())));
     }
-    let lock = lock::share(path)?;
+    let lock = lock::share(path, instead)?;
     let options = Options::default();
     // A gateway that was killed leaves a log that SQLite has to read with the file.
     let has_log = fs::metadata(writer::wal_path(path)).is_ok_and(|log| log.len() > 0);
@@ -143,6 +206,7 @@ fn look(path: &Path) -> Result<Embedded, Fault> {
         counters: Counters::default(),
         check: Check::default(),
         damage: damage::Known::load(&connection)?,
+        repair: repair::State::default(),
         path: path.to_owned(),
         options,
     };
@@ -175,7 +239,26 @@ fn make_directory(path: &Path) -> Result<(), Fault> {
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
 }
 
-fn connect(path: &Path, wal_limit: u64) -> Result<Connection, Fault> {
+/// Reads what a gateway reads before it serves: it ends where one of these reads fails, so that a damaged page must show
+/// here, where the file is still rebuilt first.
+fn try_reads(connection: &Connection, directory: &Directory) -> Result<(), Fault> {
+    read::endpoint_states(connection)?;
+    read::queues(connection)?;
+    for lane in directory.all() {
+        read::head(connection, lane, &[])?;
+    }
+    for (_, _, state) in read::plugin_states(connection)? {
+        for digest in state.digests() {
+            match read::blob(connection, digest) {
+                Ok(_) | Err(Fault::Damaged(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn connect(path: &Path, wal_limit: u64) -> Result<Connection, Fault> {
     let connection = Connection::open(path.join("journal.db"))?;
     connection.busy_timeout(BUSY)?;
     // The log is moved and emptied by the writer, which notes that in the mark, and by nobody else.
@@ -225,24 +308,23 @@ const NO_MAP: i64 = 0;
 /// The most pages of 4 KiB that are written anew at a start: it takes about a second.
 const REWRITTEN: i64 = 16 * 1024;
 
-/// Takes a new epoch and keeps what was found, in one transaction; says whether the last epoch was closed in order.
-fn begin(connection: &Connection, recovery: &Recovery) -> Result<bool, Fault> {
+/// Takes a new epoch and keeps what was found, in one transaction.
+fn begin(connection: &Connection, recovery: &Recovery) -> Result<i64, Fault> {
     let transaction = connection.unchecked_transaction()?;
-    let epoch = meta(connection, "epoch")?.unwrap_or(0);
-    let clean = meta(connection, "clean")?.unwrap_or(0);
+    let epoch = meta(connection, "epoch")?.unwrap_or(0) + 1;
     connection.execute(
         "INSERT INTO meta (name, value) VALUES ('epoch', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (epoch + 1,),
+        (epoch,),
     )?;
     connection
         .execute("INSERT INTO meta (name, value) VALUES ('journal', random()) ON CONFLICT DO NOTHING", [])?;
     recovery.keep(connection)?;
     transaction.commit()?;
-    Ok(clean == epoch)
+    Ok(epoch)
 }
 
 /// Moves all of the log to the main file, so that the next commit begins it anew, and opens the mark.
-fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Mark, Fault> {
+pub(super) fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Mark, Fault> {
     let number = recover::number(connection)?.unwrap_or(0);
     let mut mark = Mark::open(path, number)?;
     let (frames, moved) = writer::move_pages(connection).unwrap_or((0, 0));
@@ -253,6 +335,8 @@ fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Mark, Fault> 
 
 fn meta(connection: &Connection, name: &str) -> Result<Option<i64>, Fault> {
     Ok(connection
-        .query_row("SELECT value FROM meta WHERE name = ?1", (name,), |row| row.get(0))
-        .optional()?)
+        // A value that is no number is damaged, and counts as one that is not there.
+        .query_row("SELECT value FROM meta WHERE name = ?1", (name,), |row| Ok(row.get(0).ok()))
+        .optional()?
+        .flatten())
 }

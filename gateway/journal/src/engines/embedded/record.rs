@@ -6,12 +6,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use hookweir_model::{Event, EventId, EventType, Shaped, TenantId, Timestamp};
+use hookweir_model::{Event, EventId, EventType, Shaped, Status, TenantId, Timestamp};
 use rusqlite::Row;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Value, ValueRef};
 
 use super::fault::Fault;
-use crate::NewEvent;
+use crate::{NewEvent, StoredEvent};
 
 /// An event that is ready to be bound.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub(super) use {head_columns, shaped_columns};
 
 /// Where the columns after [`head_columns`] start.
 pub(super) const AFTER_HEAD: usize = 12;
+
+const CRC: usize = AFTER_HEAD - 1;
 
 /// All of an event but its data, as it lies in the row.
 struct Head<'a> {
@@ -200,6 +202,57 @@ pub(super) fn event(tenant: &TenantId, row: &Row<'_>) -> Option<Event> {
     })
 }
 
+/// What can be read of an event in these columns, damaged or not; `seq` is its number.
+pub(super) fn stored(tenant: &TenantId, seq: i64, row: &Row<'_>) -> StoredEvent {
+    if let Some(event) = event(tenant, row) {
+        return event.into();
+    }
+    let Summary { id, event_type, received } = summary_at_least(seq, row);
+    let text = |column| text(row, column).unwrap_or_default().to_owned();
+    let data = row.get_ref(AFTER_HEAD).ok().and_then(|data| data.as_blob().ok()).unwrap_or_default();
+    let is_head = summary(row).is_some();
+    // Bytes that are not the sender's are shown to nobody.
+    let crcs = row.get(CRC).map(Crcs::split).ok();
+    let is_data = crcs.is_some_and(|crcs| crcs.data == crc32fast::hash(data));
+    let event = Event {
+        tenant: tenant.clone(),
+        id,
+        event_type,
+        source: text(2),
+        subject: optional_text(row, 3).flatten().map(str::to_owned),
+        time: text(4),
+        received,
+        content_type: text(6),
+        attributes: if is_head {
+            pairs(optional_text(row, 7).flatten()).unwrap_or_default()
+        } else {
+            Vec::new()
+        },
+        ordering_key: optional_text(row, 8).flatten().map(str::to_owned),
+        data: if is_data { Bytes::copy_from_slice(data) } else { Bytes::new() },
+    };
+    let damage = match (is_head, is_data) {
+        (true, _) => "the event's data is damaged: it can't be sent, and is not shown",
+        (false, true) => "the event's attributes are damaged: it can't be sent; its data is whole",
+        (false, false) => "the event is damaged: it can't be sent, and its data is not shown",
+    };
+    StoredEvent { event, damage: Some(damage) }
+}
+
+/// What can be read of a summary, damaged or not.
+pub(super) fn summary_at_least(seq: i64, row: &Row<'_>) -> Summary {
+    if let Some(summary) = summary(row) {
+        return summary;
+    }
+    let id = text(row, 0).and_then(|id| EventId::new(id).ok());
+    let event_type = text(row, 1).and_then(|name| EventType::new(name).ok());
+    Summary {
+        id: id.unwrap_or_else(|| EventId::of_damaged(seq.unsigned_abs())),
+        event_type: event_type.unwrap_or_else(EventType::of_damaged),
+        received: Timestamp::from_millis(row.get(5).unwrap_or_default()),
+    }
+}
+
 pub(super) fn pairs_text(pairs: &[(String, String)]) -> Option<String> {
     // Text pairs always have a JSON form; the error that can't be is not worth a panic.
     if pairs.is_empty() { None } else { serde_json::to_string(pairs).ok() }
@@ -223,6 +276,110 @@ pub(super) fn lanes(text: Option<&str>) -> Result<Vec<i64>, Fault> {
     let read = text.map_or(Some(Vec::new()), |text| serde_json::from_str(text).ok());
     read.ok_or_else(|| Fault::damaged("the list of an event's lanes"))
 }
+
+/// The checksum of where an event belongs: its number, its tenant and its lanes as they are kept. A replay changes the
+/// list, and with it this.
+pub(super) fn place_crc(seq: i64, tenant: i64, lanes: Option<&str>) -> i32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&seq.to_le_bytes());
+    crc.update(&tenant.to_le_bytes());
+    crc.update(lanes.unwrap_or_default().as_bytes());
+    crc.finalize().cast_signed()
+}
+
+/// Whether an event belongs where its row says. Rows of earlier versions have no such checksum.
+pub(super) fn is_in_place(seq: i64, tenant: i64, lanes: Option<&str>, crc: Option<i32>) -> bool {
+    crc.is_none_or(|crc| crc == place_crc(seq, tenant, lanes))
+}
+
+/// The checksum of a tenant's or endpoint's name with the numbers that stand for it.
+pub(super) fn name_crc(numbers: &[i64], name: &str) -> i32 {
+    let mut crc = crc32fast::Hasher::new();
+    numbers.iter().for_each(|number| crc.update(&number.to_le_bytes()));
+    crc.update(name.as_bytes());
+    crc.finalize().cast_signed()
+}
+
+/// What decides about a delivery, and its checksum. The text of its attempt is outside: it decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeliveryNumbers {
+    pub(super) seq: i64,
+    pub(super) lane: i64,
+    pub(super) size: i64,
+    pub(super) status: u8,
+    pub(super) due: i64,
+    pub(super) attempts: u32,
+    pub(super) base: u32,
+}
+
+/// The columns that [`DeliveryNumbers::read`] takes.
+macro_rules! number_columns {
+    () => {
+        "seq, lane, size, status, due, attempts, base, crc"
+    };
+}
+
+pub(super) use number_columns;
+
+impl DeliveryNumbers {
+    pub(super) fn crc(&self) -> i32 {
+        let Self { seq, lane, size, status, due, attempts, base } = self;
+        let mut bytes = [0; 41];
+        let numbers = [seq.to_le_bytes(), lane.to_le_bytes(), size.to_le_bytes(), due.to_le_bytes()];
+        bytes[..32].copy_from_slice(numbers.as_flattened());
+        bytes[32..36].copy_from_slice(&attempts.to_le_bytes());
+        bytes[36..40].copy_from_slice(&base.to_le_bytes());
+        bytes[40] = *status;
+        crc32fast::hash(&bytes).cast_signed()
+    }
+
+    /// Reads [`number_columns`]; `None` where they are not what was written. Rows of earlier versions have no checksum.
+    pub(super) fn read(row: &Row<'_>) -> Option<Self> {
+        let numbers = Self {
+            seq: row.get(0).ok()?,
+            lane: row.get(1).ok()?,
+            size: row.get(2).ok()?,
+            status: row.get(3).ok()?,
+            due: row.get(4).ok()?,
+            attempts: row.get(5).ok()?,
+            base: row.get(6).ok()?,
+        };
+        let crc: Option<i32> = row.get(7).ok()?;
+        numbers.fits(crc).then_some(numbers)
+    }
+
+    fn fits(&self, crc: Option<i32>) -> bool {
+        Status::from_code(self.status).is_some() && crc.is_none_or(|crc| crc == self.crc())
+    }
+
+    /// Whether all the columns of a row, in the order of the table, are what was written.
+    pub(super) fn fit_columns(columns: &[Value]) -> bool {
+        let integer = |index: usize| match columns.get(index) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        };
+        let crc = match columns.get(CRC_COLUMN) {
+            None | Some(Value::Null) => Some(None),
+            Some(Value::Integer(crc)) => i32::try_from(*crc).ok().map(Some),
+            Some(_) => None,
+        };
+        let numbers = || {
+            Some(Self {
+                seq: integer(0)?,
+                lane: integer(1)?,
+                size: integer(2)?,
+                status: u8::try_from(integer(3)?).ok()?,
+                due: integer(4)?,
+                attempts: u32::try_from(integer(5)?).ok()?,
+                base: u32::try_from(integer(6)?).ok()?,
+            })
+        };
+        numbers().zip(crc).is_some_and(|(numbers, crc)| numbers.fits(crc))
+    }
+}
+
+/// Where a row of `delivery` has its checksum.
+const CRC_COLUMN: usize = 14;
 
 /// A shaped request that is ready to be bound.
 #[derive(Debug)]
@@ -284,6 +441,41 @@ mod tests {
             assert_eq!(lanes(text), Ok(list));
         }
         assert!(lanes(Some("[1,")).is_err());
+    }
+
+    #[test]
+    fn a_change_to_any_number_of_a_delivery_is_another_checksum() {
+        let whole = DeliveryNumbers { seq: 1, lane: 2, size: 3, status: 0, due: 5, attempts: 6, base: 0 };
+        let others = [
+            DeliveryNumbers { seq: 2, ..whole },
+            DeliveryNumbers { lane: 3, ..whole },
+            DeliveryNumbers { size: 1, ..whole },
+            DeliveryNumbers { status: 1, ..whole },
+            DeliveryNumbers { due: 0, ..whole },
+            DeliveryNumbers { attempts: 7, ..whole },
+            DeliveryNumbers { base: 1, ..whole },
+            DeliveryNumbers { seq: 2, lane: 1, ..whole },
+        ];
+        assert!(whole.fits(Some(whole.crc())) && whole.fits(None));
+        for other in others {
+            assert!(!other.fits(Some(whole.crc())), "{other:?}");
+        }
+        assert!(!DeliveryNumbers { status: 9, ..whole }.fits(None), "there is no such status");
+    }
+
+    #[test]
+    fn an_event_is_in_its_place_with_its_tenant_and_lanes() {
+        let crc = Some(place_crc(1, 2, Some("[3,4]")));
+        for (seq, tenant, lanes, wanted) in [
+            (1, 2, Some("[3,4]"), true),
+            (2, 2, Some("[3,4]"), false),
+            (1, 1, Some("[3,4]"), false),
+            (1, 2, Some("[3,5]"), false),
+            (1, 2, None, false),
+        ] {
+            assert_eq!(is_in_place(seq, tenant, lanes, crc), wanted, "{seq} {tenant} {lanes:?}");
+        }
+        assert!(is_in_place(1, 2, None, None), "an earlier version wrote none");
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Recovery {
         self.may_go_on()
     }
 
+    /// Goes on whatever is missing, and records it.
+    pub(super) fn go_on(&mut self) {
+        self.on_damage = OnDamage::Continue;
+    }
+
     /// Refuses to go on where something is lost and the configuration does not say so.
     fn may_go_on(&self) -> Result<(), Fault> {
         let Some(loss) = self.loss.as_ref().filter(|loss| loss.is_lost) else { return Ok(()) };
@@ -89,7 +94,7 @@ impl Recovery {
             sentence(loss, &self.examined, None)
         );
         tracing::error!("the journal in {} is damaged: {text}", self.directory.display());
-        Err(Fault::Corrupt(text))
+        Err(Fault::Damaged(text))
     }
 
     /// Within the first transaction: keeps what was found, and sees to it that no number is given again that was answered.
@@ -114,7 +119,7 @@ impl Recovery {
 
 /// What a start on the journal in a directory would find damaged in its log. Nothing is changed.
 pub(super) fn check(directory: &Path) -> Result<Option<Damage>, Error> {
-    let examined = lock::share(directory).and_then(|lock| {
+    let examined = lock::share(directory, "stop it first").and_then(|lock| {
         let examined = wal::examine(directory);
         drop(lock);
         examined
@@ -126,7 +131,8 @@ pub(super) fn check(directory: &Path) -> Result<Option<Damage>, Error> {
 /// The number that tells this journal from others, which it is given at its first opening.
 pub(super) fn number(connection: &Connection) -> Result<Option<i64>, Fault> {
     let sql = "SELECT value FROM meta WHERE name = 'journal'";
-    Ok(connection.query_row(sql, [], |row| row.get(0)).optional()?)
+    // One that is no number is damaged, and tells nothing.
+    Ok(connection.query_row(sql, [], |row| Ok(row.get(0).ok())).optional()?.flatten())
 }
 
 fn record(loss: &Loss, examined: &Examined, aside: Option<&Path>) -> Damage {

@@ -23,7 +23,7 @@ use self::leases::Leases;
 use self::state::State;
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, Made, NewEvent, Page, Selection, Seq, Settled, Settlement,
+    LaneBacklog, LaneHead, Lease, Made, NewEvent, Page, Selection, Seq, Settled, Settlement, StoredEvent,
 };
 
 /// Tells the time by which leases end.
@@ -140,8 +140,12 @@ impl Journal for Memory {
         filter: &EventFilter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Page<Event>, Error> {
+    ) -> Result<Page<StoredEvent>, Error> {
         Ok(self.open()?.state.events(filter, after, limit))
+    }
+
+    async fn stored_event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<StoredEvent>, Error> {
+        Ok(self.open()?.state.event(tenant, id).map(StoredEvent::from))
     }
 
     async fn delivery(&self, key: &DeliveryKey) -> Result<Option<Delivery>, Error> {

@@ -13,7 +13,7 @@ use super::queue;
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
     FURTHER_KEYS, LaneBacklog, LaneHead, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled,
-    Settlement,
+    Settlement, StoredEvent,
 };
 
 #[derive(Default)]
@@ -256,14 +256,19 @@ impl State {
         self.kept(tenant, id).map(|kept| kept.event.clone())
     }
 
-    pub(super) fn events(&self, filter: &EventFilter, after: Option<&Cursor>, limit: usize) -> Page<Event> {
+    pub(super) fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Page<StoredEvent> {
         let items = self
             .events
             .iter()
             .rev()
             .filter(|(seq, _)| after.is_none_or(|cursor| **seq < cursor.seq))
             .filter(|(_, kept)| kept.matches(filter))
-            .map(|(seq, kept)| (Cursor { seq: *seq, endpoint: None }, kept.event.clone()))
+            .map(|(seq, kept)| (Cursor { seq: *seq, endpoint: None }, kept.event.clone().into()))
             .take(limit.saturating_add(1))
             .collect();
         page(items, limit)

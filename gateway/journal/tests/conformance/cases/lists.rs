@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use hookweir_journal::{Appended, DeliveryFilter, EventFilter, Made, Page, Selection, Settlement};
-use hookweir_model::{Answer, Attempt, Event, EventType, Outcome, Status, TypePattern};
+use hookweir_journal::{
+    Appended, DeliveryFilter, EventFilter, Made, Page, Selection, Settlement, StoredEvent,
+};
+use hookweir_model::{Answer, Attempt, EventType, Outcome, Status, TypePattern};
 
 use crate::sample::{
     all, at, attempt, ended, endpoint, event, everything, id, key, lane, new, own, put, put_event, retry_at,
@@ -19,8 +21,8 @@ fn events_of(name: &str) -> EventFilter {
 async fn all_events(subject: &Subject, filter: &EventFilter, limit: usize) -> Vec<String> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
-        let page: Page<Event> = subject.journal.events(filter, cursor.as_ref(), limit).await.unwrap();
-        found.extend(page.items.iter().map(|event| event.id.as_str().to_owned()));
+        let page: Page<StoredEvent> = subject.journal.events(filter, cursor.as_ref(), limit).await.unwrap();
+        found.extend(page.items.iter().map(|stored| stored.event.id.as_str().to_owned()));
         match page.next {
             Some(next) => cursor = Some(next),
             None => return found,
@@ -46,7 +48,7 @@ pub(crate) async fn events_are_listed_newest_first(subject: Subject) {
     }
     let page = subject.journal.events(&events_of("acme"), None, 5).await.unwrap();
     assert_eq!(page.next, None, "there is nothing after the last one");
-    assert_eq!(page.items[0], event("e"));
+    assert_eq!(page.items[0], event("e").into());
     let page = subject.journal.events(&events_of("acme"), None, 2).await.unwrap();
     assert_eq!(page.items.len(), 2);
     assert!(page.next.is_some());
@@ -209,7 +211,7 @@ pub(crate) async fn pages_neither_repeat_nor_skip_while_events_arrive(subject: S
     for round in 0.. {
         put(journal, &format!("newer-{round}"), &["b"]).await;
         let page = journal.events(&events_of("acme"), after_event.as_ref(), 4).await.unwrap();
-        events.extend(page.items.into_iter().map(|event| event.id));
+        events.extend(page.items.into_iter().map(|stored| stored.event.id));
         after_event = page.next;
         if after_event.is_none() {
             break;

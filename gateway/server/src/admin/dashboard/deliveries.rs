@@ -50,14 +50,14 @@ pub(super) async fn get(
     let key = path.key(tenant.clone())?;
     let detail =
         api::DeliveryDetail::read(&*admin.journal, &key).await?.ok_or(Problem::NotFound("delivery"))?;
-    let event = admin.journal.event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;
+    let event = admin.journal.stored_event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;
     let live = admin.live.load_full();
     let endpoint = match live.endpoint(&EndpointKey::new(tenant.clone(), key.endpoint.clone())) {
         Some(endpoint) => Some(Row::read(&admin, endpoint).await?),
         None => None,
     };
     let frame = viewer.frame(Some(&tenant), "deliveries");
-    let data = text::shown(&event.data);
+    let data = text::shown(&event.event.data);
     let event = api::EventView::from(&event);
     let api::DeliveryDetail { delivery, attempts, sent, plugins } = detail;
     let sent = sent.map(|sent| Sent::new(sent, &data));

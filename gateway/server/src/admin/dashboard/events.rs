@@ -38,10 +38,10 @@ pub(super) async fn get(
     Path(path): Path<EventPath>,
 ) -> Result<Response, Problem> {
     let id = path.id()?;
-    let event = admin.journal.event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
+    let event = admin.journal.stored_event(&tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
     let deliveries = admin.journal.deliveries_of(&tenant, &id).await?;
     let frame = viewer.frame(Some(&tenant), "events");
-    let data = text::shown(&event.data);
+    let data = text::shown(&event.event.data);
     let detail = api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect());
     page("event.html", context! { frame, detail, data })
 }

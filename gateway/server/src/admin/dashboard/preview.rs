@@ -57,11 +57,13 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let id = start.event.as_deref().and_then(|id| EventId::new(id).ok());
     let event = match &id {
-        Some(id) => admin.journal.event(&tenant, id).await?,
+        Some(id) => admin.journal.stored_event(&tenant, id).await?,
         None => None,
     };
-    let shown =
-        event.as_ref().map(|event| text::shown(&event.data)).filter(|shown| !shown.binary && !shown.cut);
+    let shown = event
+        .as_ref()
+        .map(|event| text::shown(&event.event.data))
+        .filter(|shown| !shown.binary && !shown.cut);
     let data = shown.map_or_else(|| DATA.to_owned(), |shown| shown.text);
     let event = event.as_ref().map(api::EventView::from);
     let frame = viewer.frame(Some(&tenant), "try");

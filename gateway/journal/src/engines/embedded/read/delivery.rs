@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::blocks::{Blocks, Next};
 use super::due::{Shape, shaped};
-use super::event::{below, bounds};
+use super::event::{below, bounds, seq_of};
 use super::newest::{Newest, Source};
 use super::patience::Patience;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
-use crate::engines::embedded::writer::{LOST, outcome_from_code};
+use crate::engines::embedded::writer::{LOST, LOST_DELIVERY, outcome_from_code};
 use crate::{Counts, Cursor, DeliveryFilter, Made, Page, REMOVED, Seq};
 
 /// Deliveries to list, in numbers.
@@ -63,16 +63,29 @@ macro_rules! fresh_columns {
 const AFTER_STORED: usize = 7;
 
 impl Stored {
+    /// A row that is damaged is shown as one that failed: so it ends as soon as the sweep meets it.
     fn read(row: &Row<'_>) -> Result<Self, Fault> {
-        Ok(Self {
-            seq: row.get(0)?,
-            status: Status::from_code(row.get(1)?).ok_or_else(|| Fault::damaged("a delivery's status"))?,
-            due: row.get(2)?,
-            attempts: row.get(3)?,
-            reason: row.get(4)?,
-            has_first: row.get(5)?,
-            answer: row.get(6)?,
-        })
+        let seq = row.get(0)?;
+        let whole = || {
+            Some(Self {
+                seq,
+                status: Status::from_code(row.get(1).ok()?)?,
+                due: row.get(2).ok()?,
+                attempts: row.get(3).ok()?,
+                reason: row.get(4).ok()?,
+                has_first: row.get(5).ok()?,
+                answer: row.get(6).ok()?,
+            })
+        };
+        Ok(whole().unwrap_or_else(|| Self {
+            seq,
+            status: Status::Failed,
+            due: 0,
+            attempts: 0,
+            reason: Some(LOST_DELIVERY.to_owned()),
+            has_first: false,
+            answer: None,
+        }))
     }
 
     fn shown(self, tenant: &TenantId, endpoint: &EndpointId, event: &Summary) -> Delivery {
@@ -100,16 +113,19 @@ struct Found {
 }
 
 fn find(connection: &Connection, tenant: i64, id: &EventId) -> Result<Option<Found>, Fault> {
+    let Some(seq) = seq_of(connection, tenant, id)? else { return Ok(None) };
     let mut statement = connection.prepare_cached(concat!(
         "SELECT ",
         head_columns!(),
-        ", seq, lanes FROM event WHERE tenant = ?1 AND id = ?2"
+        ", lanes FROM event WHERE seq = ?1"
     ))?;
-    let mut rows = statement.query((tenant, id.as_str()))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let event = record::summary(row).ok_or_else(|| Fault::damaged(format!("event {id}")))?;
-    let lanes: Option<String> = row.get(record::AFTER_HEAD + 1)?;
-    Ok(Some(Found { seq: row.get(record::AFTER_HEAD)?, event, lanes: record::lanes(lanes.as_deref())? }))
+    let read = |row: &Row<'_>| {
+        let lanes = record::optional_text(row, record::AFTER_HEAD).flatten();
+        // A list that is damaged is made up by the sweep.
+        let lanes = record::lanes(lanes).unwrap_or_default();
+        Ok(Found { seq, event: record::summary_at_least(seq, row), lanes })
+    };
+    Ok(statement.query_row((seq,), read).optional()?)
 }
 
 fn stored(connection: &Connection, lane: i64, seq: i64) -> Result<Option<Stored>, Fault> {
@@ -181,7 +197,8 @@ pub(in crate::engines::embedded) fn attempts(
     let mut rows = statement.query((lane, found.seq))?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
-        attempts.push(attempt(row)?);
+        // One that is damaged is history that is lost, and hides no other.
+        attempts.extend(attempt(row).ok());
     }
     Ok(attempts)
 }
@@ -195,12 +212,9 @@ fn last_attempt(
     let mut statement = connection.prepare_cached(
         "SELECT outcome, answer FROM attempt WHERE lane = ?1 AND seq = ?2 ORDER BY n DESC LIMIT 1",
     )?;
-    let last = statement.query_row((lane, seq), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let known = |(code, answer)| {
-        let outcome = outcome_from_code(code).ok_or_else(|| Fault::damaged("an attempt's outcome"))?;
-        Ok((outcome, answer))
-    };
-    last.map(known).transpose()
+    let read = |row: &Row<'_>| Ok(row.get(0).ok().zip(row.get(1).ok()));
+    let last = statement.query_row((lane, seq), read).optional()?;
+    Ok(last.flatten().and_then(|(code, answer)| Some((outcome_from_code(code)?, answer))))
 }
 
 fn attempt(row: &Row<'_>) -> Result<Attempt, Fault> {
@@ -235,13 +249,15 @@ pub(in crate::engines::embedded) fn made(
     let mut statement = connection
         .prepare_cached("SELECT calls FROM delivery WHERE lane = ?1 AND seq = ?2 AND status = ?3")?;
     let filtered = (lane, found.seq, Status::Filtered.code());
-    let calls: Option<String> = statement.query_row(filtered, |row| row.get(0)).optional()?.flatten();
+    let calls: Option<String> =
+        statement.query_row(filtered, |row| Ok(row.get(0).ok().flatten())).optional()?.flatten();
     let shaped = match shaped(connection, lane, found.seq)? {
         Shape::None => None,
         Shape::Whole(shaped) => Some(shaped),
-        Shape::Damaged => return Err(Fault::damaged("a stored request")),
+        // It was never sent so, and is shown to nobody.
+        Shape::Damaged => None,
     };
-    Ok(Made { shaped, calls: json(calls, "a plugin's call")?.unwrap_or_default() })
+    Ok(Made { shaped, calls: json(calls, "a plugin's call").ok().flatten().unwrap_or_default() })
 }
 
 /// How many deliveries are lost, of events received since then.
@@ -428,14 +444,10 @@ impl<'q> Listing<'q> {
             let mut rows = statement.query((query.number, low, high))?;
             while let Some(row) = rows.next()? {
                 let seq: i64 = row.get(record::AFTER_HEAD)?;
-                let text: Option<String> = row.get(record::AFTER_HEAD + 1)?;
-                let event = record::summary(row);
-                if event.is_none() {
-                    report_damage(seq);
-                }
-                let wanted =
-                    event.filter(|event| filter.events.wants(&event.id, &event.event_type, event.received));
-                let of_event = record::lanes(text.as_deref())?;
+                let text = record::optional_text(row, record::AFTER_HEAD + 1).flatten();
+                let wanted = Some(record::summary_at_least(seq, row))
+                    .filter(|event| filter.events.wants(&event.id, &event.event_type, event.received));
+                let of_event = record::lanes(text).unwrap_or_default();
                 let mut endpoints: Vec<(&EndpointId, i64)> = of_event
                     .iter()
                     .filter_map(|lane| Some((*lanes.get(lane)?, *lane)))
@@ -559,17 +571,9 @@ impl Source for Lane<'_> {
     }
 }
 
-/// The summary of an event; one that is damaged is left out of lists, and logged.
+/// The summary of an event, damaged or not.
 fn summary(connection: &Connection, seq: i64) -> Result<Option<Summary>, Fault> {
     let mut statement =
         connection.prepare_cached(concat!("SELECT ", head_columns!(), " FROM event WHERE seq = ?1"))?;
-    let summary = statement.query_row((seq,), |row| Ok(record::summary(row))).optional()?.flatten();
-    if summary.is_none() {
-        report_damage(seq);
-    }
-    Ok(summary)
-}
-
-fn report_damage(seq: i64) {
-    tracing::error!(seq, "a delivery of a damaged event is left out of a list");
+    Ok(statement.query_row((seq,), |row| Ok(record::summary_at_least(seq, row))).optional()?)
 }

@@ -10,7 +10,7 @@ use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::of_tenant;
 use crate::engines::embedded::record::{self, Summary, head_columns};
 use crate::engines::embedded::writer::minute;
-use crate::{Cursor, EventFilter, Page, Seq};
+use crate::{Cursor, EventFilter, Page, Seq, StoredEvent};
 
 /// A page of events ends early when their data takes this much.
 const PAGE_BYTES: usize = 8 << 20;
@@ -44,17 +44,47 @@ pub(in crate::engines::embedded) fn by_id(
     }
 }
 
-/// An event by its number; `None` where it is damaged or gone.
-pub(super) fn by_seq(connection: &Connection, name: &TenantId, seq: i64) -> Result<Option<Event>, Fault> {
+/// An event by its id, damaged or not.
+pub(in crate::engines::embedded) fn stored(
+    connection: &Connection,
+    tenant: i64,
+    name: &TenantId,
+    id: &EventId,
+) -> Result<Option<StoredEvent>, Fault> {
+    match seq_of(connection, tenant, id)? {
+        Some(seq) => by_seq(connection, name, seq),
+        None => Ok(None),
+    }
+}
+
+/// The number of an event. One without a readable id is called by its number.
+pub(super) fn seq_of(connection: &Connection, tenant: i64, id: &EventId) -> Result<Option<i64>, Fault> {
+    let mut by_id = connection.prepare_cached("SELECT seq FROM event WHERE tenant = ?1 AND id = ?2")?;
+    let seq: Option<i64> = by_id.query_row((tenant, id.as_str()), |row| row.get(0)).optional()?;
+    let Some(number) = id.number_of_damaged().filter(|_| seq.is_none()) else { return Ok(seq) };
+    let mut by_number = connection.prepare_cached(concat!(
+        "SELECT ",
+        head_columns!(),
+        " FROM event WHERE seq = ?2 AND tenant = ?1"
+    ))?;
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    let found = by_number
+        .query_row((tenant, number), |row| Ok(record::summary_at_least(number, row).id == *id))
+        .optional()?;
+    Ok(found.and_then(|is_it| is_it.then_some(number)))
+}
+
+/// An event by its number, damaged or not.
+fn by_seq(connection: &Connection, name: &TenantId, seq: i64) -> Result<Option<StoredEvent>, Fault> {
     let mut statement =
         connection.prepare_cached(concat!("SELECT ", head_columns!(), ", data FROM event WHERE seq = ?1"))?;
-    Ok(statement.query_row((seq,), |row| Ok(record::event(name, row))).optional()?.flatten())
+    Ok(statement.query_row((seq,), |row| Ok(record::stored(name, seq, row))).optional()?)
 }
 
 pub(in crate::engines::embedded) fn list(
     connection: &Connection,
     query: &EventQuery,
-) -> Result<Page<Event>, Fault> {
+) -> Result<Page<StoredEvent>, Fault> {
     let (from, to) = bounds(connection, query.filter.since, query.filter.until, query.below)?;
     // The data is read of those alone that are wanted: it may take many times what the rest does.
     let mut statement = connection.prepare_cached(concat!(
@@ -85,21 +115,14 @@ pub(in crate::engines::embedded) fn list(
             }
             let seq: i64 = row.get(record::AFTER_HEAD)?;
             last = Some(seq);
-            let summary = record::summary(row);
-            let wants =
-                |summary: &Summary| query.filter.wants(&summary.id, &summary.event_type, summary.received);
-            if summary.as_ref().is_some_and(|summary| !wants(summary)) {
+            let Summary { id, event_type, received } = record::summary_at_least(seq, row);
+            if !query.filter.wants(&id, &event_type, received) {
                 patience.looked_in_vain();
                 continue;
             }
-            match by_seq(connection, &query.filter.tenant, seq)? {
-                Some(event) => {
-                    bytes += event.data.len();
-                    page.items.push(event);
-                }
-                None => {
-                    tracing::error!(seq, tenant = %query.filter.tenant, "a damaged event is left out of a list");
-                }
+            if let Some(stored) = by_seq(connection, &query.filter.tenant, seq)? {
+                bytes += stored.event.data.len();
+                page.items.push(stored);
             }
         }
     }

@@ -52,7 +52,7 @@ fn waiting(connection: &Connection, lanes: &[i64]) -> Result<Vec<Waiting>, Fault
 fn received(connection: &Connection, seq: Option<i64>) -> Result<Option<Timestamp>, Fault> {
     let Some(seq) = seq else { return Ok(None) };
     let mut received = connection.prepare_cached("SELECT received FROM event WHERE seq = ?1")?;
-    let at: Option<i64> = received.query_row((seq,), |row| row.get(0)).optional()?;
+    let at: Option<i64> = received.query_row((seq,), |row| Ok(row.get(0).ok())).optional()?.flatten();
     Ok(at.map(Timestamp::from_millis))
 }
 
@@ -63,9 +63,13 @@ pub(in crate::engines::embedded) fn endpoint_states(
     let mut rows = statement.query([])?;
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
-        let text: String = row.get(1)?;
-        let state = serde_json::from_str(&text).map_err(|_| Fault::damaged("an endpoint's state"))?;
-        states.push((row.get(0)?, state));
+        let lane: i64 = row.get(0)?;
+        let state = row.get_ref(1)?.as_str().ok().and_then(|text| serde_json::from_str(text).ok());
+        match state {
+            Some(state) => states.push((lane, state)),
+            // The gateway must start all the same, and the endpoint's next failures make it a new one.
+            None => tracing::error!(lane, "the kept state of an endpoint is damaged: it counts as healthy"),
+        }
     }
     Ok(states)
 }

@@ -7,6 +7,7 @@ mod blocks;
 mod delivery;
 mod due;
 mod event;
+mod gate;
 mod health;
 mod message;
 mod newest;
@@ -14,8 +15,8 @@ mod patience;
 mod plugin;
 
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -29,12 +30,14 @@ pub(super) use self::delivery::{
 pub(super) use self::delivery::{recoverable, waiting};
 #[cfg(test)]
 pub(super) use self::due::AT_ONCE;
-pub(super) use self::due::{due, head};
-pub(super) use self::event::{EventQuery, blob, by_id as event, list as events};
+pub(super) use self::due::{LaneOf, due, head};
+pub(super) use self::event::{EventQuery, blob, by_id as event, list as events, stored as stored_event};
 pub(super) use self::health::{backlogs, endpoint_states, pending};
 pub(super) use self::message::{by_numbers as messages, look, queue_stats, queues};
 pub(super) use self::plugin::states as plugin_states;
 
+use self::gate::Gate;
+pub(super) use self::gate::Taken;
 use super::Shared;
 use super::door::closed;
 use super::fault::Fault;
@@ -49,6 +52,9 @@ const STATEMENTS: usize = 64;
 /// Steps of SQLite's machine between two moments at which a list gives way: some hundredths of a millisecond.
 const STEPS: i32 = 250;
 
+/// How long those who browse wait while the file is being replaced.
+const WHILE_REPLACED: Duration = Duration::from_secs(2);
+
 /// Places for those who browse.
 const BROWSERS: usize = 2;
 
@@ -56,7 +62,8 @@ pub(super) struct Readers {
     permits: Arc<Semaphore>,
     /// Those who browse have places of their own: no delivery waits for one.
     browsers: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    gate: Gate,
+    directory: PathBuf,
     file: Source,
 }
 
@@ -76,26 +83,36 @@ impl fmt::Debug for Readers {
 
 impl Readers {
     pub(super) fn open(directory: &Path, count: usize, file: Source) -> Result<Self, Fault> {
-        let idle = Mutex::new(vec![connect(directory, file)?]);
+        let gate = Gate::new(connect(directory, file)?);
         let places = |count| Arc::new(Semaphore::new(count));
-        Ok(Self { permits: places(count.max(1)), browsers: places(BROWSERS), idle, file })
+        let directory = directory.to_owned();
+        Ok(Self { permits: places(count.max(1)), browsers: places(BROWSERS), gate, directory, file })
     }
 
     /// Reads that run are finished; none starts after this.
     pub(super) fn close(&self) {
         self.permits.close();
         self.browsers.close();
-        self.idle().clear();
+        self.gate.forget();
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps all readers from the file and waits until none has it open.
+    pub(super) fn pause(&self) {
+        self.gate.close();
     }
 
-    fn give_back(&self, connection: Connection) {
-        if !self.permits.is_closed() {
-            self.idle().push(connection);
+    pub(super) fn resume(&self) {
+        self.gate.open();
+    }
+
+    /// A connection, which must be given up soon. Waits while the file is being replaced, for so long at most.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Result<Taken<'_>, Fault> {
+        // Connections are made when they are needed, and made anew where a read that panicked has lost one.
+        let mut taken = self.gate.take(patience).ok_or(Fault::Locked)?;
+        if taken.connection.is_none() {
+            taken.connection = Some(connect(&self.directory, self.file)?);
         }
+        Ok(taken)
     }
 }
 
@@ -151,13 +168,26 @@ fn on_connection<T>(
     on_the_way: Option<fn() -> bool>,
     work: impl FnOnce(&Connection) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    // Connections are made when they are needed, and made anew where a read that panicked has lost one.
-    let idle = shared.readers.idle().pop();
-    let mut connection = idle.map_or_else(|| connect(&shared.path, shared.readers.file), Ok)?;
+    let patience = on_the_way.map(|_| WHILE_REPLACED);
+    let mut taken = shared.readers.take(patience)?;
+    let connection = taken.connection()?;
     connection.progress_handler(STEPS, on_the_way)?;
-    let result = snapshot(&connection, work);
-    shared.readers.give_back(connection);
+    let result = snapshot(connection, work);
+    if !shared.readers.permits.is_closed() {
+        taken.give_back();
+    }
+    if let Err(Fault::Corrupt(why)) = &result {
+        shared.wants_rebuilding(why);
+    }
     result
+}
+
+/// Reads a part for those who work in the background.
+pub(super) fn read_now<T>(
+    shared: &Shared,
+    work: impl FnOnce(&Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    on_connection(shared, None, work)
 }
 
 fn snapshot<T>(

@@ -14,10 +14,13 @@ pub(in crate::engines::embedded) fn states(
     let mut rows = statement.query([])?;
     let mut states = Vec::new();
     while let Some(row) = rows.next()? {
-        let damaged = || Fault::damaged("a plugin's state");
-        let plugin: String = row.get(1)?;
-        let plugin = PluginId::new(&plugin).map_err(|_| damaged())?;
-        states.push((row.get(0)?, plugin, state(row)?.ok_or_else(damaged)?));
+        let plugin = row.get_ref(1)?.as_str().ok().and_then(|name| PluginId::new(name).ok());
+        let state = state(row).ok().flatten();
+        match plugin.zip(state) {
+            Some((plugin, state)) => states.push((row.get(0)?, plugin, state)),
+            // The gateway must start all the same. Without a component the deliveries that need it wait.
+            None => tracing::error!("the kept state of a plugin is damaged: upload the plugin again"),
+        }
     }
     Ok(states)
 }

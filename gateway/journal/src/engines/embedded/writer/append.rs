@@ -45,6 +45,7 @@ pub(super) fn append(
         record.lanes_text,
         record.crc,
         &event.data[..],
+        record::place_crc(seq, record.tenant, record.lanes_text.as_deref()),
     ])?;
     if inserted == 0 {
         let by_id = taken(&mut statements.taken_by_id, record.tenant, event.id.as_str())?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hookweir_model::{Status, Timestamp};
 
 use super::op::minute;
-use super::requeue::status_of;
+use super::requeue::numbers;
 use super::statements::Statements;
 use super::sweep::{Step, Sweep, Sweeps};
 use super::tally::Tally;
@@ -58,6 +58,7 @@ struct Old {
     key: Option<String>,
     lanes: Option<String>,
     size: i64,
+    place: Option<i32>,
 }
 
 /// What is to be done with an event that was looked at.
@@ -215,6 +216,7 @@ impl Part<'_, '_> {
                 key: row.get(3)?,
                 lanes: row.get(4)?,
                 size: row.get(5)?,
+                place: row.get(6)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -256,7 +258,8 @@ fn stretches(first: i64, end: i64, gaps: &BTreeSet<i64>) -> Vec<(i64, i64)> {
 /// The lanes and statuses of an event's deliveries if all are final. An event whose deliveries can't be told stays:
 /// one of them might be pending.
 fn ended(statements: &mut Statements<'_>, old: &Old) -> Result<Option<Vec<(i64, Status)>>, Fault> {
-    let Ok(lanes) = record::lanes(old.lanes.as_deref()) else {
+    let is_in_place = record::is_in_place(old.seq, old.tenant, old.lanes.as_deref(), old.place);
+    let Some(lanes) = record::lanes(old.lanes.as_deref()).ok().filter(|_| is_in_place) else {
         tracing::error!(
             seq = old.seq,
             "an event is kept beyond its time: the list of its deliveries is damaged"
@@ -265,17 +268,18 @@ fn ended(statements: &mut Statements<'_>, old: &Old) -> Result<Option<Vec<(i64, 
     };
     let mut ended = Vec::with_capacity(lanes.len());
     for lane in lanes {
-        match status_of(statements, lane, old.seq)? {
-            Some((status, _)) if status != Status::Pending => ended.push((lane, status)),
-            Some(_) => return Ok(None),
-            None => {
+        match numbers(statements, lane, old.seq) {
+            Ok(Some((_, status))) if status != Status::Pending => ended.push((lane, status)),
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) | Err(Fault::Damaged(_)) => {
                 tracing::error!(
                     seq = old.seq,
                     lane,
-                    "an event is kept beyond its time: a delivery of it is missing"
+                    "an event is kept beyond its time: a delivery of it is missing or damaged"
                 );
                 return Ok(None);
             }
+            Err(fault) => return Err(fault),
         }
     }
     Ok(Some(ended))

@@ -71,6 +71,10 @@ impl Inbox {
         self.ready.notify_one();
     }
 
+    pub(in crate::engines::embedded) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Closes and forgets what waits, which tells the callers that nobody will answer.
     pub(super) fn abandon(&self) {
         let mut waiting = self.lock();

@@ -4,21 +4,25 @@
 //! only then answers. There is no timer: while one commit's sync runs, the next group gathers by itself, so a lone
 //! call waits for one sync and a thousand share one.
 //!
-//! Three kinds of failure are kept apart (see [`Fault`]). Without room, appends are answered with an error, while
+//! Four kinds of failure are kept apart (see [`Fault`]). Without room, appends are answered with an error, while
 //! settlements are kept and tried again until they fit. A fault of one call must not be its neighbours': the group is
 //! tried again call by call. After an I/O error nobody can say what is on disk: all who wait hear so, and nothing is
-//! written any more.
+//! written any more. A page that makes no sense costs nobody's call: the file is rebuilt (`rebuild`), and then the group
+//! is tried again.
 
 mod append;
 mod expire;
 mod inbox;
 mod log;
+mod mend;
 mod message;
 mod names;
 mod op;
 mod plugin;
 mod present;
+mod rebuild;
 mod requeue;
+mod run;
 mod settle;
 mod statements;
 mod sweep;
@@ -33,16 +37,20 @@ use rusqlite::Connection;
 
 pub(super) use self::expire::Expire;
 pub(super) use self::inbox::Inbox;
+pub(super) use self::mend::{DAMAGED_EVENT, Finding, LOST_DELIVERY};
 pub(super) use self::message::{MessageOp, Take};
 pub(super) use self::op::{EventName, Job, Name, Op, minute};
 pub(super) use self::plugin::PluginRecord;
+pub(super) use self::rebuild::record as record_rebuilding;
 pub(super) use self::requeue::{LOST, Requeue};
+pub(super) use self::run::{Start, run};
 pub(super) use self::settle::{SettleRecord, outcome_from_code};
 
 use self::expire::Which;
 use self::inbox::Wait;
 use self::log::Log;
 pub(super) use self::log::move_pages;
+use self::mend::Mender;
 use self::op::After;
 use self::present::Present;
 use self::statements::Statements;
@@ -52,7 +60,6 @@ use super::Shared;
 use super::damage;
 use super::door::{Room, Space, judge_room};
 use super::fault::Fault;
-use super::lock::Lock;
 use super::options::Disk;
 use super::wal::Mark;
 use crate::{Error, Seq};
@@ -69,67 +76,6 @@ const ROOM_TIME: Duration = Duration::from_millis(50);
 /// there is none.
 const PARTS_OF_LITTLE: usize = 1;
 const PARTS_OF_NONE: usize = 16;
-
-/// What the writer thread starts from.
-#[derive(Debug)]
-pub(super) struct Start {
-    pub(super) connection: Connection,
-    pub(super) lock: Lock,
-    /// The number given last.
-    pub(super) last: i64,
-    pub(super) mark: Mark,
-}
-
-/// Serves the inbox until it is closed and empty, then leaves the file in order.
-pub(super) fn run(shared: &Arc<Shared>, start: Start) {
-    // Whatever ends this thread, nobody may wait for it for ever.
-    let _abandon = Abandon(Arc::clone(shared));
-    let Start { mut connection, lock, last, mark } = start;
-    let log = Log::watch(&shared.path, &mut connection, &mark);
-    match log.and_then(|log| Ok((log, Statements::prepare(&connection)?))) {
-        Ok((log, statements)) => {
-            let mut writer = Writer {
-                shared,
-                connection: &connection,
-                statements,
-                log,
-                mark,
-                tally: Tally::default(),
-                present: Present::default(),
-                sweeps: Sweeps::default(),
-                has_warned: false,
-                last,
-                kept: Vec::new(),
-                poisoned: None,
-                full_since: None,
-                looked: None,
-                written: 0,
-                // An earlier run may have left unused pages.
-                may_shrink: true,
-                has_shrunk: false,
-            };
-            writer.serve();
-            writer.log.stop();
-            if writer.kept.is_empty() && writer.poisoned.is_none() {
-                writer.leave_in_order();
-            }
-        }
-        Err(fault) => shared.door.poison(format!("the journal's writer can't start: {:?}", fault.of_write())),
-    }
-    shared.door.close();
-    // The file is closed before the next process may have it.
-    drop(connection);
-    drop(lock);
-}
-
-struct Abandon(Arc<Shared>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        self.0.door.close();
-        self.0.inbox.abandon();
-    }
-}
 
 struct Writer<'a> {
     shared: &'a Arc<Shared>,
@@ -155,6 +101,8 @@ struct Writer<'a> {
     may_shrink: bool,
     /// Pages were given back since the log was last moved for it.
     has_shrunk: bool,
+    /// Why the file is to be rebuilt, before anything else is written.
+    rebuild: Option<String>,
 }
 
 impl Writer<'_> {
@@ -162,6 +110,10 @@ impl Writer<'_> {
         self.look_for_room();
         let mut is_open = true;
         while is_open {
+            self.rebuild = self.shared.repair.begin(Instant::now());
+            if self.rebuild.is_some() {
+                return;
+            }
             let mut group = Vec::new();
             is_open = self.shared.inbox.take(self.wait(), &mut group);
             let goes_on = self.kept.iter().any(|op| !op.waits_for_room());
@@ -193,7 +145,7 @@ impl Writer<'_> {
     fn wait(&self) -> Wait {
         if self.kept.iter().any(|op| !op.waits_for_room()) || self.may_shrink {
             Wait::No
-        } else if !self.kept.is_empty() || self.shared.door.lacks_room() {
+        } else if !self.kept.is_empty() || self.shared.door.lacks_room() || self.shared.repair.is_wanted() {
             Wait::For(LOOK_FOR_ROOM)
         } else {
             Wait::Forever
@@ -224,6 +176,7 @@ impl Writer<'_> {
                 }
             }
             Err(Fault::Full) => self.without_room(group),
+            Err(Fault::Corrupt(why)) => self.at_damage(group, &why),
             Err(Fault::Locked) => {
                 let (kept, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(Op::waits_for_room);
                 self.kept.extend(kept);
@@ -238,6 +191,25 @@ impl Writer<'_> {
                 group.into_iter().for_each(|op| op.fail(fault.clone().of_write()));
             }
             Err(_) => group.into_iter().for_each(|op| self.write_all(vec![op])),
+        }
+    }
+
+    /// Keeps the group until the file is rebuilt. Where that can't be done now, each call is tried by itself, and those
+    /// that fail are refused; settlements wait.
+    fn at_damage(&mut self, group: Vec<Op>, why: &str) {
+        self.shared.repair.want(why);
+        if self.shared.repair.may_begin(Instant::now()) {
+            self.kept.extend(group);
+        } else if group.len() > 1 {
+            group.into_iter().for_each(|op| self.write_all(vec![op]));
+        } else {
+            for op in group {
+                if op.waits_for_room() {
+                    self.kept.push(op);
+                } else {
+                    op.fail(Error::Corrupt(why.to_owned()));
+                }
+            }
         }
     }
 
@@ -260,7 +232,14 @@ impl Writer<'_> {
 
     fn committed(&mut self, op: Op) {
         match &op {
-            Op::Quarantine { lane, seq, .. } => self.shared.quarantine.release(*lane, *seq),
+            Op::Mend(job) => {
+                for finding in &job.input {
+                    if let Finding::Delivery { lane, seq, .. } = finding {
+                        self.shared.quarantine.release(*lane, *seq);
+                    }
+                }
+                self.shared.damage.refresh(self.connection);
+            }
             // Names are made known before anyone is told that they are kept.
             Op::Register(job) => {
                 if let Some(Ok(entries)) = &job.outcome {
@@ -366,9 +345,16 @@ impl Writer<'_> {
                 statements.put_meta.execute(("epoch", epoch.0.cast_signed()))?;
                 job.outcome = Some(Ok(epoch));
             }
-            Op::Quarantine { lane, seq, reason } => {
-                settle::quarantine(statements, tally, self.shared.epoch(), (*lane, *seq), reason)?;
+            Op::Mend(job) => {
+                let (connection, shared) = (self.connection, self.shared);
+                let mut mender = Mender { statements, tally, connection, shared };
+                for finding in &job.input {
+                    mender.mend(finding)?;
+                }
+                job.outcome = Some(Ok(()));
             }
+            // It has only woken the writer.
+            Op::Rebuild => {}
             #[cfg(test)]
             Op::Execute(job) => {
                 self.connection.execute_batch(&job.input)?;
@@ -555,7 +541,7 @@ const PAGE: u64 = 4096;
 /// The number given last, from what the file holds.
 pub(super) fn last_given(connection: &Connection) -> Result<i64, Fault> {
     let sql = "SELECT max(coalesce((SELECT max(seq) FROM event), 0), \
-               coalesce((SELECT value FROM meta WHERE name = 'seq'), 0))";
+               coalesce((SELECT value FROM meta WHERE name = 'seq' AND typeof(value) = 'integer'), 0))";
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 

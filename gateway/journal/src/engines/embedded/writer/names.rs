@@ -6,6 +6,7 @@ use super::op::Name;
 use super::statements::Statements;
 use crate::engines::embedded::directory::Entry;
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record::name_crc;
 
 pub(super) fn register(statements: &mut Statements<'_>, names: &[Name]) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::new();
@@ -19,7 +20,8 @@ pub(super) fn register(statements: &mut Statements<'_>, names: &[Name]) -> Resul
                 entries.push(Entry::Tenant { id: tenant, name: key.tenant.clone() });
                 let endpoint = key.endpoint.as_str();
                 statements.add_lane.execute((tenant, endpoint, Shard::of(key).0))?;
-                let id = statements.lane.query_row((tenant, endpoint), |row| row.get(0))?;
+                let id: i64 = statements.lane.query_row((tenant, endpoint), |row| row.get(0))?;
+                statements.sum_lane.execute((id, name_crc(&[id, tenant], endpoint)))?;
                 entries.push(Entry::Lane { id, key: key.clone() });
             }
         }
@@ -29,5 +31,7 @@ pub(super) fn register(statements: &mut Statements<'_>, names: &[Name]) -> Resul
 
 fn tenant(statements: &mut Statements<'_>, name: &TenantId) -> Result<i64, Fault> {
     statements.add_tenant.execute((name.as_str(),))?;
-    Ok(statements.tenant.query_row((name.as_str(),), |row| row.get(0))?)
+    let id: i64 = statements.tenant.query_row((name.as_str(),), |row| row.get(0))?;
+    statements.sum_tenant.execute((id, name_crc(&[id], name.as_str())))?;
+    Ok(id)
 }

@@ -6,6 +6,7 @@ use hookweir_model::{Digest, EndpointKey, Epoch, EventId, Timestamp};
 use tokio::sync::oneshot;
 
 use super::expire::Expire;
+use super::mend::Finding;
 use super::message::MessageOp;
 use super::plugin::PluginRecord;
 use super::requeue::Requeue;
@@ -59,12 +60,10 @@ pub(in crate::engines::embedded) enum Op {
     Damage(Job<damage::Change, u64>),
     /// Raises the epoch for a new owner.
     Epoch(Job<(), Epoch>),
-    /// Ends a delivery whose stored bytes are damaged.
-    Quarantine {
-        lane: i64,
-        seq: i64,
-        reason: String,
-    },
+    /// Ends what damage has made undeliverable, and records it. A delivery that is held in quarantine is released by it.
+    Mend(Job<Vec<Finding>, ()>),
+    /// The file has a damaged page.
+    Rebuild,
     /// Runs a statement on the writer's connection, as only a test may.
     #[cfg(test)]
     Execute(Job<String, ()>),
@@ -122,7 +121,7 @@ impl Op {
 
     /// Whether it is kept, and tried until there is room, where others are answered with an error.
     pub(super) fn waits_for_room(&self) -> bool {
-        matches!(self, Self::Settle(_) | Self::Quarantine { .. })
+        matches!(self, Self::Settle(_) | Self::Mend(_))
     }
 
     /// Whether it makes room, in parts that nobody waits for: each is judged anew.
@@ -152,7 +151,8 @@ impl Op {
             Self::Message(op) => op.finish(),
             Self::Damage(job) => job.finish(),
             Self::Epoch(job) => job.finish(),
-            Self::Quarantine { .. } => {}
+            Self::Mend(job) => job.finish(),
+            Self::Rebuild => {}
             #[cfg(test)]
             Self::Execute(job) => job.finish(),
         }
@@ -172,9 +172,11 @@ impl Op {
             Self::Message(op) => op.fail(error),
             Self::Damage(job) => job.fail(error),
             Self::Epoch(job) => job.fail(error),
-            Self::Quarantine { lane, seq, .. } => {
-                tracing::error!(lane, seq, "a damaged delivery could not be ended: {error}");
+            Self::Mend(job) => {
+                tracing::error!("damage found in the journal could not be recorded: {error}");
+                job.fail(error);
             }
+            Self::Rebuild => {}
             #[cfg(test)]
             Self::Execute(job) => job.fail(error),
         }

@@ -8,7 +8,7 @@ use super::statements::Statements;
 use super::tally::Tally;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::present::{bit, block};
-use crate::engines::embedded::record;
+use crate::engines::embedded::record::{self, DeliveryNumbers};
 use crate::{Error, REMOVED};
 
 /// How many deliveries are recovered in one group: a large recovery then holds nobody up for long.
@@ -111,7 +111,9 @@ fn retry(
     event: &EventName,
     lane: i64,
 ) -> Result<Result<u64, Error>, Fault> {
-    let Some((seq, _)) = find(statements, event)? else { return Ok(Err(Error::NotFound("delivery"))) };
+    let found: Option<i64> =
+        statements.seq_of_event.query_row((event.tenant, event.id.as_str()), |row| row.get(0)).optional()?;
+    let Some(seq) = found else { return Ok(Err(Error::NotFound("delivery"))) };
     let is_there = send_again(statements, tally, lane, seq)?;
     Ok(if is_there { Ok(1) } else { Err(Error::NotFound("delivery")) })
 }
@@ -137,7 +139,9 @@ fn replay(
         }
     }
     if lanes.len() > before {
-        statements.set_lanes.execute((seq, record::lanes_text(&lanes)))?;
+        let lanes = record::lanes_text(&lanes);
+        let place = record::place_crc(seq, event.tenant, lanes.as_deref());
+        statements.set_lanes.execute((seq, lanes, place))?;
     }
     Ok(Ok(to.len() as u64))
 }
@@ -184,7 +188,16 @@ fn waiting_part(statements: &mut Statements<'_>, waiting: &mut Waiting) -> Resul
         None => statements.count_waiting.query_row((lane,), |row| row.get::<_, i64>(0))?.unsigned_abs(),
     };
     let part = left.min(PART.into());
-    let made = statements.hasten.execute((lane, part.cast_signed()))? as u64;
+    // Read first, changed afterwards: the changes move rows about in the index that is read.
+    let found =
+        statements.waiting.query_map((lane, part.cast_signed()), |row| Ok(DeliveryNumbers::read(row)))?;
+    let found: Vec<Option<DeliveryNumbers>> = found.collect::<Result<_, _>>()?;
+    let made = found.len() as u64;
+    // One that is damaged is ended when its lane reads it.
+    for numbers in found.into_iter().flatten() {
+        let at_once = DeliveryNumbers { due: 0, ..numbers };
+        statements.hasten.execute((lane, at_once.seq, at_once.crc()))?;
+    }
     let again = again + made;
     // Fewer than there should be: some were settled meanwhile.
     waiting.next = Some(Part { left: if made < part { 0 } else { left - part }, again });
@@ -192,8 +205,14 @@ fn waiting_part(statements: &mut Statements<'_>, waiting: &mut Waiting) -> Resul
 }
 
 fn find(statements: &mut Statements<'_>, event: &EventName) -> Result<Option<(i64, Option<String>)>, Fault> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    Ok(statements.seq_of_event.query_row((event.tenant, event.id.as_str()), read).optional()?)
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let found = statements.seq_of_event.query_row((event.tenant, event.id.as_str()), read).optional()?;
+    let Some((seq, lanes, place)) = found else { return Ok(None) };
+    let lanes: Option<String> = lanes;
+    if !record::is_in_place(seq, event.tenant, lanes.as_deref(), place) {
+        return Err(Fault::damaged("the list of an event's lanes"));
+    }
+    Ok(Some((seq, lanes)))
 }
 
 /// Makes a delivery pending and due at once; says whether there is one.
@@ -203,21 +222,27 @@ fn send_again(
     lane: i64,
     seq: i64,
 ) -> Result<bool, Fault> {
-    let Some((status, size)) = status_of(statements, lane, seq)? else { return Ok(false) };
-    statements.send_again.execute((lane, seq))?;
-    tally.remove(lane, status, size);
-    tally.add(lane, Status::Pending, size);
+    let Some((numbers, status)) = numbers(statements, lane, seq)? else { return Ok(false) };
+    let again = DeliveryNumbers { status: Status::Pending.code(), due: 0, base: numbers.attempts, ..numbers };
+    statements.send_again.execute((lane, seq, again.crc()))?;
+    tally.remove(lane, status, numbers.size);
+    tally.add(lane, Status::Pending, numbers.size);
     Ok(true)
 }
 
-/// The status of a delivery, and the bytes of its event's data.
-pub(super) fn status_of(
+/// A delivery as it stands, whether or not it was ever tried.
+pub(super) fn numbers(
     statements: &mut Statements<'_>,
     lane: i64,
     seq: i64,
-) -> Result<Option<(Status, i64)>, Fault> {
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let found: Option<(u8, i64)> = statements.status_of.query_row((lane, seq), read).optional()?;
-    let status = |code| Status::from_code(code).ok_or_else(|| Fault::damaged("a delivery's status"));
-    found.map(|(code, size)| Ok((status(code)?, size))).transpose()
+) -> Result<Option<(DeliveryNumbers, Status)>, Fault> {
+    let read = |row: &rusqlite::Row<'_>| {
+        let numbers = DeliveryNumbers::read(row);
+        Ok(numbers.and_then(|numbers| Some((numbers, Status::from_code(numbers.status)?))))
+    };
+    match statements.numbers.query_row((lane, seq), read).optional()? {
+        None => Ok(None),
+        Some(None) => Err(Fault::damaged(format!("delivery {seq} of lane {lane}"))),
+        Some(whole) => Ok(whole),
+    }
 }

@@ -9,7 +9,7 @@ use super::tally::Tally;
 use super::{message, seq_to_sql};
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::message::MessageRecord;
-use crate::engines::embedded::record::ShapedRecord;
+use crate::engines::embedded::record::{self, DeliveryNumbers, ShapedRecord};
 use crate::{Error, Next, Settled, Settlement};
 
 /// How much text of an attempt a delivery's row may hold: lists read these rows.
@@ -89,11 +89,13 @@ impl SettleRecord {
         let attempts = self.attempt.as_ref().map_or(0, |record| record.attempt.number);
         let within = self.attempt.as_ref().filter(|record| record.fits_the_delivery());
         let [started, duration] = within.map_or([None, None], |record| record.times().map(Some));
+        let (status, due) = (status.code(), *due);
+        let numbers = DeliveryNumbers { seq: *seq, lane, size, status, due, attempts, base: 0 };
         statements.insert_delivery.execute(rusqlite::params![
             lane,
             seq,
             size,
-            status.code(),
+            status,
             due,
             attempts,
             reason,
@@ -103,20 +105,34 @@ impl SettleRecord {
             within.and_then(AttemptRecord::body),
             within.and_then(|record| record.plugins.as_deref()),
             self.calls,
+            numbers.crc(),
         ])?;
         Ok(within.is_some())
     }
 
-    /// Changes the row of a delivery that is pending and has not had this attempt; says whether there was one.
-    fn update(&self, statements: &mut Statements<'_>, lane: i64) -> Result<bool, Fault> {
-        let Self { seq, status, due, reason, calls, .. } = self;
-        let changed = match &self.attempt {
-            Some(AttemptRecord { attempt, .. }) => {
-                statements.settle_attempt.execute((lane, seq, status.code(), due, attempt.number, reason))?
-            }
-            None => statements.settle_without.execute((lane, seq, status.code(), due, reason, calls))?,
-        };
-        Ok(changed > 0)
+    /// Whether it changes a delivery that stands so: one that is pending and has not had this attempt.
+    fn changes(&self, present: &DeliveryNumbers) -> bool {
+        let is_new = |record: &AttemptRecord| present.attempts < record.attempt.number;
+        present.status == Status::Pending.code() && self.attempt.as_ref().is_none_or(is_new)
+    }
+
+    fn update(&self, statements: &mut Statements<'_>, present: &DeliveryNumbers) -> Result<(), Fault> {
+        let attempts = self.attempt.as_ref().map_or(present.attempts, |record| record.attempt.number);
+        let next = DeliveryNumbers { status: self.status.code(), due: self.due, attempts, ..*present };
+        let DeliveryNumbers { seq, lane, status, due, .. } = next;
+        // The plugins of an attempt are its own.
+        let calls = if self.attempt.is_some() { &None } else { &self.calls };
+        statements.settle_delivery.execute((
+            lane,
+            seq,
+            status,
+            due,
+            attempts,
+            &self.reason,
+            calls,
+            next.crc(),
+        ))?;
+        Ok(())
     }
 }
 
@@ -192,19 +208,32 @@ pub(super) fn settle(
         return Ok(Settled::Stale);
     }
     let Some(lane) = record.lane else { return Ok(Settled::Repeated) };
-    let SettleRecord { seq, status, .. } = record;
-    let attempt = record.attempt.as_ref();
-    let fresh: Option<i64> = statements.size_of_fresh.query_row((lane, seq), |row| row.get(0)).optional()?;
-    let (size, has_row) = if let Some(size) = fresh {
-        statements.drop_fresh.execute((lane, seq))?;
-        (size, record.insert(statements, lane, size)?)
-    } else if record.update(statements, lane)? {
-        (statements.size_of_delivery.query_row((lane, seq), |row| row.get(0))?, false)
-    } else {
-        return Ok(Settled::Repeated);
+    let seq = record.seq;
+    let has_row = match stands(statements, lane, seq)? {
+        Stands::Fresh(size) => {
+            statements.drop_fresh.execute((lane, seq))?;
+            tally.remove(lane, Status::Pending, size);
+            tally.add(lane, record.status, size);
+            record.insert(statements, lane, size)?
+        }
+        Stands::Tried(numbers) if record.changes(&numbers) => {
+            record.update(statements, &numbers)?;
+            tally.remove(lane, Status::Pending, numbers.size);
+            tally.add(lane, record.status, numbers.size);
+            false
+        }
+        Stands::Tried(_) => return Ok(Settled::Repeated),
+        Stands::Damaged => {
+            statements.delete_delivery.execute((lane, seq))?;
+            put_back(statements, tally, lane, record)?
+        }
+        // Its event may be gone with it, since its time was over. Else the row was lost, and what is known of it now is
+        // this settlement.
+        Stands::Nowhere if is_listed(statements, lane, seq)? => put_back(statements, tally, lane, record)?,
+        Stands::Nowhere => return Ok(Settled::Repeated),
     };
-    if let Some(attempt) = attempt.filter(|_| !has_row) {
-        attempt.insert(statements, lane, *seq)?;
+    if let Some(attempt) = record.attempt.as_ref().filter(|_| !has_row) {
+        attempt.insert(statements, lane, seq)?;
     }
     if let Some(ShapedRecord { shaped, headers, crc }) = &record.shaped {
         statements.keep_shaped.execute(rusqlite::params![
@@ -219,23 +248,64 @@ pub(super) fn settle(
     if let Some(message) = &record.message {
         message::put(statements, tally, lane, message)?;
     }
-    tally.remove(lane, Status::Pending, size);
-    tally.add(lane, *status, size);
-    if *status != Status::Pending {
-        tally.ended(*seq);
+    if record.status != Status::Pending {
+        tally.ended(seq);
     }
     Ok(Settled::Applied)
 }
 
-/// Ends a delivery that can't be made, since what is stored for it is damaged.
-pub(super) fn quarantine(
+/// How the journal has a delivery.
+pub(super) enum Stands {
+    /// Never tried; with the size of its event's data.
+    Fresh(i64),
+    Tried(DeliveryNumbers),
+    Damaged,
+    Nowhere,
+}
+
+pub(super) fn stands(statements: &mut Statements<'_>, lane: i64, seq: i64) -> Result<Stands, Fault> {
+    let fresh = statements.size_of_fresh.query_row((lane, seq), |row| Ok(row.get(0).ok())).optional()?;
+    match fresh {
+        Some(Some(size)) => return Ok(Stands::Fresh(size)),
+        Some(None) => {
+            // A row of three numbers: where one is none, it can't be used. It is made anew as one that was tried.
+            statements.drop_fresh.execute((lane, seq))?;
+            return Ok(Stands::Damaged);
+        }
+        None => {}
+    }
+    let read = |row: &rusqlite::Row<'_>| Ok(DeliveryNumbers::read(row));
+    let tried = statements.numbers_of_delivery.query_row((lane, seq), read).optional()?;
+    Ok(match tried {
+        Some(Some(numbers)) => Stands::Tried(numbers),
+        Some(None) => Stands::Damaged,
+        None => Stands::Nowhere,
+    })
+}
+
+/// Whether the event of this number has a delivery to the lane.
+fn is_listed(statements: &mut Statements<'_>, lane: i64, seq: i64) -> Result<bool, Fault> {
+    let read = |row: &rusqlite::Row<'_>| Ok(row.get::<_, Option<String>>(1).ok().flatten());
+    let lanes = statements.place_of_event.query_row((seq,), read).optional()?.flatten();
+    Ok(record::lanes(lanes.as_deref()).is_ok_and(|lanes| lanes.contains(&lane)))
+}
+
+/// Makes the row of a delivery whose own was lost. What it counted as is not known: the sweep counts again.
+pub(super) fn put_back(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
-    present: Epoch,
-    (lane, seq): (i64, i64),
-    reason: &str,
-) -> Result<(), Fault> {
-    let record = SettleRecord {
+    lane: i64,
+    record: &SettleRecord,
+) -> Result<bool, Fault> {
+    let size: Option<i64> = statements.size_of_event.query_row((record.seq,), |row| row.get(0)).optional()?;
+    let size = size.unwrap_or(0);
+    tally.add(lane, record.status, size);
+    record.insert(statements, lane, size)
+}
+
+/// The end of a delivery that can't be made, since what is stored for it is damaged.
+pub(super) fn failure(present: Epoch, lane: i64, seq: i64, reason: &str) -> SettleRecord {
+    SettleRecord {
         lane: Some(lane),
         seq,
         epoch: present,
@@ -246,9 +316,7 @@ pub(super) fn quarantine(
         shaped: None,
         calls: None,
         message: None,
-    };
-    settle(statements, tally, present, &record)?;
-    Ok(())
+    }
 }
 
 /// The number that stands for an outcome in the journal. Never reuse one.

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Statement};
 
 use crate::engines::embedded::fault::Fault;
+use crate::engines::embedded::record::number_columns;
 
 macro_rules! statements {
     ($($name:ident: $sql:expr;)*) => {
@@ -24,8 +25,8 @@ statements! {
     rollback: "ROLLBACK";
 
     insert_event: "INSERT INTO event (seq, tenant, id, type, source, subject, time, received, content_type, \
-        attributes, ordering_key, idempotency_key, fingerprint, lanes, crc, data) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+        attributes, ordering_key, idempotency_key, fingerprint, lanes, crc, data, place) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
         ON CONFLICT (tenant, id) DO NOTHING";
     insert_key: "INSERT INTO idempotency (tenant, key, seq) VALUES (?1, ?2, ?3)";
     count_further_keys: "SELECT count(*) FROM further_key WHERE seq = ?1";
@@ -33,8 +34,11 @@ statements! {
     taken_by_id: "SELECT id, fingerprint, lanes, seq FROM event WHERE tenant = ?1 AND id = ?2";
     taken_by_key: "SELECT e.id, e.fingerprint, e.lanes, e.seq FROM idempotency i JOIN event e ON e.seq = i.seq \
         WHERE i.tenant = ?1 AND i.key = ?2";
-    seq_of_event: "SELECT seq, lanes FROM event WHERE tenant = ?1 AND id = ?2";
-    set_lanes: "UPDATE event SET lanes = ?2 WHERE seq = ?1";
+    seq_of_event: "SELECT seq, lanes, place FROM event WHERE tenant = ?1 AND id = ?2";
+    place_of_event: "SELECT tenant, lanes, place, id FROM event WHERE seq = ?1";
+    set_lanes: "UPDATE event SET lanes = ?2, place = ?3 WHERE seq = ?1";
+    insert_bare_event: "INSERT INTO event (seq, tenant, id, type, source, time, received, content_type, fingerprint, \
+        lanes, crc, data, place) VALUES (?1, ?2, 'damaged~' || ?1, '', '', '', ?3, '', x'', ?4, 0, x'', ?5)";
     be_present: "INSERT INTO present (block, id, fours) VALUES (?1, ?2, ?3) \
         ON CONFLICT (block, id) DO UPDATE SET fours = fours | excluded.fours";
     insert_fresh: "INSERT INTO fresh (lane, seq, size) VALUES (?1, ?2, ?3)";
@@ -42,32 +46,32 @@ statements! {
     size_of_fresh: "SELECT size FROM fresh WHERE lane = ?1 AND seq = ?2";
     drop_fresh: "DELETE FROM fresh WHERE lane = ?1 AND seq = ?2";
     insert_delivery: "INSERT INTO delivery (lane, seq, size, status, due, attempts, base, reason, \
-        started, duration, answer, body, plugins, calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    settle_attempt: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6, calls = NULL \
-        WHERE lane = ?1 AND seq = ?2 AND status = 0 AND attempts < ?5";
-    settle_without: "UPDATE delivery SET status = ?3, due = ?4, reason = ?5, calls = ?6 \
-        WHERE lane = ?1 AND seq = ?2 AND status = 0";
-    insert_attempt: "INSERT INTO attempt (lane, seq, n, started, duration, outcome, reason, answer, body, plugins, \
+        started, duration, answer, body, plugins, calls, crc) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    numbers_of_delivery: concat!("SELECT ", number_columns!(), " FROM delivery WHERE lane = ?1 AND seq = ?2");
+    settle_delivery: "UPDATE delivery SET status = ?3, due = ?4, attempts = ?5, reason = ?6, calls = ?7, crc = ?8 \
+        WHERE lane = ?1 AND seq = ?2";
+    insert_attempt: "INSERT OR REPLACE INTO attempt (lane, seq, n, started, duration, outcome, reason, answer, body, plugins, \
         exchange) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     keep_shaped: "INSERT INTO shaped (lane, seq, content_type, headers, crc, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
         ON CONFLICT (lane, seq) DO NOTHING";
     drop_shaped: "DELETE FROM shaped WHERE lane = ?1 AND seq = ?2";
 
-    status_of: "SELECT status, size FROM delivery WHERE lane = ?1 AND seq = ?2 \
-        UNION ALL SELECT 0, size FROM fresh WHERE lane = ?1 AND seq = ?2";
+    numbers: concat!("SELECT ", number_columns!(), " FROM delivery WHERE lane = ?1 AND seq = ?2 \
+        UNION ALL SELECT seq, lane, size, 0, 0, 0, 0, NULL FROM fresh WHERE lane = ?1 AND seq = ?2");
     size_of_event: "SELECT length(data) FROM event WHERE seq = ?1";
-    size_of_delivery: "SELECT size FROM delivery WHERE lane = ?1 AND seq = ?2";
-    send_again: "UPDATE delivery SET status = 0, due = 0, base = attempts, reason = NULL \
+    send_again: "UPDATE delivery SET status = 0, due = 0, base = attempts, reason = NULL, crc = ?3 \
         WHERE lane = ?1 AND seq = ?2";
     count_waiting: "SELECT count(*) FROM delivery INDEXED BY delivery_pending WHERE lane = ?1 AND status = 0 AND due > 0";
-    hasten: "UPDATE delivery SET due = 0 WHERE (seq, lane) IN (SELECT seq, lane FROM delivery INDEXED BY delivery_pending \
-        WHERE lane = ?1 AND status = 0 AND due > 0 ORDER BY due, seq LIMIT ?2)";
+    waiting: concat!("SELECT ", number_columns!(), " FROM delivery INDEXED BY delivery_pending \
+        WHERE lane = ?1 AND status = 0 AND due > 0 ORDER BY due, seq LIMIT ?2");
+    hasten: "UPDATE delivery SET due = 0, crc = ?3 WHERE lane = ?1 AND seq = ?2";
     lost: "SELECT d.seq FROM delivery d INDEXED BY delivery_ended JOIN event e ON e.seq = d.seq \
         WHERE d.lane = ?1 AND d.status = ?2 AND d.status > 1 AND d.seq > ?3 AND e.received >= ?4 \
         AND (d.status <> ?6 OR d.reason = ?7) ORDER BY d.seq LIMIT ?5";
 
     next_event: "SELECT min(seq) FROM event WHERE seq > ?1";
-    old_events: "SELECT seq, tenant, received, idempotency_key, lanes, length(data) FROM event \
+    old_events: "SELECT seq, tenant, received, idempotency_key, lanes, length(data), place FROM event \
         WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
     tried_pending: "SELECT seq FROM delivery WHERE seq BETWEEN ?1 AND ?2 AND +status = 0";
     lanes_pending: "SELECT lane FROM counts WHERE pending > 0";
@@ -88,6 +92,8 @@ statements! {
     tenant: "SELECT id FROM tenant WHERE name = ?1";
     add_lane: "INSERT INTO lane (tenant, endpoint, shard) VALUES (?1, ?2, ?3) ON CONFLICT (tenant, endpoint) DO NOTHING";
     lane: "SELECT id FROM lane WHERE tenant = ?1 AND endpoint = ?2";
+    sum_tenant: "UPDATE tenant SET crc = ?2 WHERE id = ?1";
+    sum_lane: "UPDATE lane SET crc = ?2 WHERE id = ?1";
 
     add_counts: "INSERT INTO counts (lane, pending, delivered, filtered, exhausted, failed, cancelled, expired, \
         pending_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (lane) DO UPDATE SET \
@@ -97,6 +103,8 @@ statements! {
         expired = expired + excluded.expired, pending_bytes = pending_bytes + excluded.pending_bytes";
     extend_span: "INSERT INTO span (minute, first, last) VALUES (?1, ?2, ?3) \
         ON CONFLICT (minute) DO UPDATE SET last = excluded.last";
+    widen_span: "INSERT INTO span (minute, first, last) VALUES (?1, ?2, ?2) \
+        ON CONFLICT (minute) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)";
     put_state: "INSERT INTO endpoint_state (lane, state) VALUES (?1, ?2) \
         ON CONFLICT (lane) DO UPDATE SET state = excluded.state";
     put_blob: "INSERT INTO blob (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";

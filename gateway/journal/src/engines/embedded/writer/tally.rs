@@ -52,6 +52,13 @@ impl Tally {
         }
     }
 
+    /// Corrects what a lane has pending, in deliveries and bytes.
+    pub(super) fn correct(&mut self, lane: i64, pending: i64, bytes: i64) {
+        let lane = self.counts.entry(lane).or_default();
+        lane.by_status[usize::from(Status::Pending.code())] += pending;
+        lane.pending_bytes += bytes;
+    }
+
     /// By how much the bytes that wait change, by lane.
     pub(super) fn pending_bytes(&self) -> impl Iterator<Item = (i64, i64)> {
         self.counts.iter().map(|(lane, changed)| (*lane, changed.pending_bytes)).filter(|(_, by)| *by != 0)
