@@ -72,6 +72,52 @@ async fn a_key_does_what_its_role_says_and_no_more() {
     );
 }
 
+/// A webhook's URL is often all that its sender has to show, and the addresses behind a name are the operator's network.
+#[tokio::test]
+async fn who_may_only_look_sees_no_url_and_no_tenant_sees_addresses() {
+    // Nobody listens at either address: each is refused.
+    let port = hookweir_tests::Port::reserve();
+    let name_server = hookweir_tests::NameServer::start(|_| {
+        ["127.0.0.1", "127.0.0.2"].iter().map(|address| address.parse().expect("an address")).collect()
+    })
+    .await;
+    let url =
+        format!("{}?token=t0ken-2", port.url("/services/t0ken-1").replace("127.0.0.1", "hooks.example.com"));
+    let (reader, operator) = ("key-of-acme-to-read-0123456789", "key-of-acme-to-operate-0123456789");
+    let (of_reader, of_operator) = (key_file(reader), key_file(operator));
+    let keys = [item(&of_reader, "read"), item(&of_operator, "operate"), format!("\"{KEY}\"")].join(", ");
+    let tenants = format!("[tenants.acme]\nkeys = [{keys}]\n")
+        + &endpoint("acme", "hook", &url, "retry = { waits = [] }");
+    let config = Config::new(tenants);
+    let egress = format!("{}\nnameservers = [\"{}\"]", config.egress, name_server.address());
+    let config = Config { admin: format!("token = \"{TOKEN}\""), egress, ..config };
+    let gateway = Gateway::start(config).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    let admin = gateway.admin().with_token(TOKEN);
+    admin.delivery("acme", &event, "hook", "exhausted").await;
+    let pages = [
+        "/v1/tenants/acme/endpoints".to_owned(),
+        "/v1/tenants/acme/endpoints/hook".to_owned(),
+        "/t/acme/endpoints/hook".to_owned(),
+        "/t/acme".to_owned(),
+        format!("/v1/tenants/acme/events/{event}/deliveries/hook"),
+        format!("/t/acme/deliveries/{event}/hook"),
+    ];
+    for (key, sees_url, sees_addresses) in
+        [(TOKEN, true, true), (operator, true, false), (reader, false, false)]
+    {
+        let caller = gateway.admin().with_token(key);
+        let mut all = String::new();
+        for path in &pages {
+            all += &caller.get(path).await.expect(200).text();
+        }
+        assert_eq!(all.contains("t0ken-1") && all.contains("t0ken-2"), sees_url, "{key}");
+        assert_eq!(all.contains("t0ken"), sees_url, "{key}");
+        assert_eq!(all.contains("127.0.0.2"), sees_addresses, "{key}");
+        assert!(all.contains("hooks.example.com"), "{key}: the host is shown to all");
+    }
+}
+
 fn guarded() -> Config {
     let tenants = one_endpoint("http://127.0.0.1:9/", "");
     Config { admin: format!("token = \"{TOKEN}\""), ..Config::new(tenants) }

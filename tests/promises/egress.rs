@@ -2,9 +2,11 @@
 //! are refused, and no packet is sent to them.
 
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 
 use hookweir_tests::{
-    Config, Gateway, KEY, NameServer, Receiver, Reply, binary, endpoint, eventually, run, tenant,
+    Config, Gateway, KEY, NameServer, Receiver, Reply, binary, endpoint, eventually, one_endpoint, run,
+    tenant,
 };
 use tokio::process::Command;
 
@@ -144,4 +146,60 @@ async fn a_name_that_is_allowed_is_dialled_at_the_address_that_was_judged() {
     let event = gateway.sender().event("a.b", "1").await;
     let request = receiver.wait_for_event(&event).await;
     assert_eq!(request.header("host"), format!("hooks.example.com:{}", receiver.port()));
+}
+
+/// A credential for a receiver is a secret as everywhere: it goes out, and is shown to nobody.
+#[tokio::test]
+async fn a_header_may_be_a_secret() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    std::fs::write(&path, "Bearer t0ken-of-the-receiver\n").expect("a secret in its file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    let lines = format!(
+        "record = \"all\"\nheaders = {{ x-team = \"billing\", Authorization = {{ file = {path:?} }} }}"
+    );
+    let gateway = Gateway::start(one_endpoint(&receiver.url("/"), &lines)).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    let request = receiver.wait_for_event(&event).await;
+    assert_eq!(request.header("authorization"), "Bearer t0ken-of-the-receiver");
+    assert_eq!(request.header("x-team"), "billing");
+    let detail = gateway.admin().delivery("acme", &event, "hook", "delivered").await.to_string();
+    assert!(detail.contains("authorization") && !detail.contains("t0ken"), "{detail}");
+    assert!(!gateway.log().contains("t0ken"));
+}
+
+/// A machine without authorities says so when the gateway starts, and what to do.
+#[tokio::test]
+async fn a_machine_without_authorities_says_so() {
+    let gateway =
+        Gateway::start_with_etc(one_endpoint("https://hooks.example.com/", ""), &[("hosts", "")]).await;
+    gateway.logged(&["WARN", "certificate authorit", "`ca` in [egress]"]).await;
+}
+
+/// What may be a mistake is told by `check`, and costs nothing: a credential in the open, a place that nothing fills, and
+/// a machine that trusts nobody.
+#[tokio::test]
+async fn check_warns_of_what_will_not_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let headers =
+        "headers = { Authorization = \"Bearer 0123\", x-token = \"${TOKEN}\", x-team = \"billing\" }";
+    let text = format!(
+        "[tenants.acme]\nkeys = []\n{}",
+        endpoint("acme", "hook", "https://hooks.example.com/", headers)
+    );
+    std::fs::write(folder.path().join("hookweir.toml"), text).expect("the configuration to be written");
+    let mut check = Command::new(binary());
+    check.arg("check").current_dir(folder.path()).env("SSL_CERT_FILE", "/nowhere").env_remove("SSL_CERT_DIR");
+    let told = run(&mut check, b"").await.expect(0).stderr;
+    for words in [
+        "headers.Authorization: this may be a credential",
+        "headers.x-token: the text is sent as it stands",
+        "no certificate authority is trusted",
+        "every https delivery will fail",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(told.matches("warning: ").count(), 3, "{told}");
+    assert!(!told.contains("0123"), "{told}");
 }

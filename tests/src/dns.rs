@@ -23,7 +23,12 @@ pub struct NameServer {
 impl NameServer {
     /// Answers each name with the addresses that `zone` has for it.
     pub async fn start(zone: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port for the name server");
+        Self::at(([127, 0, 0, 1], 0).into(), zone).await
+    }
+
+    /// The same at an address: the port of `/etc/resolv.conf` is 53, which takes root.
+    pub async fn at(address: SocketAddr, zone: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Self {
+        let socket = UdpSocket::bind(address).await.expect("a port for the name server");
         let address = socket.local_addr().expect("the address of the name server");
         let queries = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(serve(socket, Arc::new(zone), Arc::clone(&queries)));

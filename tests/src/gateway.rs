@@ -20,6 +20,9 @@ use crate::{Admin, Config, Consumer, KEY, Sender, binary};
 /// How many of the last lines of the log are kept for a failed test.
 const LOG_LINES: usize = 400;
 
+/// The part of a gateway's folder that it sees as `/etc`, where there is one.
+const ETC: &str = "etc";
+
 pub struct Gateway {
     folder: TempDir,
     child: Child,
@@ -42,6 +45,24 @@ impl Gateway {
             Ok(gateway) => gateway,
             Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
         }
+    }
+
+    /// Starts a gateway for which `/etc` holds these files and no others. It takes root, for a mount namespace.
+    pub async fn start_with_etc(config: impl Into<Config>, etc: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        std::fs::create_dir(folder.path().join(ETC)).expect("a folder for /etc");
+        for (name, text) in etc {
+            std::fs::write(folder.path().join(ETC).join(name), text).expect("a file of /etc to be written");
+        }
+        Self::try_start_in(folder, config).await.expect("the gateway to start")
+    }
+
+    /// Puts another file in the place of one of its `/etc`, as programs that keep such files do.
+    pub fn replace_etc(&self, name: &str, text: &str) {
+        let (path, new) = (self.folder.path().join(ETC).join(name), self.folder.path().join("new"));
+        std::fs::write(&new, text)
+            .and_then(|()| std::fs::rename(&new, path))
+            .expect("a file of /etc to be replaced");
     }
 
     /// Starts a gateway that may refuse to.
@@ -278,7 +299,14 @@ impl fmt::Debug for Gateway {
 
 /// The process, and the addresses that it prints once it listens.
 async fn spawn(folder: &Path, log: &Log) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
-    let mut command = Command::new(binary());
+    let mut command = if folder.join(ETC).is_dir() {
+        let mut command = Command::new("unshare");
+        let script = format!("mount --bind {ETC} /etc && exec \"$@\"");
+        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(binary());
+        command
+    } else {
+        Command::new(binary())
+    };
     command.args(["serve", "--config", "hookweir.toml"]);
     run(command, folder, log).await
 }

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use hookweir_model::{Answer, EventId, EventType, Exchange, Outcome, Shaped};
+use hookweir_model::{Answer, EventId, EventType, Exchange, Outcome, Shaped, TenantId};
+
+use crate::InForce;
 
 /// One event to hand over, as a request or as a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// Whose event it is: connections are not shared between tenants.
+    pub tenant: &'a TenantId,
     pub event: &'a EventId,
     pub event_type: &'a EventType,
     /// The CloudEvents `subject`.
@@ -18,6 +22,8 @@ pub struct Request<'a> {
     pub traceparent: Option<&'a str>,
     /// Whether the report tells of the exchange although it delivered.
     pub in_full: bool,
+    /// Asked after every wait, before bytes of the message are handed over.
+    pub in_force: &'a InForce,
 }
 
 impl Request<'_> {
@@ -49,6 +55,10 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// The receiver wants no more events.
     pub gone: bool,
-    /// What went over the wire, over HTTP: where it did not deliver, and where the request asks for it.
+    /// What went over the wire, over HTTP: where it did not deliver, and where the request asks for it. Of a connection that
+    /// could not be made, the addresses that were tried.
     pub exchange: Option<Box<Exchange>>,
+    /// Nothing was sent, since the configuration by which the attempt was prepared is no longer in force. All else here says
+    /// nothing then.
+    pub superseded: bool,
 }

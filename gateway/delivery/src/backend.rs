@@ -14,8 +14,9 @@
 //! * **blocked**: the egress policy forbids the address.
 //!
 //! Every attempt carries the event's id where the protocol has a place for one, and it is the same id in every attempt.
-//! An attempt ends by its endpoint's timeout. Connections are shared by all endpoints that say the same of their server,
-//! made when they are first wanted, and closed when nobody has wanted them for a while. The
+//! An attempt ends by its endpoint's timeout. It asks [`crate::InForce`] after every wait, and hands nothing over by a
+//! configuration that has ceased to be in force. Connections are shared by all endpoints of one tenant that say the same of
+//! their server, made when they are first wanted, and closed when nobody has wanted them for a while. The
 //! tests of the whole gateway (`tests/promises/queues`) hold the suite that every kind of queue passes against its real
 //! server.
 
@@ -122,6 +123,20 @@ kinds! {
     #[cfg(feature = "sqs")] Sqs(crate::SqsTarget), sqs: Sqs;
 }
 
+impl Target {
+    /// Whether it speaks TLS over HTTP and names no authority of its own.
+    pub fn trusts_the_machine(&self) -> bool {
+        let trusts =
+            |url: &url::Url, trust: &crate::Trust| url.scheme() == "https" && *trust == crate::Trust::System;
+        let is_one = matches!(self, Self::Http(target) if trusts(&target.url, &target.trust));
+        #[cfg(feature = "smq")]
+        let is_one = is_one || matches!(self, Self::Smq(target) if trusts(&target.url, &target.trust));
+        #[cfg(feature = "sqs")]
+        let is_one = is_one || matches!(self, Self::Sqs(target) if trusts(&target.url, &target.trust));
+        is_one
+    }
+}
+
 /// All ways out under one egress policy. Clones share connections; another policy needs another one of these, so that no
 /// connection outlives the policy that allowed it.
 #[derive(Debug, Clone)]
@@ -134,6 +149,16 @@ impl Outlets {
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
         Ok(Self { ways: Arc::new(Ways::over(&HttpClient::new(policy)?)) })
+    }
+
+    /// Whether these are the same ways out, with the same connections.
+    pub fn are(&self, others: &Self) -> bool {
+        Arc::ptr_eq(&self.ways, &others.ways)
+    }
+
+    /// Has what the machine says of names (`/etc/resolv.conf`, `/etc/hosts`) looked at before the next look-up.
+    pub fn look_again(&self) {
+        self.ways.http.network().names.look_again();
     }
 
     /// Makes one attempt.

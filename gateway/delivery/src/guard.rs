@@ -80,8 +80,6 @@ pub enum UrlFault {
         "{0:?} is this machine: write 127.0.0.1, and allow it with `allow_cidrs = [\"127.0.0.0/8\"]` in [egress]"
     )]
     Localhost(String),
-    #[error("the host {0:?} has no dot: names are looked up as they stand, so write the full domain name")]
-    SingleLabel(String),
     #[error("the host {0:?} is not a domain name: labels are 1 to 63 characters, and 253 in all")]
     Name(String),
     #[error("port 0 can't be dialled: name the port that the receiver listens on")]
@@ -160,7 +158,7 @@ fn check_name(name: &str) -> Result<(), UrlFault> {
     if bare.len() > 253 || !bare.split('.').all(|label| (1..=63).contains(&label.len())) {
         return Err(UrlFault::Name(name.to_owned()));
     }
-    if bare.contains('.') { Ok(()) } else { Err(UrlFault::SingleLabel(name.to_owned())) }
+    Ok(())
 }
 
 /// What stands between the scheme's slashes and the path, as the URL standard cuts it for http and https: a

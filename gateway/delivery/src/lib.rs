@@ -19,19 +19,24 @@
 mod attempt;
 mod backend;
 mod client;
+mod dial;
 pub mod guard;
+mod hosts;
+mod in_force;
 mod network;
 mod policy;
 pub mod queue;
 mod resolve;
 mod server;
 pub mod sign;
+mod stream;
 pub mod text;
 mod tls;
 
 pub use attempt::{Report, Request};
 pub use backend::{Backend, Outlets, Target};
 pub use client::{Error, HttpClient, HttpTarget, Signing};
+pub use in_force::InForce;
 pub use policy::EgressPolicy;
 #[cfg(feature = "kafka")]
 pub use queue::kafka::{KafkaLogin, KafkaTarget, SaslMechanism};
@@ -50,4 +55,4 @@ pub use queue::smq::outlet::SmqTarget;
 pub use queue::sqs::SqsTarget;
 pub use queue::{InvalidTemplate, Template};
 pub use server::{Scheme, Server, Trust};
-pub use tls::{InvalidAuthority, check_authority};
+pub use tls::{Authorities, InvalidAuthority, SystemTrust, check_authority, system_trust};

@@ -21,12 +21,23 @@ mod template;
 mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ring::digest;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::dial::Tried;
 pub(crate) use fault::{Fault, Progress, attempt};
 pub use template::{InvalidTemplate, Template};
+
+/// How long one server of a cluster may be silent before the next is tried beside it. A login takes several round trips.
+const SERVER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the last server that answered said, of those that were tried.
+fn last_fault<C>(tried: Tried<C, Fault>) -> Fault {
+    let silent = || Fault::retry("no server of the broker answered");
+    tried.into_iter().rev().find_map(|(_, fault)| fault).unwrap_or_else(silent)
+}
 
 /// Locks what no panic can leave half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

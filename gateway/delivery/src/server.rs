@@ -1,12 +1,11 @@
 //! A broker's address as it was configured. Pure.
 
 use std::fmt;
-use std::sync::Arc;
 
 use url::Host;
 
-use crate::EgressPolicy;
 use crate::guard::{UrlFault, check_host};
+use crate::{Authorities, EgressPolicy};
 
 /// A server that is dialled by us rather than through a URL.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -20,10 +19,9 @@ pub struct Server {
 /// Whose word is taken for a server's name.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Trust {
-    /// The system's authorities.
+    /// Those of `[egress]`, else the machine's authorities.
     System,
-    /// These authorities alone, as PEM that [`crate::check_authority`] has accepted.
-    Authority(Arc<[u8]>),
+    Authority(Authorities),
 }
 
 /// A scheme that a kind of server may be written with.
@@ -98,7 +96,7 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::System => "TLS",
-            Self::Authority(_) => "TLS, own authority",
+            Self::Authority(_) => "TLS, own authorities",
         })
     }
 }
@@ -125,6 +123,7 @@ mod tests {
         assert_eq!(parse("tls://broker.example.com/a/b"), good("broker.example.com:4223", true, "a/b"));
         assert_eq!(parse("broker.example.com:80"), good("broker.example.com:80", false, ""));
         assert_eq!(parse("NATS://127.0.0.1:14222"), good("127.0.0.1:14222", false, ""));
+        assert_eq!(parse("nats://nats"), good("nats:4222", false, ""));
         assert_eq!(parse("nats://[2606:4700::1111]:1"), good("[2606:4700::1111]:1", false, ""));
         assert_eq!(parse("nats://[2606:4700::1111]"), good("[2606:4700::1111]:4222", false, ""));
     }
@@ -138,7 +137,6 @@ mod tests {
             ("nats://:4222", "names no host"),
             ("nats://broker.example.com:70000", "port"),
             ("nats://broker.example.com:0", "port 0"),
-            ("nats://broker", "has no dot"),
             ("nats://localhost", "is this machine"),
             ("nats://10.0.0.1", "a private address"),
             ("nats://[::1]", "a loopback address"),

@@ -64,12 +64,15 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Exchange {
-    /// As they were sent, by name; a value that is a secret is `***`.
+    /// As they were sent, by name; a value that is a secret is `***`. Empty where there was no connection.
     pub request_headers: Vec<(String, String)>,
     /// As they came, at most 16 KiB of them; empty where no answer came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answer_headers: Vec<(String, String)>,
     pub timings: Timings,
+    /// The addresses that were dialled, where none could be reached, and what came of each. Shown to operators alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<String>,
 }
 
 /// How long the parts of an HTTP exchange took. A connection that was open already took neither look-up nor handshakes.

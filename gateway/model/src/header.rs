@@ -12,8 +12,10 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// The names that are refused, in lower case.
-const OWNED: [&str; 15] = [
+const OWNED: [&str; 16] = [
     "connection",
+    // The body goes out as it was kept: nothing is encoded, so that nobody may say that it is.
+    "content-encoding",
     "content-length",
     "content-type",
     "expect",
@@ -155,6 +157,7 @@ mod tests {
         for name in [
             "Host",
             "content-length",
+            "Content-Encoding",
             "Content-Type",
             "Transfer-Encoding",
             "CONNECTION",

@@ -136,13 +136,15 @@ pub(crate) struct DeliveryDetail {
 }
 
 impl DeliveryDetail {
-    /// A delivery with all that the journal keeps of it.
+    /// A delivery with all that the journal keeps of it; the addresses that were dialled only for one who sees them.
     pub(crate) async fn read(
         journal: &dyn Journal,
         key: &DeliveryKey,
+        sees_network: bool,
     ) -> Result<Option<Self>, journal::Error> {
         let Some(delivery) = journal.delivery(key).await? else { return Ok(None) };
-        let attempts = journal.attempts(key).await?.into_iter().map(Into::into).collect();
+        let view = if sees_network { AttemptView::with_addresses } else { AttemptView::from };
+        let attempts = journal.attempts(key).await?.into_iter().map(view).collect();
         let Made { shaped, calls } = journal.made(key).await?;
         Ok(Some(Self { delivery: delivery.into(), attempts, sent: shaped.map(Into::into), plugins: calls }))
     }
@@ -374,8 +376,22 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
+/// Without the addresses that were dialled, which are not a tenant's to see.
 impl From<Attempt> for AttemptView {
-    fn from(attempt: Attempt) -> Self {
+    fn from(mut attempt: Attempt) -> Self {
+        if let Some(exchange) = &mut attempt.exchange {
+            exchange.tried.clear();
+            if **exchange == hookweir_model::Exchange::default() {
+                attempt.exchange = None;
+            }
+        }
+        Self::with_addresses(attempt)
+    }
+}
+
+impl AttemptView {
+    /// An attempt with the addresses that were dialled.
+    fn with_addresses(attempt: Attempt) -> Self {
         Self {
             number: attempt.number,
             started: attempt.started.to_string(),

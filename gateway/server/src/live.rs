@@ -59,6 +59,26 @@ pub(crate) struct Endpoint {
     pub chain: Chain,
 }
 
+impl Endpoint {
+    /// Whether it makes of an event what that other state of it makes: by the same plugins, under the same limits and
+    /// configurations, in the same format.
+    pub(crate) fn shapes_as(&self, other: &Self) -> bool {
+        let same_step = |(one, other): (&Step, &Step)| {
+            one.id == other.id
+                && one.role == other.role
+                && one.plugin.digest() == other.plugin.digest()
+                && one.config == other.config
+                && one.limits == other.limits
+        };
+        let (steps, others) = (&self.chain.steps, &other.chain.steps);
+        std::ptr::eq(self, other)
+            || (self.settings.format == other.settings.format
+                && self.chain.missing == other.chain.missing
+                && steps.len() == others.len()
+                && steps.iter().zip(others.iter()).all(same_step))
+    }
+}
+
 /// An endpoint's plugins: filters, then transformers, each in its configured order.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
@@ -135,6 +155,16 @@ impl Caller {
         Err(Problem::Forbidden(format!("this key's role is {role:?}, and this takes {enough}")))
     }
 
+    /// Whether it sees where a receiver's URL leads behind its host: who may only look does not.
+    pub(crate) fn sees_urls(&self) -> bool {
+        self.role.may(Action::Operate)
+    }
+
+    /// Whether it sees addresses of the network that the gateway stands in.
+    pub(crate) const fn sees_network(&self) -> bool {
+        self.tenant.is_none()
+    }
+
     /// Whether it sees this tenant.
     pub(crate) fn sees(&self, tenant: &TenantId) -> bool {
         self.tenant.as_ref().is_none_or(|own| own == tenant)
@@ -177,7 +207,10 @@ impl Live {
         config.tenants.extend(kept);
         // Connections are kept over a reload, unless the policy that allowed them has changed.
         let outlets = match before {
-            Some(before) if before.config.egress == config.egress => Ok(before.outlets.clone()),
+            Some(before) if before.config.egress == config.egress => {
+                before.outlets.look_again();
+                Ok(before.outlets.clone())
+            }
             _ => Outlets::new(config.egress.clone()).context("failed to set up the way out"),
         };
         match outlets {

@@ -4,16 +4,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hookweir_delivery::{Report, Request};
+use hookweir_delivery::{InForce, Report, Request};
 use hookweir_host::Host;
-use hookweir_model::{Attempt, Event, EventId, EventType, Outcome, Shaped, TenantId, Timestamp, TypePattern};
+use hookweir_model::{
+    Attempt, EndpointKey, Event, EventId, EventType, Outcome, Shaped, TenantId, Timestamp, TypePattern,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::{Probe, ProbeResult};
 use crate::config::Destination;
 use crate::live::{Endpoint, Live};
+use crate::problem::Problem;
 use crate::pull::{self, Queues};
 use crate::shape::{self, Shape};
 
@@ -52,23 +56,66 @@ impl Sample {
 }
 
 /// Sends a sample and waits for the answer. An endpoint that is switched off is sent it too: that is when one wants to
-/// know.
+/// know. It is sent by the configuration that is in force then; where that was changed meanwhile, it begins again.
 pub(crate) async fn probe(
+    live: &Arc<ArcSwap<Live>>,
+    host: &Host,
+    queues: &Arc<Queues>,
+    key: &EndpointKey,
+    sample: Sample,
+) -> Result<Probe, Problem> {
+    let started = Timestamp::now();
+    let mut event = None;
+    let mut sample = Some(sample);
+    for _ in 0..MOST_ROUNDS {
+        let now = live.load_full();
+        let endpoint = now.endpoint(key).ok_or(Problem::NotFound("endpoint"))?;
+        let event = match (&event, sample.take()) {
+            (Some(event), _) => Arc::clone(event),
+            (None, sample) => {
+                let made = sample.unwrap_or_default().into_event(&key.tenant, endpoint, started);
+                Arc::clone(event.insert(Arc::new(made)))
+            }
+        };
+        let (swap, held) = (Arc::clone(live), Arc::clone(&now));
+        let (key, of) = (key.clone(), Arc::clone(endpoint));
+        let in_force = InForce::new(move || {
+            let now = swap.load();
+            now.outlets.are(&held.outlets) && now.endpoint(&key).is_some_and(|now| Arc::ptr_eq(now, &of))
+        });
+        if let Some(probe) = once(&now, host, queues, endpoint, &event, &in_force).await? {
+            return Ok(probe);
+        }
+    }
+    Err(Problem::Conflict(
+        "the configuration was changed while the sample was under way: try again".to_owned(),
+    ))
+}
+
+/// How often it begins again while the configuration is changed under it.
+const MOST_ROUNDS: usize = 8;
+
+/// `None`: nothing was sent, since the configuration was changed before it.
+async fn once(
     live: &Live,
     host: &Host,
     queues: &Arc<Queues>,
     endpoint: &Endpoint,
-    sample: Sample,
-) -> Result<Probe, hookweir_journal::Error> {
-    let started = Timestamp::now();
-    let event = Arc::new(sample.into_event(&endpoint.key.tenant, endpoint, started));
-    let (id, event_type) = (event.id.clone(), event.event_type.clone());
-    let ended =
-        |result, reason, content, attempt| Ok(Probe { id, event_type, result, reason, content, attempt });
+    event: &Arc<Event>,
+    in_force: &InForce,
+) -> Result<Option<Probe>, Problem> {
+    let started = event.received;
+    let ended = |result, reason, content, attempt| {
+        let (id, event_type) = (event.id.clone(), event.event_type.clone());
+        Ok(Some(Probe { id, event_type, result, reason, content, attempt }))
+    };
     if endpoint.chain.waits() {
         return ended(ProbeResult::Waits, endpoint.chain.reason(), None, None);
     }
-    let (shape, plugins) = shape::preview(host, endpoint, &event).await;
+    let (shape, plugins) = shape::preview(host, endpoint, event).await;
+    if !in_force.holds() {
+        return Ok(None);
+    }
     let shaped = match shape {
         Shape::Ready(shaped) => shaped,
         Shape::Filtered(reason) => return ended(ProbeResult::Filtered, Some(reason), None, None),
@@ -79,13 +126,18 @@ pub(crate) async fn probe(
     };
     let clock = Instant::now();
     let report = match &endpoint.settings.target {
-        Destination::Outside(target) => live.outlets.send(target, request(&event, &shaped), started).await,
+        Destination::Outside(target) => {
+            live.outlets.send(target, request(event, &shaped, in_force), started).await
+        }
         Destination::Pull(_) => {
-            let message = pull::message(&event, shaped.clone(), started);
+            let message = pull::message(event, shaped.clone(), started);
             queues.put(&endpoint.key, vec![message]).await?;
             queued(clock.elapsed())
         }
     };
+    if report.superseded {
+        return Ok(None);
+    }
     let attempt = Attempt {
         number: 1,
         started,
@@ -99,8 +151,9 @@ pub(crate) async fn probe(
     ended(ProbeResult::Sent, None, Some(shaped.into()), Some(attempt.into()))
 }
 
-fn request<'a>(event: &'a Event, shaped: &'a Shaped) -> Request<'a> {
+fn request<'a>(event: &'a Event, shaped: &'a Shaped, in_force: &'a InForce) -> Request<'a> {
     Request {
+        tenant: &event.tenant,
         event: &event.id,
         event_type: &event.event_type,
         subject: None,
@@ -108,6 +161,7 @@ fn request<'a>(event: &'a Event, shaped: &'a Shaped) -> Request<'a> {
         shaped,
         traceparent: None,
         in_full: true,
+        in_force,
     }
 }
 
@@ -121,5 +175,6 @@ fn queued(duration: Duration) -> Report {
         duration,
         gone: false,
         exchange: None,
+        superseded: false,
     }
 }

@@ -300,6 +300,7 @@ fn exchange(event: &Event) -> Box<Exchange> {
         ],
         answer_headers: vec![header("content-length", "29"), header("server", "example")],
         timings: Timings { first_byte_us: Some(12_000), ..Timings::default() },
+        tried: Vec::new(),
     })
 }
 

@@ -7,16 +7,19 @@ use std::io;
 use std::time::Duration;
 
 use hookweir_model::{InvalidHeader, Outcome};
-use hyper_util::client::legacy;
-use rustls::CertificateError;
+use rustls::{CertificateError, OtherError};
 use thiserror::Error;
 
-use super::connect::TooSlow;
+use crate::network::NoConnection;
 use crate::resolve::ResolveFault;
+use crate::tls::Distrust;
 
 /// An attempt that ended without an answer.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Fault {
+    /// Nothing was sent: what the request was made by is no longer in force.
+    #[error("the configuration was changed before the request was sent")]
+    Superseded,
     #[error("blocked address")]
     Blocked,
     #[error("the request can't be sent: {0}")]
@@ -58,41 +61,46 @@ impl Fault {
         matches!(self, Self::NoAnswer(_) | Self::Closed | Self::HeadTooLarge | Self::NotHttp | Self::Other)
     }
 
-    /// Reads the cause of a failed request.
-    pub(super) fn of(error: &legacy::Error, connect_timeout: Duration) -> Self {
-        if let Some(fault) = find::<ResolveFault>(error) {
-            return match fault {
-                ResolveFault::Forbidden(_) => Self::Blocked,
-                other => Self::Name(*other),
-            };
+    /// Reads why there is no connection within the time that it may take.
+    pub(crate) fn of_connection(error: &NoConnection, limit: Duration) -> Self {
+        match error {
+            NoConnection::Forbidden => Self::Blocked,
+            NoConnection::Name(fault) => Self::Name(*fault),
+            NoConnection::Slow => Self::NoConnection(limit),
+            NoConnection::Tls(error) => Self::Tls(tls(error)),
+            NoConnection::Io(error) => Self::of_io(error),
+            NoConnection::Unreached(unreached) => match unreached.last_error() {
+                Some(error) if !unreached.has_silent() => Self::of_io(error),
+                _ => Self::NoConnection(limit),
+            },
         }
-        if let Some(error) = find::<rustls::Error>(error) {
-            return Self::Tls(tls(error));
+    }
+
+    /// Reads the cause of a request that failed on a connection.
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            return Self::HeadTooLarge;
         }
-        if find::<TooSlow>(error).is_some() {
-            return Self::NoConnection(connect_timeout);
-        }
-        if let Some(error) = find::<hyper::Error>(error) {
-            if error.is_parse_too_large() {
-                return Self::HeadTooLarge;
-            }
-            if error.is_parse() {
-                return Self::NotHttp;
-            }
+        if error.is_parse() {
+            return Self::NotHttp;
         }
         // Cancelled: it was closed before the request was written to it.
-        let closed = find::<hyper::Error>(error)
-            .is_some_and(|error| error.is_incomplete_message() || error.is_closed() || error.is_canceled());
-        match causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind())) {
-            Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
-            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => Self::Unreachable,
-            Some(
-                io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::UnexpectedEof,
-            ) => Self::Closed,
-            _ if closed => Self::Closed,
+        let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        match find::<io::Error>(error) {
+            Some(error) => Self::of_io(error),
+            None if closed => Self::Closed,
+            None => Self::Other,
+        }
+    }
+
+    fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Closed,
             _ => Self::Other,
         }
     }
@@ -104,9 +112,26 @@ pub(crate) fn tls(error: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             Bad::Expired | Bad::ExpiredContext { .. } => "certificate expired",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "certificate not valid yet",
+            Bad::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "certificate names no host (it has no subjectAltName)"
+            }
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "certificate is for another name",
-            Bad::UnknownIssuer => "certificate of an unknown issuer",
+            Bad::UnknownIssuer => {
+                "certificate of an unknown issuer; does the receiver send its intermediate certificates?"
+            }
             Bad::Revoked => "certificate revoked",
+            Bad::Other(OtherError(error)) => match error.downcast_ref::<Distrust>() {
+                Some(Distrust::NoAuthority) => {
+                    "this gateway trusts no certificate authority: install ca-certificates on its machine, or set `ca`"
+                }
+                Some(Distrust::SelfSigned) => {
+                    "certificate is self-signed: trust it by `ca`, or have an authority sign one"
+                }
+                Some(Distrust::Authority) => {
+                    "certificate is an authority's own (CA:TRUE): a server needs one that the authority has signed for it"
+                }
+                None => "certificate not accepted",
+            },
             _ => "certificate not accepted",
         },
         rustls::Error::PeerIncompatible(_) => "the receiver supports no version or cipher that is safe",

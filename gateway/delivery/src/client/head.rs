@@ -2,10 +2,14 @@
 
 use std::fmt::Display;
 
-use hookweir_model::{InvalidHeader, Timestamp, check_header, check_headers};
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use hookweir_model::{InvalidHeader, Shaped, Timestamp, check_header, check_headers};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http_body_util::Full;
+use url::{Position, Url};
 
+use super::ANYTHING;
 use crate::sign::{
     IMS_SIGNATURE, IMS_TIMESTAMP, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign_ims, sign_standard,
 };
@@ -22,8 +26,8 @@ pub(super) fn headers(
     now: Timestamp,
 ) -> Result<HeaderMap, InvalidHeader> {
     let Request { event, attempt, shaped, traceparent, .. } = request;
+    check(shaped)?;
     let mut headers = target.headers.clone();
-    check_headers(&shaped.headers)?;
     for (name, value) in &shaped.headers {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| InvalidHeader::Name { name: name.clone() })?;
@@ -59,6 +63,29 @@ pub(super) fn headers(
     Ok(headers)
 }
 
+/// Says whether what an event was shaped into can be sent.
+pub(super) fn check(shaped: &Shaped) -> Result<(), InvalidHeader> {
+    check_headers(&shaped.headers)?;
+    header_value("content-type", &shaped.content_type).map(|_| ())
+}
+
+/// A request with this head, as it goes over a connection: the target is the path, and the host stands in a header.
+pub(super) fn request(url: &Url, headers: HeaderMap, body: Bytes) -> Option<http::Request<Full<Bytes>>> {
+    let mut request = http::Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::try_from(&url[Position::BeforePath..Position::AfterQuery]).ok()?;
+    *request.headers_mut() = headers;
+    // Firewalls take a request without it for a robot's.
+    request.headers_mut().entry(ACCEPT).or_insert(ANYTHING);
+    request.headers_mut().insert(HOST, host(url)?);
+    Some(request)
+}
+
+/// The server's name, with its port where that is not the scheme's own.
+pub(super) fn host(url: &Url) -> Option<HeaderValue> {
+    HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).ok()
+}
+
 fn header_value(name: impl Display, value: &str) -> Result<HeaderValue, InvalidHeader> {
     HeaderValue::from_str(value).map_err(|_| InvalidHeader::Value { name: name.to_string() })
 }
@@ -67,12 +94,12 @@ fn header_value(name: impl Display, value: &str) -> Result<HeaderValue, InvalidH
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
-    use hookweir_model::{EventId, EventType, Shaped, Success};
+    use hookweir_model::{EventId, EventType, Success, TenantId};
     use secrecy::SecretString;
 
     use super::*;
     use crate::sign::Key;
+    use crate::{InForce, Trust};
 
     const NOW: Timestamp = Timestamp::from_millis(1_614_265_330_999);
 
@@ -86,6 +113,7 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect(),
             signing,
+            trust: Trust::System,
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             success: Success::Any2xx,
@@ -104,6 +132,7 @@ mod tests {
         let event = EventId::new("msg_p5jXN8AQM9LWM0D4loKWxJek").unwrap();
         let event_type = EventType::new("order.created").unwrap();
         let request = Request {
+            tenant: &TenantId::new("acme").unwrap(),
             event: &event,
             event_type: &event_type,
             subject: None,
@@ -111,6 +140,7 @@ mod tests {
             shaped,
             traceparent: Some("00-a-b-01"),
             in_full: false,
+            in_force: &InForce::always(),
         };
         headers(target, request, NOW)
     }
@@ -148,6 +178,7 @@ mod tests {
         let shaped = shaped(&[]);
         let event_type = EventType::new("order.created").unwrap();
         let request = Request {
+            tenant: &TenantId::new("acme").unwrap(),
             event: &event,
             event_type: &event_type,
             subject: None,
@@ -155,6 +186,7 @@ mod tests {
             shaped: &shaped,
             traceparent: None,
             in_full: false,
+            in_force: &InForce::always(),
         };
         let headers = headers(&target, request, Timestamp::from_millis(1_519_375_990_000)).unwrap();
         assert_eq!(headers["x-ice-timestamp"], "1519375990");

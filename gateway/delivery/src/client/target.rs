@@ -8,6 +8,7 @@ use http::HeaderMap;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::Trust;
 use crate::sign::Key;
 
 /// A receiver of signed HTTP requests.
@@ -21,6 +22,8 @@ pub struct HttpTarget {
     pub configured_url: String,
     pub headers: HeaderMap,
     pub signing: Signing,
+    /// Whom the certificate of an https receiver must come from.
+    pub trust: Trust,
     /// The whole attempt: name look-up, connection, TLS, head and body.
     pub timeout: Duration,
     pub connect_timeout: Duration,
@@ -33,6 +36,7 @@ impl fmt::Debug for HttpTarget {
             .field("origin", &self.url.origin().ascii_serialization())
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("signing", &self.signing)
+            .field("trust", &self.trust)
             .field("timeout", &self.timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("success", &self.success)
@@ -66,6 +70,7 @@ mod tests {
                 .into_iter()
                 .collect(),
             signing: Signing::Ims(SecretString::from("token-4")),
+            trust: Trust::System,
             timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(3),
             success: Success::Any2xx,

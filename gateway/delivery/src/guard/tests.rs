@@ -34,7 +34,6 @@ fn rule(fault: &UrlFault) -> &'static str {
         UrlFault::UserInfo => "user info",
         UrlFault::NoHost => "no host",
         UrlFault::Localhost(_) => "localhost",
-        UrlFault::SingleLabel(_) => "single label",
         UrlFault::Name(_) => "name",
         UrlFault::PortZero => "port 0",
         UrlFault::Port { .. } => "port",
@@ -101,7 +100,7 @@ const URLS: &[(u8, &str, Verdict)] = &[
     (50, "http://127.0.0.1.nip.io/", AtDial("127.0.0.1")),
     (51, "http://metadata.google.internal/", AtDial("169.254.169.254")),
     (52, "http://kubernetes.default.svc/", AtDial("10.96.0.1")),
-    (53, "http://instance-data/", Refused("single label")),
+    (53, "http://instance-data/", AtDial("169.254.169.254")),
     // Credentials, shown and hidden.
     (54, "http://user:pass@example.com/", Refused("user info")),
     (55, "http://example.com@127.0.0.1/", Refused("user info")),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 use super::{Fault, lock};
+use crate::InForce;
 
 /// How much one request takes, and how many are under way.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,8 @@ struct Waiting<M> {
 struct Item<M> {
     message: M,
     bytes: usize,
+    /// Asked when its batch is made.
+    in_force: InForce,
     ended: oneshot::Sender<Ended>,
 }
 
@@ -43,20 +46,22 @@ impl<K: Clone + Eq + Hash + Send + 'static, M: Send + 'static> Gather<K, M> {
     }
 
     /// Hands a message over and waits for its own end. Where another request may be made for it, `post` makes what sends
-    /// batches, and answers for each message of one in their order; the key says all that it depends on.
+    /// batches, and answers for each message of one in their order; the key says all that it depends on. What it is given
+    /// beside the messages holds while the configuration of all of them is in force.
     pub(crate) async fn send<P, F>(
         &self,
         key: &K,
         message: M,
         bytes: usize,
+        in_force: &InForce,
         post: impl FnOnce() -> P,
     ) -> Ended
     where
-        P: Fn(Vec<M>) -> F + Send + 'static,
+        P: Fn(Vec<M>, InForce) -> F + Send + 'static,
         F: Future<Output = Vec<Ended>> + Send + 'static,
     {
         let (ended, end) = oneshot::channel();
-        let item = Item { message, bytes, ended };
+        let item = Item { message, bytes, in_force: in_force.clone(), ended };
         if push(&self.queues, key, item, self.bounds.requests) {
             tokio::spawn(work(Arc::clone(&self.queues), key.clone(), self.bounds, post()));
         }
@@ -85,13 +90,13 @@ async fn work<K, M, F>(
     queues: Arc<Mutex<HashMap<K, Waiting<M>>>>,
     key: K,
     bounds: Bounds,
-    post: impl Fn(Vec<M>) -> F,
+    post: impl Fn(Vec<M>, InForce) -> F,
 ) where
     K: Eq + Hash,
     F: Future<Output = Vec<Ended>>,
 {
-    while let Some((messages, ends)) = next(&queues, &key, bounds) {
-        let results = post(messages).await;
+    while let Some(Batch { messages, ends, in_force }) = next(&queues, &key, bounds) {
+        let results = post(messages, InForce::all(in_force)).await;
         // An answer that does not tell of all is an answer for none of the rest.
         let results = results.into_iter().chain(std::iter::repeat_with(|| Err(Fault::lost())));
         for (end, result) in ends.into_iter().zip(results) {
@@ -101,7 +106,12 @@ async fn work<K, M, F>(
     }
 }
 
-type Batch<M> = (Vec<M>, Vec<oneshot::Sender<Ended>>);
+/// What goes together, part by part.
+struct Batch<M> {
+    messages: Vec<M>,
+    ends: Vec<oneshot::Sender<Ended>>,
+    in_force: Vec<InForce>,
+}
 
 /// Takes the next batch; where nothing waits, the request that this was for is given back.
 fn next<K: Eq + Hash, M>(
@@ -111,28 +121,35 @@ fn next<K: Eq + Hash, M>(
 ) -> Option<Batch<M>> {
     let mut queues = lock(queues);
     let waiting = queues.get_mut(key)?;
-    let (mut messages, mut ends, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut batch = Batch { messages: Vec::new(), ends: Vec::new(), in_force: Vec::new() };
+    let mut bytes = 0;
     while let Some(item) = waiting.items.front() {
-        let is_full = messages.len() >= bounds.messages || bytes + item.bytes > bounds.bytes;
-        if is_full && !messages.is_empty() {
+        let is_full = batch.messages.len() >= bounds.messages || bytes + item.bytes > bounds.bytes;
+        if is_full && !batch.messages.is_empty() {
             break;
         }
         let Some(item) = waiting.items.pop_front() else { break };
         if item.ended.is_closed() {
             continue;
         }
+        if !item.in_force.holds() {
+            // Who gave up waiting has nothing to do with it any more.
+            let _ = item.ended.send(Err(Fault::superseded()));
+            continue;
+        }
         bytes += item.bytes;
-        messages.push(item.message);
-        ends.push(item.ended);
+        batch.messages.push(item.message);
+        batch.ends.push(item.ended);
+        batch.in_force.push(item.in_force);
     }
-    if messages.is_empty() {
+    if batch.messages.is_empty() {
         waiting.under_way -= 1;
         if waiting.under_way == 0 {
             queues.remove(key);
         }
         return None;
     }
-    Some((messages, ends))
+    Some(batch)
 }
 
 impl<K, M> std::fmt::Debug for Gather<K, M> {
@@ -156,7 +173,7 @@ mod tests {
         let send = |message: u32, bytes: usize| {
             let (gather, gate, batches) = (Arc::clone(&gather), Arc::clone(&gate), Arc::clone(&batches));
             async move {
-                let post = move |messages: Vec<u32>| {
+                let post = move |messages: Vec<u32>, _: InForce| {
                     lock(&batches).push(messages.clone());
                     let gate = Arc::clone(&gate);
                     async move {
@@ -168,7 +185,7 @@ mod tests {
                         messages.iter().map(end).collect()
                     }
                 };
-                gather.send(&"queue", message, bytes, || post).await
+                gather.send(&"queue", message, bytes, &InForce::always(), || post).await
             }
         };
         // Polled in this order, so that the first one's request is under way when the others come.
@@ -187,5 +204,40 @@ mod tests {
         assert!(batches.iter().all(|batch| batch.len() <= 3), "{batches:?}");
         assert!(!batches.contains(&vec![5, 6, 7]) && !batches.contains(&vec![5, 6]), "{batches:?}");
         assert!(lock(&gather.queues).is_empty(), "nothing is kept of a queue that rests");
+    }
+
+    /// A message waits for the request before it; meanwhile its configuration is changed.
+    #[tokio::test]
+    async fn what_is_no_longer_in_force_when_its_batch_is_made_is_not_sent() {
+        let gather: Arc<Gather<&str, u32>> =
+            Arc::new(Gather::new(Bounds { messages: 1, bytes: 100, requests: 1 }));
+        let (gate, sent) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let holds = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let send = |message: u32, in_force: InForce| {
+            let (gather, gate, sent) = (Arc::clone(&gather), Arc::clone(&gate), Arc::clone(&sent));
+            let post = move |messages: Vec<u32>, _: InForce| {
+                lock(&sent).extend(messages.clone());
+                let gate = Arc::clone(&gate);
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    messages.iter().map(|message| Ok(message.to_string())).collect()
+                }
+            };
+            tokio::spawn(async move { gather.send(&"queue", message, 1, &in_force, || post).await })
+        };
+        let changed = Arc::clone(&holds);
+        let first = send(1, InForce::always());
+        let second = send(2, InForce::new(move || changed.load(std::sync::atomic::Ordering::Relaxed)));
+        let third = send(3, InForce::always());
+        // The tasks of this test run when it waits: by then the first one's request is under way.
+        while lock(&gather.queues).get("queue").is_none_or(|waiting| waiting.items.len() < 2) {
+            tokio::task::yield_now().await;
+        }
+        holds.store(false, std::sync::atomic::Ordering::Relaxed);
+        gate.add_permits(10);
+        assert_eq!(first.await.unwrap(), Ok("1".to_owned()));
+        assert_eq!(second.await.unwrap(), Err(Fault::superseded()));
+        assert_eq!(third.await.unwrap(), Ok("3".to_owned()));
+        assert_eq!(*lock(&sent), [1, 3]);
     }
 }

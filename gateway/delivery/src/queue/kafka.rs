@@ -13,17 +13,19 @@ mod partition;
 mod produce;
 mod talk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_model::{Outcome, Timestamp};
+use hookweir_model::{Outcome, TenantId, Timestamp};
 use secrecy::SecretString;
+use tokio::time::Instant;
 
-use self::cluster::{Cluster, Refused};
+use self::cluster::{Asker, Cluster, Refused};
 use self::produce::Entry;
 use super::gather::{Bounds, Ended, Gather};
-use super::{Fault, Progress, Template, attempt, fingerprint};
-use crate::{Backend, HttpClient, Report, Request, Server};
+use super::{Fault, Progress, SERVER_PATIENCE, Template, attempt, fingerprint, last_fault};
+use crate::{Backend, HttpClient, InForce, Report, Request, Server};
 
 /// Records of one request, and their bytes: a broker takes a megabyte where it is not told otherwise.
 const MOST_BATCH: usize = 500;
@@ -67,8 +69,8 @@ pub(crate) struct Kafka {
     gather: Gather<Key, Entry>,
 }
 
-/// Cluster and login, topic, partition, and the time that a request may take.
-type Key = (Vec<Server>, [u8; 32], String, i32, Duration);
+/// Tenant, cluster and login, topic, partition, and the time that a request may take.
+type Key = (TenantId, Vec<Server>, [u8; 32], String, i32, Duration);
 
 impl Kafka {
     pub(crate) fn over(http: &HttpClient) -> Self {
@@ -84,18 +86,23 @@ impl Kafka {
     ) -> Result<String, Fault> {
         let name = target.topic.fill(&request);
         let key = target.key.as_ref().map(|key| Bytes::from(key.fill(&request)));
-        let topic = self.cluster.topic(target, &name).await?;
+        let asker = Asker { tenant: request.tenant, target, deadline: progress.deadline() };
+        let topic = self.cluster.topic(asker, &name).await?;
         let chooser = key.as_deref().unwrap_or(request.event.as_str().as_bytes());
         let partition = partition::of(chooser, topic.leaders.len());
         let entry = Entry::new(&request, key, Timestamp::now());
         let size = entry.size();
-        let key = (target.servers.clone(), login_id(target), name.clone(), partition, target.timeout);
+        let tenant = request.tenant.clone();
+        let servers = target.servers.clone();
+        let key = (tenant.clone(), servers, login_id(target), name.clone(), partition, target.timeout);
         let post = || {
-            let (cluster, target) = (self.cluster.clone(), target.clone());
-            move |entries: Vec<Entry>| post(cluster.clone(), target.clone(), name.clone(), partition, entries)
+            let place =
+                Place { cluster: self.cluster.clone(), tenant, target: target.clone(), name, partition };
+            let place = Arc::new(place);
+            move |entries: Vec<Entry>, in_force: InForce| post(Arc::clone(&place), entries, in_force)
         };
-        progress.handed_over();
-        self.gather.send(&key, entry, size, post).await
+        progress.hand_over()?;
+        self.gather.send(&key, entry, size, request.in_force, post).await
     }
 }
 
@@ -110,7 +117,10 @@ impl Backend for Kafka {
     }
 
     async fn send(&self, target: &KafkaTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| {
+            self.publish(target, request, progress).await
+        })
+        .await
     }
 
     async fn close(&self) {
@@ -118,26 +128,38 @@ impl Backend for Kafka {
     }
 }
 
-/// Sends records to a partition. Who leads it may have changed since that was learnt: that is tried once more at once.
-async fn post(
+/// A partition, and who sends to it.
+struct Place {
     cluster: Cluster,
+    tenant: TenantId,
     target: KafkaTarget,
     name: String,
     partition: i32,
-    entries: Vec<Entry>,
-) -> Vec<Ended> {
-    let mut ends = cluster.produce(&target, &name, partition, &entries).await;
-    if matches!(&ends, Err(refused) if refused.is_stale) {
-        ends = cluster.produce(&target, &name, partition, &entries).await;
+}
+
+impl Place {
+    async fn produce(&self, entries: &[Entry], in_force: &InForce) -> Result<i64, Refused> {
+        let deadline = Instant::now() + self.target.timeout;
+        let asker = Asker { tenant: &self.tenant, target: &self.target, deadline };
+        self.cluster.produce(asker, &self.name, self.partition, entries, in_force).await
     }
+}
+
+/// Sends records to a partition. Who leads it may have changed since that was learnt: that is tried once more at once.
+async fn post(place: Arc<Place>, entries: Vec<Entry>, in_force: InForce) -> Vec<Ended> {
+    let mut ends = place.produce(&entries, &in_force).await;
+    if matches!(&ends, Err(refused) if refused.is_stale) {
+        ends = place.produce(&entries, &in_force).await;
+    }
+    let told = |offset| told(place.partition, offset);
     match ends {
-        Ok(first) => (first..).take(entries.len()).map(|offset| Ok(told(partition, offset))).collect(),
+        Ok(first) => (first..).take(entries.len()).map(|offset| Ok(told(offset))).collect(),
         // One record may have made the whole request too large: each is sent by itself.
         Err(refused) if refused.fault.outcome == Outcome::Rejected && entries.len() > 1 => {
             let mut ends = Vec::with_capacity(entries.len());
-            for entry in entries {
-                let end = cluster.produce(&target, &name, partition, std::slice::from_ref(&entry)).await;
-                ends.push(end.map(|offset| told(partition, offset)).map_err(|refused| refused.fault));
+            for entry in &entries {
+                let end = place.produce(std::slice::from_ref(entry), &in_force).await;
+                ends.push(end.map(told).map_err(|refused| refused.fault));
             }
             ends
         }

@@ -10,12 +10,13 @@ mod session;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_model::Timestamp;
+use hookweir_model::{TenantId, Timestamp};
 use mqtt_protocol_core::mqtt::packet::v5_0::Connect;
 use mqtt_protocol_core::mqtt::packet::{ContentType, Property, UserProperty};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::session::{Publication, Session};
 use super::pool::Pool;
@@ -57,8 +58,8 @@ pub(crate) struct Mqtt {
     pool: Pool<Key, Line<Publication>>,
 }
 
-/// Server, client id and login.
-type Key = (Server, Option<String>, [u8; 32]);
+/// Tenant, server, client id and login.
+type Key = (TenantId, Server, Option<String>, [u8; 32]);
 
 impl Mqtt {
     pub(crate) fn over(http: &HttpClient) -> Self {
@@ -73,14 +74,17 @@ impl Mqtt {
     ) -> Result<String, Fault> {
         let secrets: Vec<&SecretString> =
             target.login.iter().flat_map(|login| [&login.user, &login.password]).collect();
-        let key = (target.server.clone(), target.client_id.clone(), fingerprint("mqtt", &secrets));
-        let line = self.pool.get(&key, async || self.connect(target).await).await?;
+        let login = fingerprint("mqtt", &secrets);
+        let key = (request.tenant.clone(), target.server.clone(), target.client_id.clone(), login);
+        let connect = async || self.connect(target, progress.deadline()).await;
+        let line = self.pool.get(&key, connect).await?;
         let (ended, end) = oneshot::channel();
         let publication = Publication {
             topic: target.topic.fill(&request),
             payload: Bytes::clone(&request.shaped.body),
             properties: properties(&request)?,
             retain: target.retain,
+            in_force: request.in_force.clone(),
             ended,
         };
         line.order(publication).await?;
@@ -98,8 +102,8 @@ impl Mqtt {
         ))
     }
 
-    async fn connect(&self, target: &MqttTarget) -> Result<Line<Publication>, Fault> {
-        let mut wire = Wire::new(self.network.connect(&target.server).await?);
+    async fn connect(&self, target: &MqttTarget, deadline: Instant) -> Result<Line<Publication>, Fault> {
+        let mut wire = Wire::new(self.network.connect(&target.server, deadline).await?.stream);
         let session = Session::greet(&mut wire, connect(target).map_err(|_| unsayable())?).await?;
         Ok(Line::open(wire, session))
     }
@@ -115,7 +119,10 @@ impl Backend for Mqtt {
     }
 
     async fn send(&self, target: &MqttTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| {
+            self.publish(target, request, progress).await
+        })
+        .await
     }
 
     async fn close(&self) {

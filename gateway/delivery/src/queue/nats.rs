@@ -4,19 +4,22 @@
 //! event's id is the message id, so that a stream drops a repetition within its duplicate window and says so, which is
 //! as good as stored.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, HeaderMap};
-use hookweir_model::Timestamp;
+use hookweir_model::{TenantId, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::pool::{Pool, Pooled};
-use super::{Fault, Progress, Template, attempt, fingerprint};
+use super::{Fault, Progress, SERVER_PATIENCE, Template, attempt, fingerprint, last_fault};
+use crate::dial::race;
 use crate::network::Network;
 use crate::{Backend, HttpClient, Report, Request, Server};
 
@@ -55,8 +58,8 @@ pub(crate) struct Nats {
     pool: Pool<Key, Line>,
 }
 
-/// Endpoints that say the same of their servers and of themselves share a connection.
-type Key = (Vec<Server>, [u8; 32]);
+/// Endpoints of a tenant that say the same of their servers and of themselves share a connection.
+type Key = (TenantId, Vec<Server>, [u8; 32]);
 
 /// A connection. It is given up when it breaks: the library would dial an address again that was judged long ago.
 #[derive(Clone)]
@@ -82,10 +85,11 @@ impl Nats {
         request: Request<'_>,
         progress: &Progress,
     ) -> Result<String, Fault> {
-        let key = (target.servers.clone(), target.login.fingerprint());
-        let line = self.pool.get(&key, async || self.connect(target).await).await?;
+        let key = (request.tenant.clone(), target.servers.clone(), target.login.fingerprint());
+        let line =
+            self.pool.get(&key, async || connect(&self.network, target, progress.deadline()).await).await?;
         let message = message(target, request)?;
-        progress.handed_over();
+        progress.hand_over()?;
         let publishing = async {
             let acknowledged = line.context.send_publish(target.subject.fill(&request), message).await?;
             acknowledged.await
@@ -101,67 +105,68 @@ impl Nats {
             })
             .map_err(|error| refusal(&error, target))
     }
+}
 
-    /// Tries the servers in turn. What the last one said is told.
-    async fn connect(&self, target: &NatsTarget) -> Result<Line, Fault> {
-        let mut last = Fault::retry("no server is configured");
-        for server in &target.servers {
-            let addresses = match self.network.addresses(server).await {
-                Ok(addresses) => addresses,
-                Err(fault) => {
-                    last = fault;
-                    continue;
-                }
+/// Tries the servers, each for a while before the next is tried too. What the last one that answered said is told.
+async fn connect(network: &Network, target: &NatsTarget, deadline: Instant) -> Result<Line, Fault> {
+    let attempt = |server: Server| {
+        let (network, target) = (network.clone(), target.clone());
+        async move {
+            // A server is met by the first of its addresses that answers.
+            let addresses = network.addresses(&server).await?;
+            let meet = |address: SocketAddr| {
+                let (network, target, server) = (network.clone(), target.clone(), server.clone());
+                async move { connect_to(&network, &target, &server, &address.to_string()).await }
             };
-            for address in addresses {
-                match self.connect_to(target, server, &address.to_string()).await {
-                    Ok(line) => return Ok(line),
-                    Err(fault) => last = fault,
-                }
-            }
+            race(addresses, SERVER_PATIENCE, deadline, meet).await.map_err(last_fault)
         }
-        Err(last)
-    }
+    };
+    race(target.servers.clone(), SERVER_PATIENCE, deadline, attempt).await.map_err(last_fault)
+}
 
-    /// The library dials by itself, so it is given an address that was judged, and a certificate is checked against the
-    /// name that was configured.
-    async fn connect_to(&self, target: &NatsTarget, server: &Server, address: &str) -> Result<Line, Fault> {
-        let broken = CancellationToken::new();
-        let noticed = broken.clone();
-        let mut options = target
-            .login
-            .options()?
-            .name("hookweir")
-            // A server of its own choice might be one that the egress policy forbids.
-            .ignore_discovered_servers()
-            .max_reconnects(1)
-            .connection_timeout(target.timeout)
-            .event_callback(move |event| {
-                let noticed = noticed.clone();
-                async move {
-                    if matches!(event, Event::Disconnected | Event::Closed) {
-                        noticed.cancel();
-                    }
+/// The library dials by itself, so it is given an address that was judged, and a certificate is checked against the name
+/// that was configured.
+async fn connect_to(
+    network: &Network,
+    target: &NatsTarget,
+    server: &Server,
+    address: &str,
+) -> Result<Line, Fault> {
+    let broken = CancellationToken::new();
+    let noticed = broken.clone();
+    let mut options = target
+        .login
+        .options()?
+        .name("hookweir")
+        // A server of its own choice might be one that the egress policy forbids.
+        .ignore_discovered_servers()
+        .max_reconnects(1)
+        .connection_timeout(target.timeout)
+        .event_callback(move |event| {
+            let noticed = noticed.clone();
+            async move {
+                if matches!(event, Event::Disconnected | Event::Closed) {
+                    noticed.cancel();
                 }
-            });
-        if let Some(config) = self.network.client_config_for_name(server)? {
-            options = options.require_tls(true).tls_client_config(config);
+            }
+        });
+    if let Some(config) = network.client_config_for_name(server)? {
+        options = options.require_tls(true).tls_client_config(config);
+    }
+    match options.connect(address).await {
+        Ok(client) => {
+            Ok(Line { context: ContextBuilder::new().timeout(target.timeout).build(client), broken })
         }
-        match options.connect(address).await {
-            Ok(client) => {
-                Ok(Line { context: ContextBuilder::new().timeout(target.timeout).build(client), broken })
-            }
-            Err(error) => {
-                debug!(error = &error as &dyn std::error::Error, "no connection to NATS");
-                Err(match error.kind() {
-                    ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                        Fault::retry("the broker refused the credentials")
-                    }
-                    ConnectErrorKind::TimedOut => Fault::retry("the broker did not answer"),
-                    ConnectErrorKind::Tls => Fault::retry("TLS: handshake failed"),
-                    _ => Fault::caused_by(&error),
-                })
-            }
+        Err(error) => {
+            debug!(error = &error as &dyn std::error::Error, "no connection to NATS");
+            Err(match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    Fault::retry("the broker refused the credentials")
+                }
+                ConnectErrorKind::TimedOut => Fault::retry("the broker did not answer"),
+                ConnectErrorKind::Tls => Fault::retry("TLS: handshake failed"),
+                _ => Fault::caused_by(&error),
+            })
         }
     }
 }
@@ -176,7 +181,10 @@ impl Backend for Nats {
     }
 
     async fn send(&self, target: &NatsTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| {
+            self.publish(target, request, progress).await
+        })
+        .await
     }
 
     async fn close(&self) {

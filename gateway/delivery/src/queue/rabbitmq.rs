@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_rs::TokioRuntime;
 use async_rs::traits::Reactor as _;
-use hookweir_model::Timestamp;
+use hookweir_model::{TenantId, Timestamp};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::tcp::RustlsConnector;
@@ -20,11 +20,13 @@ use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserIn
 use lapin::{AsyncTcpStream, BasicProperties, Channel, Confirmation, ConnectionProperties, ErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::pool::{Pool, Pooled};
-use super::{Fault, Progress, Template, attempt, fingerprint};
-use crate::network::Network;
+use super::{Fault, Progress, Template, attempt, fingerprint, lock};
+use crate::dial::dial_by;
+use crate::network::{Network, NoConnection};
 use crate::{Backend, HttpClient, Report, Request, Server};
 
 /// `delivery_mode` of a message that outlives a restart of the broker.
@@ -51,8 +53,8 @@ pub(crate) struct RabbitMq {
     pool: Pool<Key, Line>,
 }
 
-/// Server, virtual host and user.
-type Key = (Server, String, [u8; 32]);
+/// Tenant, server, virtual host and user.
+type Key = (TenantId, Server, String, [u8; 32]);
 
 /// A connection with a channel for each exchange: a channel ends at its first fault, and whoever used it with it.
 #[derive(Clone)]
@@ -93,15 +95,16 @@ impl RabbitMq {
         progress: &Progress,
     ) -> Result<String, Fault> {
         let login = fingerprint("rabbitmq", &[&target.user, &target.password]);
-        let key = (target.server.clone(), target.vhost.clone(), login);
-        let line = self.pool.get(&key, async || self.connect(target).await).await?;
+        let key = (request.tenant.clone(), target.server.clone(), target.vhost.clone(), login);
+        let connect = async || self.connect(target, progress.deadline()).await;
+        let line = self.pool.get(&key, connect).await?;
         if line.connection.status().blocked() {
             return Err(Fault::retry("the broker takes no messages: it is out of memory or disk (an alarm)"));
         }
         let routing_key = target.routing_key.fill(&request);
         let properties = properties(request)?;
         let channel = line.channel(&target.exchange).await.map_err(|error| greeting(&error, target))?;
-        progress.handed_over();
+        progress.hand_over()?;
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let confirmation = async {
             let exchange = ShortString::from(target.exchange.as_str());
@@ -127,28 +130,24 @@ impl RabbitMq {
         }
     }
 
-    async fn connect(&self, target: &RabbitMqTarget) -> Result<Line, Fault> {
+    async fn connect(&self, target: &RabbitMqTarget, deadline: Instant) -> Result<Line, Fault> {
         let addresses = self.network.addresses(&target.server).await?;
         let tls = self.network.client_config(&target.server)?;
         let name = target.server.host.to_string().trim_matches(['[', ']']).to_owned();
         // The library asks for a stream, so that the one it gets goes to an address that was judged.
+        let unreached: Arc<std::sync::Mutex<Option<Fault>>> = Arc::default();
+        let told = Arc::clone(&unreached);
         let dial = async move |_: AMQPUri, runtime: TokioRuntime| {
-            let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-            for address in &addresses {
-                match runtime.tcp_connect_addr(*address).await {
-                    Ok(stream) => {
-                        let stream = AsyncTcpStream::Plain(stream);
-                        return Ok(match &tls {
-                            None => stream,
-                            Some(config) => {
-                                stream.into_rustls(&RustlsConnector::from(Arc::clone(config)), &name).await?
-                            }
-                        });
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            Err(lapin::Error::from(last))
+            let made = dial_by(&addresses, deadline, |address| runtime.tcp_connect_addr(address)).await;
+            let stream = made.map_err(|unreached| {
+                *lock(&told) = Some(NoConnection::Unreached(unreached).into());
+                lapin::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut))
+            })?;
+            let stream = AsyncTcpStream::Plain(stream);
+            Ok(match &tls {
+                None => stream,
+                Some(config) => stream.into_rustls(&RustlsConnector::from(Arc::clone(config)), &name).await?,
+            })
         };
         let properties = ConnectionProperties::default().with_connection_name(LongString::from("hookweir"));
         let made =
@@ -157,7 +156,8 @@ impl RabbitMq {
             Ok(connection) => Ok(Line { connection: Arc::new(connection), channels: Arc::default() }),
             Err(error) => {
                 debug!(error = &error as &dyn std::error::Error, "no connection to RabbitMQ");
-                Err(greeting(&error, target))
+                let unreached = lock(&unreached).take();
+                Err(unreached.unwrap_or_else(|| greeting(&error, target)))
             }
         }
     }
@@ -173,7 +173,10 @@ impl Backend for RabbitMq {
     }
 
     async fn send(&self, target: &RabbitMqTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.publish(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| {
+            self.publish(target, request, progress).await
+        })
+        .await
     }
 
     async fn close(&self) {

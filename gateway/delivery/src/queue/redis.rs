@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use hookweir_model::Timestamp;
+use hookweir_model::{TenantId, Timestamp};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, cmd};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pool::{Pool, Pooled};
@@ -41,7 +42,8 @@ pub(crate) struct Redis {
     pool: Pool<Key, Line>,
 }
 
-type Key = (Server, u32, [u8; 32]);
+/// Tenant, server, database and login.
+type Key = (TenantId, Server, u32, [u8; 32]);
 
 #[derive(Clone)]
 struct Line {
@@ -67,10 +69,11 @@ impl Redis {
         progress: &Progress,
     ) -> Result<String, Fault> {
         let secrets: Vec<&SecretString> = target.user.iter().chain(&target.password).collect();
-        let key = (target.server.clone(), target.database, fingerprint("redis", &secrets));
-        let Line { mut connection, broken } =
-            self.pool.get(&key, async || self.connect(target).await).await?;
-        progress.handed_over();
+        let login = fingerprint("redis", &secrets);
+        let key = (request.tenant.clone(), target.server.clone(), target.database, login);
+        let connect = async || self.connect(target, progress.deadline()).await;
+        let Line { mut connection, broken } = self.pool.get(&key, connect).await?;
+        progress.hand_over()?;
         let entry: String = entry(target, request)
             .query_async(&mut connection)
             .await
@@ -93,8 +96,8 @@ impl Redis {
         Ok(format!("entry {entry}, on {have} replicas"))
     }
 
-    async fn connect(&self, target: &RedisTarget) -> Result<Line, Fault> {
-        let stream = self.network.connect(&target.server).await?;
+    async fn connect(&self, target: &RedisTarget, deadline: Instant) -> Result<Line, Fault> {
+        let stream = self.network.connect(&target.server, deadline).await?.stream;
         let mut info = RedisConnectionInfo::default().set_db(target.database.into());
         if let Some(user) = &target.user {
             info = info.set_username(user.expose_secret());
@@ -128,7 +131,8 @@ impl Backend for Redis {
     }
 
     async fn send(&self, target: &RedisTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.add(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| self.add(target, request, progress).await)
+            .await
     }
 
     async fn close(&self) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookweir_model::{Digest, Timestamp};
+use hookweir_model::{Digest, TenantId, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use md5::{Digest as _, Md5};
@@ -26,7 +26,7 @@ use super::smq::Element;
 use super::{Fault, Progress, Template, attempt, fingerprint};
 use crate::client::{Post, credential};
 use crate::text::{hex, is_xml};
-use crate::{Backend, HttpClient, Report, Request};
+use crate::{Backend, HttpClient, InForce, Report, Request, Trust};
 
 const JSON: &str = "application/x-amz-json-1.0";
 const SEND: &str = "AmazonSQS.SendMessageBatch";
@@ -59,6 +59,8 @@ pub struct SqsTarget {
     pub group: Option<Template>,
     /// Whether the body is sent in base64: SQS takes text alone.
     pub base64: bool,
+    /// Whom the certificate of an https server must come from.
+    pub trust: Trust,
     /// The whole attempt.
     pub timeout: Duration,
     pub connect_timeout: Duration,
@@ -71,8 +73,8 @@ pub(crate) struct Sqs {
     gather: Gather<Key, Message>,
 }
 
-/// Queue, access and the time that a request may take.
-type Key = (String, [u8; 32], Duration);
+/// All that a request depends on: tenant, queue and trust, region, access with its token, and the times that it may take.
+type Key = (TenantId, String, Trust, String, [u8; 32], [Duration; 2]);
 
 /// One message of a batch.
 #[derive(Debug)]
@@ -99,14 +101,19 @@ impl Sqs {
         let size = body.len();
         let message = message(target, request, body);
         let id = SecretString::from(target.access_id.as_str());
-        let access = fingerprint("sqs", &[&id, &target.secret]);
-        let key = (target.url.to_string(), access, target.timeout);
+        let secrets: Vec<&SecretString> = [&id, &target.secret].into_iter().chain(&target.token).collect();
+        let access = fingerprint("sqs", &secrets);
+        let times = [target.timeout, target.connect_timeout];
+        let place = (target.url.to_string(), target.trust.clone(), target.region.clone());
+        let key = (request.tenant.clone(), place.0, place.1, place.2, access, times);
         let post = || {
-            let (http, target) = (self.http.clone(), target.clone());
-            move |messages: Vec<Message>| post(http.clone(), target.clone(), messages)
+            let (http, tenant, target) = (self.http.clone(), request.tenant.clone(), target.clone());
+            move |messages: Vec<Message>, in_force: InForce| {
+                post(http.clone(), tenant.clone(), target.clone(), messages, in_force)
+            }
         };
-        progress.handed_over();
-        self.gather.send(&key, message, size, post).await
+        progress.hand_over()?;
+        self.gather.send(&key, message, size, request.in_force, post).await
     }
 }
 
@@ -120,7 +127,8 @@ impl Backend for Sqs {
     }
 
     async fn send(&self, target: &SqsTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.push(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| self.push(target, request, progress).await)
+            .await
     }
 
     /// Its connections are those of the HTTP client.
@@ -128,7 +136,13 @@ impl Backend for Sqs {
 }
 
 /// Sends messages as a batch, which may be one of one.
-async fn post(http: HttpClient, target: SqsTarget, messages: Vec<Message>) -> Vec<Ended> {
+async fn post(
+    http: HttpClient,
+    tenant: TenantId,
+    target: SqsTarget,
+    messages: Vec<Message>,
+    in_force: InForce,
+) -> Vec<Ended> {
     let (entries, digests): (Vec<_>, Vec<_>) = messages
         .into_iter()
         .enumerate()
@@ -143,8 +157,15 @@ async fn post(http: HttpClient, target: SqsTarget, messages: Vec<Message>) -> Ve
         Ok(headers) => {
             let mut url = target.url.clone();
             url.set_path("/");
-            let (timeout, connect_timeout) = (target.timeout, target.connect_timeout);
-            http.post(Post { url, headers, body, timeout, connect_timeout }).await.map_err(Fault::from)
+            let request = Post {
+                tenant: &tenant,
+                url: &url,
+                trust: &target.trust,
+                timeout: target.timeout,
+                connect_timeout: target.connect_timeout,
+                in_force: &in_force,
+            };
+            http.post(request, || Ok((headers, body))).await.map_err(Fault::from)
         }
         Err(fault) => Err(fault),
     };

@@ -118,9 +118,10 @@ impl fmt::Debug for Template {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hookweir_model::{EventId, EventType, Shaped};
+    use hookweir_model::{EventId, EventType, Shaped, TenantId};
 
     use super::*;
+    use crate::InForce;
 
     fn parse(text: &str) -> Result<Template, InvalidTemplate> {
         Template::parse(text, "acme", "inbox")
@@ -130,6 +131,7 @@ mod tests {
         let (event, event_type) = (EventId::new("evt_1").unwrap(), EventType::new("order.created").unwrap());
         let shaped = Shaped { content_type: String::new(), headers: Vec::new(), body: Bytes::new() };
         let request = Request {
+            tenant: &TenantId::new("acme").unwrap(),
             event: &event,
             event_type: &event_type,
             subject: Some("A-1"),
@@ -137,6 +139,7 @@ mod tests {
             shaped: &shaped,
             traceparent: None,
             in_full: false,
+            in_force: &InForce::always(),
         };
         parse(text).unwrap().fill(&request)
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Fault;
 use super::pool::Pooled;
-use crate::network::Stream;
+use crate::stream::Stream;
 
 /// How many orders may wait for a connection to take them. Whoever comes then waits too, within the attempt's time.
 const MOST_WAITING: usize = 64;

@@ -11,7 +11,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hookweir_delivery::{EgressPolicy, HttpClient};
 use hookweir_model::Outcome::{Blocked, Delivered, Retry};
 
-use crate::harness::{LONG, Receiver, Script, ending, loopback, send_to, target};
+use crate::harness::{BlackHole, LONG, Receiver, SHORT, Script, ending, loopback, send_to, target};
 
 /// What the name server says of a name.
 #[derive(Debug, Clone)]
@@ -214,7 +214,11 @@ async fn names_without_an_address() {
         ("refused", Retry, Some("the name could not be looked up")),
         ("loop", Retry, Some("the name has no address")),
         ("truncated", Retry, Some("the name could not be looked up")),
-        ("silent", Retry, Some("no name server answered within 2 s")),
+        (
+            "silent",
+            Retry,
+            Some("no name server answered within 2 s, of those that `nameservers` in [egress] names"),
+        ),
         ("alias", Delivered, None),
     ] {
         let name = format!("{name}.example.com");
@@ -225,6 +229,63 @@ async fn names_without_an_address() {
         assert!((2..=16).contains(&asked), "{name} was asked for {asked} times");
     }
     assert_eq!(server.count("missing.example.com"), 2);
+    assert_eq!(receiver.connections(), 1);
+}
+
+/// Of the addresses of a name those that are silent share the time with the one that answers, whatever their order and
+/// number; a name of which none answers tells operators what was tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_a_name_share_the_time() {
+    let receiver = Receiver::at("127.0.0.3:0".parse().unwrap(), Script::answer("200 OK", "", "")).await;
+    let port = receiver.address.port();
+    let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), port);
+    let _holes = (BlackHole::at(at("127.0.0.2")).await, BlackHole::at(at("127.0.0.4")).await);
+    let server = NameServer::start([
+        ("one.example.com", Zone::Has(&["127.0.0.2", "127.0.0.3"])),
+        ("two.example.com", Zone::Has(&["127.0.0.2", "127.0.0.4", "127.0.0.3"])),
+        ("families.example.com", Zone::Has(&["::1", "127.0.0.2", "127.0.0.3"])),
+        ("refusing.example.com", Zone::Has(&["127.0.0.5", "127.0.0.3"])),
+        ("none.example.com", Zone::Has(&["127.0.0.2", "127.0.0.5", "127.0.0.4"])),
+        ("refused.example.com", Zone::Has(&["127.0.0.5", "127.0.0.6"])),
+    ]);
+    let client = server.client(&["127.0.0.0/8", "::1/128"]);
+    for name in ["one", "two", "families", "refusing"] {
+        let mut target = target(&url(&format!("{name}.example.com"), &receiver), LONG);
+        target.connect_timeout = LONG;
+        let report = send_to(&client, &target).await;
+        assert_eq!(ending(&report), (Delivered, None), "{name}");
+    }
+    let mut none = target(&url("none.example.com", &receiver), LONG);
+    none.connect_timeout = SHORT * 5;
+    let report = send_to(&client, &none).await;
+    assert_eq!(ending(&report), (Retry, Some("no connection within 1500 ms")));
+    let mut tried = report.exchange.unwrap().tried;
+    tried.sort();
+    let lines = ["2:PORT: no answer", "4:PORT: no answer", "5:PORT: refused"];
+    assert_eq!(tried, lines.map(|line| format!("127.0.0.{line}").replace("PORT", &port.to_string())));
+    let refused = send_to(&client, &target(&url("refused.example.com", &receiver), LONG)).await;
+    assert_eq!(ending(&refused), (Retry, Some("connection refused")));
+    assert_eq!(refused.exchange.unwrap().tried.len(), 2);
+}
+
+/// A name's form says nothing of its address: one without a dot is looked for in the hosts file, and at name servers where
+/// the policy says so. What comes is judged as ever.
+#[tokio::test]
+async fn names_without_a_dot_are_asked_for_where_the_policy_says_so() {
+    let receiver = ok().await;
+    let server = NameServer::start([("receiver", Zone::Has(&["127.0.0.1"]))]);
+    let target = target(&url("receiver", &receiver), LONG);
+    let report = send_to(&server.client(&["127.0.0.0/8"]), &target).await;
+    assert_eq!(report.outcome, Retry);
+    assert!(report.reason.unwrap().contains("`local_names = true` in [egress]"));
+    assert_eq!(server.count("receiver"), 0);
+    let client = |allow: &[&str]| {
+        let allow_cidrs = allow.iter().map(|range| range.parse().unwrap()).collect();
+        let nameservers = vec![server.address];
+        HttpClient::new(EgressPolicy { allow_cidrs, nameservers, local_names: true, ..loopback() }).unwrap()
+    };
+    assert_eq!(ending(&send_to(&client(&["127.0.0.0/8"]), &target).await), (Delivered, None));
+    assert_eq!(ending(&send_to(&client(&[]), &target).await), (Blocked, Some("blocked address")));
     assert_eq!(receiver.connections(), 1);
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_delivery::{
-    Backend as _, EgressPolicy, HttpClient, HttpTarget, Report, Request, Signing, guard,
+    Backend as _, EgressPolicy, HttpClient, HttpTarget, InForce, Report, Request, Signing, Trust, guard,
 };
-use hookweir_model::{EventId, EventType, Shaped, Success, Timestamp};
+use hookweir_model::{EventId, EventType, Shaped, Success, TenantId, Timestamp};
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Longer than any test takes: a deadline that must not pass.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -63,7 +63,11 @@ struct Heard {
 
 impl Receiver {
     pub(crate) async fn start(script: Script) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), script).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr, script: Script) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Heard::default()));
         let remembered = Arc::clone(&heard);
@@ -178,6 +182,7 @@ pub(crate) fn target(url: &str, timeout: Duration) -> HttpTarget {
         configured_url: url.to_owned(),
         headers: HeaderMap::new(),
         signing: Signing::None,
+        trust: Trust::System,
         timeout,
         connect_timeout: LONG,
         success: Success::Any2xx,
@@ -187,7 +192,19 @@ pub(crate) fn target(url: &str, timeout: Duration) -> HttpTarget {
 /// The first attempt at an event of no matter which type.
 pub(crate) fn request<'a>(event: &'a EventId, shaped: &'a Shaped) -> Request<'a> {
     static TYPE: LazyLock<EventType> = LazyLock::new(|| EventType::new("order.created").unwrap());
-    Request { event, event_type: &TYPE, subject: None, attempt: 1, shaped, traceparent: None, in_full: false }
+    static TENANT: LazyLock<TenantId> = LazyLock::new(|| TenantId::new("acme").unwrap());
+    static IN_FORCE: LazyLock<InForce> = LazyLock::new(InForce::always);
+    Request {
+        tenant: &TENANT,
+        event,
+        event_type: &TYPE,
+        subject: None,
+        attempt: 1,
+        shaped,
+        traceparent: None,
+        in_full: false,
+        in_force: &IN_FORCE,
+    }
 }
 
 pub(crate) async fn send_to(client: &HttpClient, target: &HttpTarget) -> Report {
@@ -199,15 +216,54 @@ pub(crate) async fn send_in_full(client: &HttpClient, target: &HttpTarget) -> Re
     send(client, target, true).await
 }
 
+/// One attempt for a tenant, by a configuration that may cease to be in force.
+pub(crate) async fn send_for(
+    client: &HttpClient,
+    target: &HttpTarget,
+    tenant: &str,
+    in_force: &InForce,
+) -> Report {
+    let (event, shaped) = sample();
+    let tenant = TenantId::new(tenant).unwrap();
+    let request = Request { tenant: &tenant, in_force, ..request(&event, &shaped) };
+    client.send(target, request, Timestamp::from_millis(1_700_000_000_000)).await
+}
+
 async fn send(client: &HttpClient, target: &HttpTarget, in_full: bool) -> Report {
+    let (event, shaped) = sample();
+    let request = Request { in_full, ..request(&event, &shaped) };
+    client.send(target, request, Timestamp::from_millis(1_700_000_000_000)).await
+}
+
+fn sample() -> (EventId, Shaped) {
     let event = EventId::new("evt_1").unwrap();
     let shaped = Shaped {
         content_type: "application/json".to_owned(),
         headers: Vec::new(),
         body: Bytes::from_static(b"{\"n\": 1.0}"),
     };
-    let request = Request { in_full, ..request(&event, &shaped) };
-    client.send(target, request, Timestamp::from_millis(1_700_000_000_000)).await
+    (event, shaped)
+}
+
+/// A port where connections are never answered, as of a machine that is off: a listener whose queue is full. It lasts as
+/// long as what is kept here.
+pub(crate) struct BlackHole {
+    pub(crate) address: SocketAddr,
+    _kept: (TcpListener, Vec<TcpStream>),
+}
+
+impl BlackHole {
+    pub(crate) async fn at(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
+            queue.push(stream);
+        }
+        Self { address, _kept: (listener, queue) }
+    }
 }
 
 /// One attempt at a receiver with this script.

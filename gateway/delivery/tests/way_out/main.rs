@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod connections;
 mod dns;
 mod proxy;
 mod status;

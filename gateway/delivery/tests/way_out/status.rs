@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookweir_delivery::sign::{Key, VerifyingKey, verify_standard};
 use hookweir_delivery::{Backend as _, Request, Signing};
 use hookweir_model::Outcome::{Delivered, Rejected, Retry};
-use hookweir_model::{EventId, Shaped, Success, Timestamp};
+use hookweir_model::{EventId, Exchange, Shaped, Success, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::harness::{LONG, Receiver, Script, attempt, client, ending, request, send_to, target};
@@ -197,5 +197,7 @@ async fn the_exchange_is_told_where_it_failed_or_was_asked_for() {
     }
     // Nothing was sent where there was no connection.
     let refused = client().send(&target("http://127.0.0.1:1/", LONG), request(&event, &shaped), now).await;
-    assert_eq!((refused.outcome, refused.exchange), (Retry, None));
+    let tried = vec!["127.0.0.1:1: refused".to_owned()];
+    let only_tried = Exchange { tried, ..Exchange::default() };
+    assert_eq!((refused.outcome, refused.exchange), (Retry, Some(Box::new(only_tried))));
 }

@@ -4,9 +4,11 @@
 use std::net::Ipv4Addr;
 
 use hookweir_model::Outcome::{Blocked, Delivered, Retry};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 
-use crate::harness::{LONG, Receiver, SHORT, Script, attempt, client, ending, loopback, send_to, target};
+use crate::harness::{
+    BlackHole, LONG, Receiver, SHORT, Script, attempt, client, ending, loopback, send_to, target,
+};
 use hookweir_delivery::{EgressPolicy, HttpClient};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
@@ -116,17 +118,10 @@ async fn a_closed_port_refuses() {
     assert!(!report.reason.unwrap().contains("127"));
 }
 
-/// A listener whose queue is full leaves a further connection unanswered, as a black hole does.
 #[tokio::test]
 async fn a_connection_that_is_never_made() {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(address)).await {
-        queue.push(stream);
-    }
+    let hole = BlackHole::at((Ipv4Addr::LOCALHOST, 0).into()).await;
+    let address = hole.address;
     let mut target = target(&format!("http://{address}/"), LONG);
     target.connect_timeout = SHORT;
     let report = send_to(&client(), &target).await;

@@ -6,7 +6,7 @@ use hookweir_journal::{DeliveryFilter, Journal, Selection};
 use hookweir_model::{DeliveryKey, EndpointId, EndpointKey, EventId, TenantId};
 use serde::Deserialize;
 
-use super::access::Tenant;
+use super::access::{Reader, Tenant};
 #[cfg(test)]
 use super::openapi::Refusals;
 use super::query::{self, ListQuery};
@@ -50,19 +50,21 @@ pub(super) async fn deliveries(
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
+    Reader(caller): Reader,
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&delivery(&*admin.journal, tenant, &path).await?))
+    Ok(ok(&delivery(&*admin.journal, tenant, &path, caller.sees_network()).await?))
 }
 
-/// One delivery, with all that is kept of it.
+/// One delivery, with all that is kept of it; the addresses that were dialled only for one who sees them.
 pub(super) async fn delivery(
     journal: &dyn Journal,
     tenant: TenantId,
     path: &DeliveryPath,
+    sees_network: bool,
 ) -> Result<api::DeliveryDetail, Problem> {
     let key = path.key(tenant)?;
-    api::DeliveryDetail::read(journal, &key).await?.ok_or(Problem::NotFound("delivery"))
+    api::DeliveryDetail::read(journal, &key, sees_network).await?.ok_or(Problem::NotFound("delivery"))
 }
 
 #[cfg_attr(test, utoipa::path(post, operation_id = "retry_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/retry", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]
@@ -93,7 +95,8 @@ pub(super) async fn cancel(
     let key = path.key(tenant)?;
     let was_pending = admin.journal.cancel(&key, "cancelled by hand").await?;
     if was_pending {
-        admin.dispatcher.forget(&EndpointKey::new(key.tenant.clone(), key.endpoint.clone()));
+        let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint.clone());
+        admin.dispatcher.forget(&endpoint, &key.event);
         if let Some(delivery) = admin.journal.delivery(&key).await? {
             let what = api::Happening::Handled { delivery: delivery.into(), attempt: None };
             admin.feed.tell(api::Told { tenant: key.tenant, what });

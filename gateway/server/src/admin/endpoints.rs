@@ -62,12 +62,14 @@ pub(super) async fn tenants(State(admin): State<Admin>, Reader(caller): Reader) 
 pub(super) async fn list(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
+    Reader(caller): Reader,
     which: NamesQuery,
 ) -> Result<Response, Problem> {
     let live = admin.live.load_full();
     let endpoints = &live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?.endpoints;
     let (names, next) = which.page(endpoints.keys())?;
-    let data = views(&admin, names.into_iter().filter_map(|name| endpoints.get(name))).await?;
+    let data =
+        views(&admin, names.into_iter().filter_map(|name| endpoints.get(name)), caller.sees_urls()).await?;
     Ok(ok(&api::List { data, next }))
 }
 
@@ -75,10 +77,11 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,
+    Reader(caller): Reader,
     Path(path): Path<EndpointPath>,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    Ok(ok(&view(&admin, &endpoint).await?))
+    Ok(ok(&view(&admin, &endpoint, caller.sees_urls()).await?))
 }
 
 #[cfg_attr(test, utoipa::path(post, operation_id = "enable_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/enable", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The endpoint as it is then", body = api::EndpointView), Refusals)))]
@@ -114,7 +117,8 @@ async fn switch(
         return Err(Problem::Conflict(detail));
     }
     admin.dispatcher.set_enabled(&endpoint.key, on).await?;
-    Ok(ok(&view(admin, &endpoint).await?))
+    // Who may switch an endpoint sees its URL too.
+    Ok(ok(&view(admin, &endpoint, true).await?))
 }
 
 /// Sends all failed deliveries of an endpoint since a time again, or all that wait for the time of their next attempt now.
@@ -173,8 +177,7 @@ pub(super) async fn test(
     let sample = query::object_or_nothing(&body).map_err(|error| {
         Problem::Malformed(format!("send {{\"type\": ..., \"data\": ...}}, or nothing for a sample: {error}"))
     })?;
-    let live = admin.live.load_full();
-    Ok(ok(&probe::probe(&live, &admin.host, &admin.queues, &endpoint, sample).await?))
+    Ok(ok(&probe::probe(&admin.live, &admin.host, &admin.queues, &endpoint.key, sample).await?))
 }
 
 /// Puts another signing secret in force, and answers what its receiver has to be told.
@@ -218,22 +221,27 @@ pub(super) async fn rotate_secret(
     Ok(response)
 }
 
-pub(super) async fn view(admin: &Admin, endpoint: &Endpoint) -> Result<api::EndpointView, Problem> {
+pub(super) async fn view(
+    admin: &Admin,
+    endpoint: &Endpoint,
+    sees_url: bool,
+) -> Result<api::EndpointView, Problem> {
     let counts = admin.journal.counts(&endpoint.key).await?;
-    Ok(counted(admin, endpoint, &counts))
+    Ok(counted(admin, endpoint, &counts, sees_url))
 }
 
 /// Endpoints in their order: the journal is asked once for all.
 pub(super) async fn views<'e>(
     admin: &Admin,
     endpoints: impl Iterator<Item = &'e Arc<Endpoint>> + Clone,
+    sees_urls: bool,
 ) -> Result<Vec<api::EndpointView>, Problem> {
     let keys: Vec<EndpointKey> = endpoints.clone().map(|endpoint| endpoint.key.clone()).collect();
     let counts = admin.journal.counts_of(&keys).await?;
-    Ok(endpoints.zip(&counts).map(|(endpoint, counts)| counted(admin, endpoint, counts)).collect())
+    Ok(endpoints.zip(&counts).map(|(endpoint, counts)| counted(admin, endpoint, counts, sees_urls)).collect())
 }
 
-fn counted(admin: &Admin, endpoint: &Endpoint, counts: &Counts) -> api::EndpointView {
+fn counted(admin: &Admin, endpoint: &Endpoint, counts: &Counts, sees_url: bool) -> api::EndpointView {
     let key: &EndpointKey = &endpoint.key;
     let state = admin.dispatcher.state(key);
     let names = |plugins: &[PluginId]| plugins.iter().map(ToString::to_string).collect();
@@ -241,7 +249,7 @@ fn counted(admin: &Admin, endpoint: &Endpoint, counts: &Counts) -> api::Endpoint
     api::EndpointView {
         id: key.endpoint.clone(),
         kind: settings.target.kind().to_owned(),
-        url: settings.target.address(),
+        url: if sees_url { settings.target.address() } else { settings.target.masked_address() },
         event_types: settings.event_types.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
         filters: names(&settings.filters),
         transformers: names(&settings.transformers),

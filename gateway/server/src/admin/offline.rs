@@ -32,7 +32,7 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
         }
         ["events", event, "deliveries", endpoint] => {
             let path = DeliveryPath { event: (*event).to_owned(), endpoint: (*endpoint).to_owned() };
-            json(&deliveries::delivery(journal, tenant, &path).await?)
+            json(&deliveries::delivery(journal, tenant, &path, true).await?)
         }
         _ => Err(Problem::NotFound("route")),
     }

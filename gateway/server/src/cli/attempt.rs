@@ -61,6 +61,9 @@ fn exchanged(text: &mut String, exchange: &Exchange) {
     if !parts.is_empty() {
         let _ = writeln!(text, "    {}", parts.join(", "));
     }
+    for address in &exchange.tried {
+        let _ = writeln!(text, "    tried {}", show::escaped(address));
+    }
     for (mark, headers) in [('>', &exchange.request_headers), ('<', &exchange.answer_headers)] {
         for (name, value) in headers {
             let _ = writeln!(text, "      {mark} {}: {}", show::escaped(name), show::escaped(value));

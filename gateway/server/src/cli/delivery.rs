@@ -342,6 +342,7 @@ mod tests {
             request_headers: header("webhook-id", "evt_1"),
             answer_headers: header("server", "a"),
             timings: Timings { lookup_us: Some(1_234), first_byte_us: Some(131_000), ..Timings::default() },
+            tried: Vec::new(),
         };
         let third = AttemptView {
             answer: empty(200),

@@ -3,20 +3,23 @@
 //!
 //! This step reads the files that the configuration names. It dials nothing, resolves no name and compiles no plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_delivery::EgressPolicy;
+use hookweir_delivery::{EgressPolicy, system_trust};
 use hookweir_host::Exports;
 use hookweir_journal::engines::embedded::{Disk, LEAST_RESERVE, OnDamage, default_reserve};
-use hookweir_model::InvalidName;
+use hookweir_model::{InvalidName, TenantId};
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
-use super::checked::{Accept, Admin, Broken, Config, Dispatch, Journal, Plugin};
+use super::authority::authorities;
+use super::checked::{
+    Accept, Admin, Broken, Config, Destination, Dispatch, Endpoint, Journal, Plugin, Tenant,
+};
 use super::env::Env;
 use super::file;
 use super::limits::{self, Ceilings};
@@ -193,15 +196,17 @@ fn config(
     if let Some(table) = &plugins {
         table.allow(&[&limits::KEYS[..], &[limits::COMPILE_KEY]].concat(), report);
     }
+    let egress_table = part("egress", report);
     let mut outside = Surroundings {
         env,
         inspect,
         allow_inline_secrets: inline.unwrap_or(false),
-        egress: egress(part("egress", report), report),
+        egress: egress(egress_table.as_ref(), report),
         ceilings: Ceilings::of_gateway(plugins.as_ref(), report),
         compile_deadline: limits::compile_deadline(plugins.as_ref(), report),
         files,
     };
+    outside.egress.ca = egress_table.and_then(|table| authorities(&table, true, &outside, report));
     let accept = accept(part("accept", report), report);
     let admin = admin(part("admin", report), accept.listen, &outside, report);
     let journal = journal(part("journal", report), &outside, report);
@@ -223,8 +228,19 @@ fn config(
         tenants.read(&other, &outside, report);
     }
     let (tenants, egress) = (tenants.into_tenants(), outside.egress);
+    warn_of_trust(&egress, &tenants, report);
     let (includes, warnings, broken, problems) = Default::default();
     Config { accept, admin, journal, dispatch, egress, otlp, tenants, includes, warnings, broken, problems }
+}
+
+/// Where receivers are met by https, and this machine trusts nobody of its own, that is told before the first delivery.
+fn warn_of_trust(egress: &EgressPolicy, tenants: &BTreeMap<TenantId, Tenant>, report: &mut Report) {
+    let by_machine = |endpoint: &Endpoint| matches!(&endpoint.target, Destination::Outside(target) if target.trusts_the_machine());
+    let is_needed = egress.ca.as_ref().is_none_or(|ca| ca.and_system)
+        && tenants.values().flat_map(|tenant| tenant.endpoints.values()).any(by_machine);
+    if is_needed && let Some((what, help)) = system_trust().warning() {
+        report.warn("egress.ca", None, Fault::new(what, help));
+    }
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {
@@ -433,10 +449,11 @@ fn dispatch(table: Option<Table<'_>>, max_body: usize, report: &mut Report) -> D
     dispatch
 }
 
-fn egress(table: Option<Table<'_>>, report: &mut Report) -> EgressPolicy {
+fn egress(table: Option<&Table<'_>>, report: &mut Report) -> EgressPolicy {
     let mut policy = EgressPolicy { allow_ports: vec![443, 80, 8443, 8080], ..EgressPolicy::default() };
     let Some(table) = table else { return policy };
-    table.allow(&["allow_cidrs", "allow_ports", "nameservers"], report);
+    table.allow(&["allow_cidrs", "allow_ports", "nameservers", "local_names", "ca"], report);
+    policy.local_names = table.get("local_names").and_then(|value| value.boolean(report)).unwrap_or(false);
     if let Some(value) = table.get("allow_cidrs") {
         let help = "write a range in quotes, such as \"127.0.0.0/8\"";
         let ranges =

@@ -231,6 +231,24 @@ impl Destination {
             Self::Pull(_) => "a queue in the gateway".to_owned(),
         }
     }
+
+    /// The same for those who may only look: what stands behind the host of a receiver's URL is often all that its sender
+    /// has to show.
+    pub(crate) fn masked_address(&self) -> String {
+        match self {
+            Self::Outside(target) => match &**target {
+                Target::Http(http) => mask(&http.url),
+                _ => target.address(),
+            },
+            Self::Pull(_) => self.address(),
+        }
+    }
+}
+
+/// A URL without what may be a secret of its receiver's: path and query.
+fn mask(url: &Url) -> String {
+    let rest = if url.path() == "/" && url.query().is_none() { "/" } else { "/***" };
+    format!("{}{rest}", url.origin().ascii_serialization())
 }
 
 /// A queue that consumers fetch from.

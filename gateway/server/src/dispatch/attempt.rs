@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hookweir_delivery::Request;
+use arc_swap::ArcSwap;
+use hookweir_delivery::{InForce, Report, Request};
 use hookweir_host::Host;
 use hookweir_journal::{Made, Next, REMOVED, Settlement};
 use hookweir_model::{
-    Attempt, EndpointKey, Epoch, Event, Exchange, Outcome, PluginCall, RetryPolicy, Shaped, Status, Timestamp,
+    Attempt, EndpointKey, Epoch, Exchange, Outcome, PluginCall, RetryPolicy, Shaped, Status, Timestamp,
 };
 
-use super::lane::Ready;
+use super::lane::{Lane, Ready};
 use crate::config::Destination;
 use crate::live::{Endpoint, Live};
 use crate::metrics::{Metrics, Stage};
@@ -56,14 +57,36 @@ pub(super) struct Sent {
     pub retry_after: Option<Duration>,
 }
 
-/// How an event was put through an endpoint.
+/// What was made of an event, and by which state of its endpoint.
+struct Work {
+    by: Arc<Endpoint>,
+    shaped: Shaped,
+    calls: Vec<PluginCall>,
+}
+
+/// How a delivery stands in the configuration that is in force.
+enum Standing {
+    Goes(Current),
+    /// Its endpoint is switched off, waits for a plugin, or is not in the configuration for now; or it was cancelled itself, and has nothing to wait for.
+    Waits,
+    Gone,
+}
+
+/// What is in force for a delivery at one moment.
+struct Current {
+    live: Arc<Live>,
+    endpoint: Arc<Endpoint>,
+}
+
+/// How an event was put through its endpoint.
 enum Run {
-    Tried(Ended),
+    Tried(Ended, Arc<Endpoint>),
     /// A filter dropped it, for this reason.
     Filtered(String, Vec<PluginCall>),
     /// It is to be put into the endpoint's own queue.
     Queued(Shaped, Vec<PluginCall>),
     Waits,
+    Gone,
 }
 
 /// The end of an attempt, before the policy is asked what follows.
@@ -80,91 +103,140 @@ struct Ended {
     paused: Option<Arc<Watch>>,
 }
 
+impl Ended {
+    fn unsent(outcome: Outcome, reason: String, calls: Vec<PluginCall>, paused: Option<Arc<Watch>>) -> Self {
+        Self {
+            outcome,
+            reason: Some(reason),
+            answer: None,
+            retry_after: None,
+            calls,
+            shaped: None,
+            exchange: None,
+            sent: None,
+            paused,
+        }
+    }
+
+    fn of(report: Report, calls: Vec<PluginCall>, shaped: Option<Shaped>) -> Self {
+        Self {
+            outcome: report.outcome,
+            reason: report.reason,
+            answer: report.answer,
+            retry_after: report.retry_after,
+            calls,
+            shaped,
+            exchange: report.exchange,
+            sent: Some(Sent { outcome: report.outcome, gone: report.gone, retry_after: report.retry_after }),
+            paused: None,
+        }
+    }
+}
+
+/// How often a delivery looks at the configuration again while that is changed under it. Beyond it the delivery goes back
+/// to where it was, and is taken another time.
+const MOST_ROUNDS: usize = 8;
+
 /// What handling takes, beside the delivery.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Means<'a> {
-    pub live: &'a Live,
+    pub live: &'a Arc<ArcSwap<Live>>,
+    pub lane: &'a Arc<Lane>,
     pub host: &'a Host,
     pub metrics: &'a Metrics,
     pub traces: &'a Traces,
-    /// Whether the delivery is cancelled where its endpoint is not in the configuration. Else it waits.
-    pub gives_up: bool,
+    /// Whether the delivery is cancelled where its endpoint is not in this configuration. Else it waits.
+    pub gives_up: &'a (dyn Fn(&Live) -> bool + Sync),
 }
 
-pub(super) async fn handle(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: &Ready) -> Handled {
+impl Means<'_> {
+    fn standing(&self, ready: &Ready) -> Standing {
+        if self.lane.is_cancelled(&ready.event().id, ready.since) {
+            return Standing::Waits;
+        }
+        let live = self.live.load_full();
+        let Some(endpoint) = live.endpoint(&self.lane.key).cloned() else {
+            return if (self.gives_up)(&live) { Standing::Gone } else { Standing::Waits };
+        };
+        if self.lane.is_off(&endpoint) { Standing::Waits } else { Standing::Goes(Current { live, endpoint }) }
+    }
+
+    /// Whether events are shaped now as they were by this state of the endpoint.
+    fn shapes_as(&self, by: &Endpoint) -> bool {
+        self.live.load().endpoint(&self.lane.key).is_some_and(|endpoint| endpoint.shapes_as(by))
+    }
+
+    /// Says while an attempt waits whether what it was prepared by is in force.
+    fn in_force(&self, current: &Current, ready: &Ready) -> InForce {
+        let (live, lane) = (Arc::clone(self.live), Arc::clone(self.lane));
+        let (event, since) = (ready.event().id.clone(), ready.since);
+        let (endpoint, outlets) = (Arc::clone(&current.endpoint), current.live.outlets.clone());
+        InForce::new(move || {
+            let now = live.load();
+            now.endpoint(&lane.key).is_some_and(|now| Arc::ptr_eq(now, &endpoint))
+                && now.outlets.are(&outlets)
+                && !lane.is_off(&endpoint)
+                && !lane.is_cancelled(&event, since)
+        })
+    }
+}
+
+pub(super) async fn handle(means: Means<'_>, ready: &Ready) -> Handled {
     let number = ready.attempts.saturating_add(1);
     let mut trail = means.traces.delivery(ready.event());
-    let handled = handle_once(means, key, epoch, ready, trail.as_deref_mut()).await;
+    let handled = handle_once(means, ready, trail.as_deref_mut()).await;
     if let (Some(trail), Handled::Ended(ending)) = (trail, &handled) {
-        trail.end(key, number, &ending.settlement);
+        trail.end(&means.lane.key, number, &ending.settlement);
     }
     handled
 }
 
-async fn handle_once(
-    means: Means<'_>,
-    key: &EndpointKey,
-    epoch: Epoch,
-    ready: &Ready,
-    trail: Option<&mut Trail>,
-) -> Handled {
-    let Means { live, metrics, .. } = means;
+async fn handle_once(means: Means<'_>, ready: &Ready, trail: Option<&mut Trail>) -> Handled {
     let settlement = |attempt, next, made| Settlement {
-        endpoint: key.clone(),
+        endpoint: means.lane.key.clone(),
         seq: ready.seq,
-        epoch,
+        epoch: means.lane.epoch,
         attempt,
         next,
         made,
     };
-    let Some(endpoint) = live.endpoint(key) else {
-        if !means.gives_up {
-            return Handled::Left;
-        }
-        let next = Next::Final { status: Status::Cancelled, reason: Some(REMOVED.to_owned()) };
-        return Handled::Ended(Ending::unsent(settlement(None, next, Made::default())));
-    };
-    if endpoint.chain.waits() {
-        return Handled::Left;
-    }
-    metrics.stage(Stage::Queue, ready.since.elapsed());
     let started = Timestamp::now();
     let clock = Instant::now();
     let number = ready.attempts.saturating_add(1);
-    let ended = match run(means, endpoint, ready.event(), ready.shaped.as_ref(), number, trail).await {
-        Run::Tried(ended) => ended,
+    let attempt = |outcome, reason, plugins| Attempt {
+        number,
+        started,
+        duration_ms: elapsed(clock),
+        outcome,
+        reason,
+        answer: None,
+        plugins,
+        exchange: None,
+    };
+    let (ended, endpoint) = match run(means, ready, number, trail).await {
+        Run::Tried(ended, endpoint) => (ended, endpoint),
         Run::Filtered(reason, calls) => {
             let next = Next::Final { status: Status::Filtered, reason: Some(reason) };
             let made = Made { shaped: None, calls };
             return Handled::Ended(Ending::unsent(settlement(None, next, made)));
         }
         Run::Queued(shaped, calls) => {
-            let attempt = Attempt {
-                number,
-                started,
-                duration_ms: elapsed(clock),
-                outcome: Outcome::Delivered,
-                reason: None,
-                answer: None,
-                plugins: calls,
-                exchange: None,
-            };
             let message = Box::new(pull::message(ready.event(), shaped, Timestamp::now()));
             let output = Some(message.content.shaped.body.len());
+            let attempt = attempt(Outcome::Delivered, None, calls);
             let settlement = settlement(Some(attempt), Next::Queued(message), Made::default());
             return Handled::Ended(Ending { output, ..Ending::unsent(settlement) });
+        }
+        Run::Gone => {
+            let next = Next::Final { status: Status::Cancelled, reason: Some(REMOVED.to_owned()) };
+            return Handled::Ended(Ending::unsent(settlement(None, next, Made::default())));
         }
         Run::Waits => return Handled::Left,
     };
     let attempt = Attempt {
-        number,
-        started,
-        duration_ms: elapsed(clock),
-        outcome: ended.outcome,
-        reason: ended.reason.clone(),
         answer: ended.answer,
-        plugins: ended.calls,
         exchange: ended.exchange,
+        ..attempt(ended.outcome, ended.reason.clone(), ended.calls)
     };
     let tried = Tried {
         outcome: ended.outcome,
@@ -217,80 +289,107 @@ fn elapsed(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Shapes, if that was not done in an earlier attempt, and sends.
-async fn run(
-    Means { live, host, metrics, .. }: Means<'_>,
-    endpoint: &Endpoint,
-    event: &Arc<Event>,
-    kept: Option<&Shaped>,
-    number: u32,
-    mut trail: Option<&mut Trail>,
-) -> Run {
-    let unsent = |outcome, reason, calls, paused| {
-        Run::Tried(Ended {
-            outcome,
-            reason: Some(reason),
-            answer: None,
-            retry_after: None,
-            calls,
-            shaped: None,
-            exchange: None,
-            sent: None,
-            paused,
-        })
-    };
-    let mut made = None;
-    let (shaped, calls) = match kept {
-        Some(kept) => (kept, Vec::new()),
-        None => {
-            let clock = Instant::now();
-            let Shaping { result, calls, paused } = shape::shape(host, metrics, endpoint, event).await;
-            if !endpoint.chain.steps.is_empty() {
-                metrics.stage(Stage::Plugins, clock.elapsed());
-            }
-            if let Some(trail) = trail.as_deref_mut() {
-                trail.shaped(&calls);
-            }
-            match result {
-                Shape::Ready(shaped) => (&*made.insert(shaped), calls),
-                Shape::Filtered(reason) => return Run::Filtered(reason, calls),
-                Shape::Failed(reason) => return unsent(Outcome::Rejected, reason, calls, paused),
-                Shape::Unavailable(reason) => return unsent(Outcome::Retry, reason, calls, paused),
-                Shape::Waits => return Run::Waits,
-            }
+/// Shapes, if that was not done in an earlier attempt, and sends: by what is in force when it is sent. Each wait may bring
+/// another configuration, so that it looks again after each; what a plugin made is kept as long as the endpoint's chain is
+/// the same.
+async fn run(means: Means<'_>, ready: &Ready, number: u32, mut trail: Option<&mut Trail>) -> Run {
+    let mut work: Option<Work> = None;
+    for round in 0..MOST_ROUNDS {
+        let current = match means.standing(ready) {
+            Standing::Goes(current) => current,
+            Standing::Waits => return Run::Waits,
+            Standing::Gone => return Run::Gone,
+        };
+        if round == 0 {
+            means.metrics.stage(Stage::Queue, ready.since.elapsed());
         }
+        if work.as_ref().is_some_and(|work| !current.endpoint.shapes_as(&work.by)) {
+            work = None;
+        }
+        let (shaped, calls) = match (&ready.shaped, &work) {
+            (Some(kept), _) => (kept, &[][..]),
+            (None, Some(work)) => (&work.shaped, &work.calls[..]),
+            (None, None) => {
+                match shape_once(means, &current.endpoint, ready, trail.as_deref_mut()).await {
+                    Ok(made) => work = made,
+                    Err(run) => return run,
+                }
+                continue;
+            }
+        };
+        let target = match &current.endpoint.settings.target {
+            Destination::Outside(target) => target,
+            Destination::Pull(_) => return Run::Queued(shaped.clone(), calls.to_vec()),
+        };
+        let in_force = means.in_force(&current, ready);
+        let own = trail.as_deref().map(Trail::traceparent);
+        let request = request(ready, number, shaped, own.as_deref(), &current.endpoint, &in_force);
+        let report = current.live.outlets.send(target, request, Timestamp::now()).await;
+        if report.superseded {
+            continue;
+        }
+        means.metrics.attempt(report.duration);
+        if let Some(trail) = trail {
+            trail.sent(report.duration, report.outcome, report.answer.as_ref(), report.reason.as_deref());
+        }
+        let (calls, shaped) = work.map(|work| (work.calls, work.shaped)).unzip();
+        return Run::Tried(Ended::of(report, calls.unwrap_or_default(), shaped), current.endpoint);
+    }
+    Run::Waits
+}
+
+/// Runs the chain. `Ok(None)`: its verdict is that of a chain which is no longer the endpoint's, and another one is asked.
+async fn shape_once(
+    means: Means<'_>,
+    endpoint: &Arc<Endpoint>,
+    ready: &Ready,
+    trail: Option<&mut Trail>,
+) -> Result<Option<Work>, Run> {
+    let clock = Instant::now();
+    let Shaping { result, calls, paused } =
+        shape::shape(means.host, means.metrics, endpoint, ready.event()).await;
+    if !endpoint.chain.steps.is_empty() {
+        means.metrics.stage(Stage::Plugins, clock.elapsed());
+    }
+    if let Some(trail) = trail {
+        trail.shaped(&calls);
+    }
+    // Whom a fault has paused must be told of it, so that this verdict stands.
+    if paused.is_none() && !means.shapes_as(endpoint) {
+        return Ok(None);
+    }
+    let unsent = |outcome, reason, calls| {
+        Err(Run::Tried(Ended::unsent(outcome, reason, calls, paused), Arc::clone(endpoint)))
     };
-    let target = match &endpoint.settings.target {
-        Destination::Outside(target) => target,
-        Destination::Pull(_) => return Run::Queued(shaped.clone(), calls),
-    };
+    match result {
+        Shape::Ready(shaped) => Ok(Some(Work { by: Arc::clone(endpoint), shaped, calls })),
+        Shape::Filtered(reason) => Err(Run::Filtered(reason, calls)),
+        Shape::Failed(reason) => unsent(Outcome::Rejected, reason, calls),
+        Shape::Unavailable(reason) => unsent(Outcome::Retry, reason, calls),
+        Shape::Waits => Err(Run::Waits),
+    }
+}
+
+fn request<'a>(
+    ready: &'a Ready,
+    number: u32,
+    shaped: &'a Shaped,
+    own: Option<&'a str>,
+    endpoint: &Endpoint,
+    in_force: &'a InForce,
+) -> Request<'a> {
+    let event = &**ready.event();
     // What is not recorded goes on from the sender as it came.
-    let own = trail.as_deref().map(Trail::traceparent);
-    let given = event.attributes.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value);
-    let traceparent = own.as_ref().or(given).map(String::as_str);
-    let request = Request {
+    let given = event.attributes.iter().find(|(name, _)| name == "traceparent");
+    Request {
+        tenant: &event.tenant,
         event: &event.id,
         event_type: &event.event_type,
         subject: event.subject.as_deref(),
         attempt: number,
         shaped,
-        traceparent,
+        traceparent: own.or_else(|| given.map(|(_, value)| value.as_str())),
         in_full: endpoint.settings.keeps_all,
-    };
-    let report = live.outlets.send(target, request, Timestamp::now()).await;
-    metrics.attempt(report.duration);
-    if let Some(trail) = trail {
-        trail.sent(report.duration, report.outcome, report.answer.as_ref(), report.reason.as_deref());
+        in_force,
     }
-    Run::Tried(Ended {
-        outcome: report.outcome,
-        reason: report.reason,
-        answer: report.answer,
-        retry_after: report.retry_after,
-        calls,
-        shaped: made,
-        exchange: report.exchange,
-        sent: Some(Sent { outcome: report.outcome, gone: report.gone, retry_after: report.retry_after }),
-        paused: None,
-    })
 }

@@ -1,17 +1,19 @@
 //! A lane: one endpoint's deliveries on their way out. Lanes share nothing but the machine, so that an endpoint that
 //! answers slowly, or never, holds up itself alone.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hookweir_journal::{DueDelivery, Seq};
-use hookweir_model::{EndpointKey, EndpointState, Epoch, Event, Shaped};
+use hookweir_model::{EndpointKey, EndpointState, Epoch, Event, EventId, Shaped};
 
 use super::budget::{Account, Room};
 use super::kept::{Events, Kept};
 use super::pace::Pace;
 use super::queue::{Entry, Queue};
+use crate::live::Endpoint;
 use crate::metrics::EndpointCounters;
 
 #[derive(Debug)]
@@ -27,7 +29,12 @@ pub(super) struct Lane {
     queue: Mutex<Queue<Ready>>,
     pace: Mutex<Pace>,
     fare: Mutex<Fare>,
+    /// Deliveries that were cancelled while they may have been under way, and when.
+    cancelled: Mutex<VecDeque<(EventId, Instant)>>,
 }
+
+/// How many cancellations are remembered for attempts that wait: the oldest is forgotten first.
+const MOST_CANCELLED: usize = 1024;
 
 /// How the endpoint fares: as it is known here, and as it stands in the journal.
 #[derive(Debug)]
@@ -106,6 +113,7 @@ impl Lane {
             queue: Mutex::default(),
             pace: Mutex::default(),
             fare: Mutex::new(Fare { state: state.clone(), kept: state }),
+            cancelled: Mutex::default(),
         }
     }
 
@@ -122,6 +130,26 @@ impl Lane {
     pub(super) fn made_output(&self, bytes: usize) {
         let before = Some(self.output.load(Ordering::Relaxed)).filter(|before| *before != UNKNOWN);
         self.output.store(lately(before, bytes), Ordering::Relaxed);
+    }
+
+    /// Whether deliveries of its endpoint wait: it is switched off, or waits for a plugin.
+    pub(super) fn is_off(&self, endpoint: &Endpoint) -> bool {
+        !endpoint.settings.enabled || self.fare().state.disabled.is_some() || endpoint.chain.waits()
+    }
+
+    /// Takes note of a delivery that is pending no more: an attempt at it that waits is not made.
+    pub(super) fn cancel(&self, event: &EventId) {
+        let mut cancelled = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        if cancelled.len() == MOST_CANCELLED {
+            cancelled.pop_front();
+        }
+        cancelled.push_back((event.clone(), Instant::now()));
+    }
+
+    /// Whether a delivery that was taken up then was cancelled since. One that is sent again after that is taken up later.
+    pub(super) fn is_cancelled(&self, event: &EventId, since: Instant) -> bool {
+        let cancelled = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        cancelled.iter().any(|(other, at)| *at >= since && other == event)
     }
 
     /// Never held over an await; the queue's own invariants hold after every call, so a panic elsewhere spoils nothing.

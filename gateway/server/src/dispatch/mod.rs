@@ -29,8 +29,8 @@ use arc_swap::ArcSwap;
 use hookweir_host::Host;
 use hookweir_journal::{Journal, Lease, Seq};
 use hookweir_model::{
-    Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, InvalidEventType, PacePolicy, Shard,
-    TenantId, Timestamp,
+    Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, InvalidEventType, PacePolicy,
+    Shard, TenantId, Timestamp,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -207,10 +207,11 @@ impl Dispatcher {
         }
     }
 
-    /// A delivery of this endpoint is not pending any more: what is held of the others is read anew, without it. An
-    /// attempt that is under way goes on.
-    pub(crate) fn forget(&self, key: &EndpointKey) {
+    /// A delivery of this endpoint is not pending any more: what is held of the others is read anew, without it. A request
+    /// that is under way goes on; one that waits is not made.
+    pub(crate) fn forget(&self, key: &EndpointKey, event: &EventId) {
         if let Some(lane) = self.shared.lane(key) {
+            lane.cancel(event);
             // Dropped outside the lock: the entries give their memory back.
             drop(lane.queue().park());
             self.shared.pump(&lane);
@@ -338,12 +339,7 @@ impl Shared {
         }
         let live = self.live.load();
         match live.endpoint(&lane.key) {
-            Some(endpoint) => {
-                let is_off = !endpoint.settings.enabled
-                    || lane.fare().state.disabled.is_some()
-                    || endpoint.chain.waits();
-                (!is_off).then_some(endpoint.settings.pace)
-            }
+            Some(endpoint) => (!lane.is_off(endpoint)).then_some(endpoint.settings.pace),
             None => self.gives_up(lane, &live).then_some(OF_A_GONE_ENDPOINT),
         }
     }

@@ -64,13 +64,14 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         let live = shared.live.load_full();
         ready.held.room.set_made(expected(&live, &lane, &ready));
         let means = Means {
-            live: &live,
+            live: &shared.live,
+            lane: &lane,
             host: &shared.host,
             metrics: &shared.metrics,
             traces: &shared.traces,
-            gives_up: shared.gives_up(&lane, &live),
+            gives_up: &|live| shared.gives_up(&lane, live),
         };
-        let handling = AssertUnwindSafe(attempt::handle(means, &lane.key, lane.epoch, &ready)).catch_unwind();
+        let handling = AssertUnwindSafe(attempt::handle(means, &ready)).catch_unwind();
         let handled = tokio::select! {
             biased;
             handled = handling => handled,

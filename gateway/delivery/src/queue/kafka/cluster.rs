@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hookweir_model::TenantId;
 use tokio::time::Instant;
 use url::Host;
 
 use super::answer::{self, Leader};
 use super::produce::{self, Entry};
 use super::talk::{Question, ask, greet, turned_away};
-use super::{Fault, KafkaTarget, call, login_id};
-use crate::Server;
+use super::{Fault, KafkaTarget, SERVER_PATIENCE, call, last_fault, login_id};
+use crate::dial::race;
 use crate::network::Network;
 use crate::queue::pool::{Pool, Pooled};
 use crate::queue::wire::{Line, Wire};
+use crate::{InForce, Server};
 
 /// How long it is believed who leads a topic's partitions.
 const METADATA_AGE: Duration = Duration::from_secs(300);
@@ -41,9 +43,17 @@ pub(super) struct Cluster {
 }
 
 /// A broker and who we are to it.
-type LineKey = (Server, [u8; 32]);
+type LineKey = (TenantId, Server, [u8; 32]);
 /// A cluster, who we are to it, and a topic's name.
-type TopicKey = (Vec<Server>, [u8; 32], String);
+type TopicKey = (TenantId, Vec<Server>, [u8; 32], String);
+
+/// On whose behalf a cluster is asked, and until when it may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) target: &'a KafkaTarget,
+    pub(super) deadline: Instant,
+}
 
 /// Who leads the partitions of a topic, in their order.
 #[derive(Debug)]
@@ -70,36 +80,42 @@ impl Cluster {
     }
 
     /// The connection to a broker.
-    async fn line(&self, target: &KafkaTarget, server: &Server) -> Result<Line<Question>, Fault> {
-        let key = (server.clone(), login_id(target));
+    async fn line(&self, asker: Asker<'_>, server: &Server) -> Result<Line<Question>, Fault> {
+        let Asker { tenant, target, deadline } = asker;
+        let key = (tenant.clone(), server.clone(), login_id(target));
         let connect = async || {
-            let mut wire = Wire::new(self.network.connect(server).await?);
+            let mut wire = Wire::new(self.network.connect(server, deadline).await?.stream);
             let talk = greet(&mut wire, target.login.as_ref()).await?;
             Ok(Line::open(wire, talk))
         };
         self.lines.get(&key, connect).await
     }
 
-    /// What is known of a topic, or what the first broker that answers says of it.
-    pub(super) async fn topic(&self, target: &KafkaTarget, name: &str) -> Result<Arc<Topic>, Fault> {
-        let key = (target.servers.clone(), login_id(target), name.to_owned());
+    /// What is known of a topic, or what the first broker that answers says of it: one that is silent for a while does not
+    /// use the time of the others up.
+    pub(super) async fn topic(&self, asker: Asker<'_>, name: &str) -> Result<Arc<Topic>, Fault> {
+        let Asker { tenant, target, deadline } = asker;
+        let key = (tenant.clone(), target.servers.clone(), login_id(target), name.to_owned());
         let learn = async || {
-            let mut last = Fault::retry("no server is configured");
-            for server in &target.servers {
-                match self.learn(target, server, name).await {
-                    Ok(topic) => return Ok(Arc::new(topic)),
-                    Err(fault) => last = fault,
+            let learn = |server: Server| {
+                let (cluster, tenant, target) = (self.clone(), tenant.clone(), target.clone());
+                let name = name.to_owned();
+                async move {
+                    let asker = Asker { tenant: &tenant, target: &target, deadline };
+                    cluster.learn(asker, &server, &name).await
                 }
-            }
-            Err(last)
+            };
+            let learnt = race(target.servers.clone(), SERVER_PATIENCE, deadline, learn).await;
+            learnt.map(Arc::new).map_err(last_fault)
         };
         self.topics.get(&key, learn).await
     }
 
-    async fn learn(&self, target: &KafkaTarget, server: &Server, name: &str) -> Result<Topic, Fault> {
-        let line = self.line(target, server).await?;
+    async fn learn(&self, asker: Asker<'_>, server: &Server, name: &str) -> Result<Topic, Fault> {
+        let line = self.line(asker, server).await?;
         // Nothing is stored by this, so that an answer that does not come leaves nothing unknown.
-        let answer = ask(&line, call::metadata(name)?).await.map_err(|_| turned_away())?;
+        let answer =
+            ask(&line, call::metadata(name)?, &InForce::always()).await.map_err(|_| turned_away())?;
         let leaders = answer::metadata(answer, name)?;
         let leaders = leaders.into_iter().map(|leader| leader.and_then(|leader| beside(server, &leader)));
         Ok(Topic { leaders: leaders.collect(), learnt: Instant::now(), is_stale: AtomicBool::new(false) })
@@ -108,12 +124,13 @@ impl Cluster {
     /// Sends records to the leader of a partition; answers the offset of the first.
     pub(super) async fn produce(
         &self,
-        target: &KafkaTarget,
+        asker: Asker<'_>,
         name: &str,
         partition: i32,
         entries: &[Entry],
+        in_force: &InForce,
     ) -> Result<i64, Refused> {
-        let topic = self.topic(target, name).await?;
+        let topic = self.topic(asker, name).await?;
         let ended = async {
             let leader = usize::try_from(partition).ok().and_then(|place| topic.leaders.get(place));
             let Some(leader) = leader.and_then(Option::as_ref) else {
@@ -122,15 +139,16 @@ impl Cluster {
                     is_stale: true,
                 });
             };
-            let line = self.line(target, leader).await.map_err(|fault| Refused {
+            let line = self.line(asker, leader).await.map_err(|fault| Refused {
                 is_stale: true,
                 fault: Fault {
                     reason: format!("{leader}, which leads the partition: {}", fault.reason),
                     ..fault
                 },
             })?;
-            let question = call::produce(name, partition, produce::batch(entries)?, target.timeout)?;
-            let answer = ask(&line, question).await?;
+            let timeout = asker.target.timeout;
+            let question = call::produce(name, partition, produce::batch(entries)?, timeout)?;
+            let answer = ask(&line, question, in_force).await?;
             answer::produce(answer, name, partition)?.map_err(|code| produce::refusal(code, name))
         };
         let ended = ended.await;

@@ -111,10 +111,11 @@ pub(super) fn refusal(error: ResponseError, topic: &str) -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use hookweir_model::{EventId, EventType, Outcome, Shaped};
+    use hookweir_model::{EventId, EventType, Outcome, Shaped, TenantId};
     use kafka_protocol::records::RecordBatchDecoder;
 
     use super::*;
+    use crate::InForce;
 
     #[test]
     fn records_are_one_batch_without_a_producer() {
@@ -125,6 +126,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
         };
         let request = Request {
+            tenant: &TenantId::new("acme").unwrap(),
             event: &event,
             event_type: &event_type,
             subject: None,
@@ -132,6 +134,7 @@ mod tests {
             shaped: &shaped,
             traceparent: None,
             in_full: false,
+            in_force: &InForce::always(),
         };
         let entry = || Entry::new(&request, Some(Bytes::from_static(b"acme")), Timestamp::from_millis(1_000));
         let entries = [entry(), entry(), entry()];

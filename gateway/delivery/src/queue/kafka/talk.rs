@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::call::{self, Call};
 use super::login::Login;
 use super::{Fault, KafkaLogin, answer};
+use crate::InForce;
 use crate::queue::wire::{Line, Protocol, Wire};
 
 /// Nothing that a broker has to say to a producer is longer: who leads the partitions of one topic.
@@ -18,13 +19,15 @@ const LONGEST_ANSWER: usize = 8 << 20;
 /// A call, and who waits for its answer.
 pub(super) struct Question {
     call: Call,
+    /// Asked when its turn has come: it waits while much is unwritten.
+    in_force: InForce,
     answered: oneshot::Sender<Result<Bytes, Fault>>,
 }
 
 /// Asks over a connection that others use too.
-pub(super) async fn ask(line: &Line<Question>, call: Call) -> Result<Bytes, Fault> {
+pub(super) async fn ask(line: &Line<Question>, call: Call, in_force: &InForce) -> Result<Bytes, Fault> {
     let (answered, answer) = oneshot::channel();
-    line.order(Question { call, answered }).await?;
+    line.order(Question { call, in_force: in_force.clone(), answered }).await?;
     answer.await.unwrap_or_else(|_| Err(Fault::lost()))
 }
 
@@ -64,7 +67,7 @@ impl Talk {
     /// Asks over a connection that nobody else uses yet.
     async fn ask(&mut self, wire: &mut Wire, call: Call) -> Result<Bytes, Fault> {
         let (answered, mut answer) = oneshot::channel();
-        self.order(Question { call, answered }, &mut wire.out);
+        self.order(Question { call, in_force: InForce::always(), answered }, &mut wire.out);
         loop {
             let exchanged = wire.exchange().await;
             exchanged.map_err(|_| turned_away())?;
@@ -84,7 +87,12 @@ impl Protocol for Talk {
         true
     }
 
-    fn order(&mut self, Question { call, answered }: Question, out: &mut BytesMut) {
+    fn order(&mut self, Question { call, in_force, answered }: Question, out: &mut BytesMut) {
+        if !in_force.holds() {
+            // Who gave up waiting tries again.
+            drop(answered.send(Err(Fault::superseded())));
+            return;
+        }
         self.last = self.last.wrapping_add(1);
         match call.write(self.last, out) {
             Ok(()) => {
@@ -149,7 +157,8 @@ mod tests {
     fn asked(talk: &mut Talk) -> oneshot::Receiver<Result<Bytes, Fault>> {
         let (answered, answer) = oneshot::channel();
         let mut out = BytesMut::new();
-        talk.order(Question { call: call::api_versions().unwrap(), answered }, &mut out);
+        let call = call::api_versions().unwrap();
+        talk.order(Question { call, in_force: InForce::always(), answered }, &mut out);
         assert_eq!(out.len(), 4 + u32::from_be_bytes(out[..4].try_into().unwrap()) as usize);
         answer
     }

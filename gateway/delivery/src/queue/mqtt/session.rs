@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Fault;
+use crate::InForce;
 use crate::queue::wire::{Protocol, Wire};
 
 /// How long the broker may take to say that it is still there.
@@ -28,6 +29,8 @@ pub(super) struct Publication {
     pub(super) payload: Bytes,
     pub(super) properties: Vec<Property>,
     pub(super) retain: bool,
+    /// Asked when its turn has come: the broker says how many may be under way.
+    pub(super) in_force: InForce,
     pub(super) ended: oneshot::Sender<Result<bool, Fault>>,
 }
 
@@ -114,7 +117,12 @@ impl Protocol for Session {
     }
 
     fn order(&mut self, order: Publication, out: &mut BytesMut) {
-        let Publication { topic, payload, properties, retain, ended } = order;
+        let Publication { topic, payload, properties, retain, in_force, ended } = order;
+        if !in_force.holds() {
+            // Who gave up waiting has nothing to do with it any more.
+            let _ = ended.send(Err(Fault::superseded()));
+            return;
+        }
         let Ok(id) = self.connection.acquire_packet_id() else {
             let _ = ended.send(Err(Fault::retry("too many messages wait for their acknowledgement")));
             return;
@@ -313,7 +321,8 @@ mod tests {
         let (ended, end) = oneshot::channel();
         let topic = "hooks".to_owned();
         let payload = Bytes::from_static(payload);
-        let order = Publication { topic, payload, properties: Vec::new(), retain: false, ended };
+        let in_force = InForce::always();
+        let order = Publication { topic, payload, properties: Vec::new(), retain: false, in_force, ended };
         session.order(order, &mut BytesMut::new());
         end
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookweir_model::Timestamp;
+use hookweir_model::{TenantId, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -22,7 +22,7 @@ use crate::client::{Post, credential};
 use crate::queue::gather::{Bounds, Ended, Gather};
 use crate::queue::{Fault, Progress, attempt, fingerprint};
 use crate::text::is_xml;
-use crate::{Backend, HttpClient, Report, Request};
+use crate::{Backend, HttpClient, InForce, Report, Request, Trust};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-mns-version");
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("security-token");
@@ -47,6 +47,8 @@ pub struct SmqTarget {
     pub delay: Option<Duration>,
     /// Whether the event's id goes along as the user property `webhook-id`.
     pub event_id: bool,
+    /// Whom the certificate of an https server must come from.
+    pub trust: Trust,
     /// The whole attempt.
     pub timeout: Duration,
     pub connect_timeout: Duration,
@@ -67,8 +69,8 @@ struct Ready {
     digest: String,
 }
 
-/// Host, queue, access and the time that a request may take.
-type Key = (String, String, [u8; 32], Duration);
+/// All that a request depends on: tenant, address and trust, queue, access with its token, and the times that it may take.
+type Key = (TenantId, String, Trust, String, [u8; 32], [Duration; 2]);
 
 impl Smq {
     pub(crate) fn over(http: &HttpClient) -> Self {
@@ -85,15 +87,20 @@ impl Smq {
         let message = message(target, request)?;
         let size = message.body.len();
         let id = SecretString::from(target.access_id.as_str());
-        let access = fingerprint("smq", &[&id, &target.secret]);
-        let key = (target.url.to_string(), target.queue.clone(), access, target.timeout);
+        let secrets: Vec<&SecretString> = [&id, &target.secret].into_iter().chain(&target.token).collect();
+        let access = fingerprint("smq", &secrets);
+        let times = [target.timeout, target.connect_timeout];
+        let place = (target.url.to_string(), target.trust.clone(), target.queue.clone());
+        let key = (request.tenant.clone(), place.0, place.1, place.2, access, times);
         let message = Ready { xml: message.xml(), digest: body_md5(&message.body) };
         let post = || {
-            let (http, target) = (self.http.clone(), target.clone());
-            move |messages: Vec<Ready>| post(http.clone(), target.clone(), messages)
+            let (http, tenant, target) = (self.http.clone(), request.tenant.clone(), target.clone());
+            move |messages: Vec<Ready>, in_force: InForce| {
+                post(http.clone(), tenant.clone(), target.clone(), messages, in_force)
+            }
         };
-        progress.handed_over();
-        self.gather.send(&key, message, size, post).await
+        progress.hand_over()?;
+        self.gather.send(&key, message, size, request.in_force, post).await
     }
 }
 
@@ -107,7 +114,8 @@ impl Backend for Smq {
     }
 
     async fn send(&self, target: &SmqTarget, request: Request<'_>, _now: Timestamp) -> Report {
-        attempt(target.timeout, async |progress| self.push(target, request, progress).await).await
+        attempt(target.timeout, request.in_force, async |progress| self.push(target, request, progress).await)
+            .await
     }
 
     /// Its connections are those of the HTTP client.
@@ -143,20 +151,32 @@ fn message(target: &SmqTarget, request: Request<'_>) -> Result<Message, Fault> {
 }
 
 /// Sends one message, or several as a batch.
-async fn post(http: HttpClient, target: SmqTarget, messages: Vec<Ready>) -> Vec<Ended> {
+async fn post(
+    http: HttpClient,
+    tenant: TenantId,
+    target: SmqTarget,
+    messages: Vec<Ready>,
+    in_force: InForce,
+) -> Vec<Ended> {
     let body = match messages.as_slice() {
         [message] => send_message(&message.xml),
         messages => batch_send_message(messages.iter().map(|message| message.xml.as_str())),
     };
     let resource = format!("/queues/{}/messages", target.queue);
-    let request = headers(&target, &resource, Timestamp::now()).map(|headers| {
-        let mut url = target.url.clone();
-        url.set_path(&resource);
-        let (timeout, connect_timeout) = (target.timeout, target.connect_timeout);
-        Post { url, headers, body: Bytes::from(body), timeout, connect_timeout }
-    });
-    let answered = match request {
-        Ok(request) => http.post(request).await.map_err(Fault::from),
+    let mut url = target.url.clone();
+    url.set_path(&resource);
+    let answered = match headers(&target, &resource, Timestamp::now()) {
+        Ok(headers) => {
+            let request = Post {
+                tenant: &tenant,
+                url: &url,
+                trust: &target.trust,
+                timeout: target.timeout,
+                connect_timeout: target.connect_timeout,
+                in_force: &in_force,
+            };
+            http.post(request, || Ok((headers, Bytes::from(body)))).await.map_err(Fault::from)
+        }
         Err(fault) => Err(fault),
     };
     match answered {

@@ -32,6 +32,7 @@ fn exchange() -> Box<Exchange> {
             tls_us: Some(u64::MAX),
             first_byte_us: Some(7),
         },
+        tried: vec!["127.0.0.2:80: no answer".to_owned()],
     })
 }
 

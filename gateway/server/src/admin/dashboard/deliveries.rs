@@ -48,12 +48,13 @@ pub(super) async fn get(
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
     let key = path.key(tenant.clone())?;
-    let detail =
-        api::DeliveryDetail::read(&*admin.journal, &key).await?.ok_or(Problem::NotFound("delivery"))?;
+    let detail = api::DeliveryDetail::read(&*admin.journal, &key, viewer.caller.sees_network())
+        .await?
+        .ok_or(Problem::NotFound("delivery"))?;
     let event = admin.journal.stored_event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;
     let live = admin.live.load_full();
     let endpoint = match live.endpoint(&EndpointKey::new(tenant.clone(), key.endpoint.clone())) {
-        Some(endpoint) => Some(Row::read(&admin, endpoint).await?),
+        Some(endpoint) => Some(Row::read(&admin, endpoint, &viewer).await?),
         None => None,
     };
     let frame = viewer.frame(Some(&tenant), "deliveries");

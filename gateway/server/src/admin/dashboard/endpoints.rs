@@ -30,7 +30,7 @@ pub(super) async fn get(
     Path(path): Path<EndpointPath>,
 ) -> Result<Response, Problem> {
     let endpoint = path.find(&admin, &tenant)?;
-    let row = Row::read(&admin, &endpoint).await?;
+    let row = Row::read(&admin, &endpoint, &viewer).await?;
     let filter = DeliveryFilter {
         endpoint: Some(endpoint.key.endpoint.clone()),
         ..DeliveryFilter::of(tenant.clone())

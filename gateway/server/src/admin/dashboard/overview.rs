@@ -100,8 +100,12 @@ impl FromRequestParts<Admin> for Asked {
 }
 
 impl Row {
-    pub(super) async fn read(admin: &Admin, endpoint: &live::Endpoint) -> Result<Self, Problem> {
-        Ok(endpoints::view(admin, endpoint).await?.into())
+    pub(super) async fn read(
+        admin: &Admin,
+        endpoint: &live::Endpoint,
+        viewer: &Viewer,
+    ) -> Result<Self, Problem> {
+        Ok(endpoints::view(admin, endpoint, viewer.caller.sees_urls()).await?.into())
     }
 
     fn is_failing(&self) -> bool {
@@ -194,7 +198,7 @@ pub(super) async fn all(
     let live = admin.live.load_full();
     let mut tenants: Vec<_> = live.tenants().cloned().collect();
     tenants.sort_by(|a, b| a.id.cmp(&b.id));
-    let (mut groups, totals, failed) = gather(&admin, &tenants).await?;
+    let (mut groups, totals, failed) = gather(&admin, &tenants, &viewer).await?;
     let oldest = totals.oldest.map(|oldest| oldest.to_string());
     groups.retain(|group| group.id.as_str().contains(&asked.id));
     let more = keep(&mut groups, SHOWN);
@@ -217,7 +221,7 @@ pub(super) async fn tenant(
 ) -> Result<Response, Problem> {
     let live = admin.live.load_full();
     let configured = live.tenant(tenant.as_str()).ok_or(Problem::NotFound("tenant"))?;
-    let (mut groups, totals, failed) = gather(&admin, std::slice::from_ref(configured)).await?;
+    let (mut groups, totals, failed) = gather(&admin, std::slice::from_ref(configured), &viewer).await?;
     for group in &mut groups {
         group.rows.retain(|row| row.endpoint.id.as_str().contains(&asked.id));
         group.keep(SHOWN);
@@ -243,6 +247,7 @@ fn plugins_of(admin: &Admin, live: &Live, tenant: &live::Tenant) -> Vec<api::Plu
 async fn gather(
     admin: &Admin,
     tenants: &[Arc<live::Tenant>],
+    viewer: &Viewer,
 ) -> Result<(Vec<Group>, Totals, Vec<Trouble>), Problem> {
     let mut groups = Vec::with_capacity(tenants.len());
     let mut totals = Totals::default();
@@ -252,7 +257,7 @@ async fn gather(
     let oldest: HashMap<EndpointKey, Timestamp> =
         backlogs.filter_map(|backlog| Some((backlog.endpoint, backlog.oldest?))).collect();
     let endpoints = tenants.iter().flat_map(|tenant| tenant.endpoints.values());
-    let mut views = endpoints::views(admin, endpoints).await?.into_iter();
+    let mut views = endpoints::views(admin, endpoints, viewer.caller.sees_urls()).await?.into_iter();
     for tenant in tenants {
         let mut of_tenant: Option<Timestamp> = None;
         let mut rows = Vec::with_capacity(tenant.endpoints.len());

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{Common, told};
-use crate::config::authority::authority;
+use crate::config::authority::authorities;
 use crate::config::problem::{Fault, Report};
 use crate::config::secret;
 use crate::config::written::{Table, Value};
@@ -90,9 +90,21 @@ pub(super) fn url(
 
 /// Reads `ca`, a file of certificate authorities, for a server that speaks TLS.
 pub(super) fn trust(table: &Table<'_>, server: &mut Server, common: &Common<'_>, report: &mut Report) {
-    if let Some(pem) = authority(table, server.tls.is_some(), common.outside, report) {
-        server.tls = Some(Trust::Authority(pem));
+    if let Some(authorities) = authorities(table, server.tls.is_some(), common.outside, report) {
+        server.tls = Some(Trust::Authority(authorities));
     }
+}
+
+/// The same for a server that is named by a URL.
+pub(super) fn trust_of(
+    table: &Table<'_>,
+    url: Option<&Url>,
+    common: &Common<'_>,
+    report: &mut Report,
+) -> Trust {
+    // Where the URL can't be read, that is the fault.
+    let speaks_tls = url.is_none_or(|url| url.scheme() == "https");
+    authorities(table, speaks_tls, common.outside, report).map_or(Trust::System, Trust::Authority)
 }
 
 /// Reads `user` and `password`, which come together or not at all. A user's name is no secret and may stand in the

@@ -8,14 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Common, Kind};
+use super::{Common, Kind, broker};
 use crate::config::check::Surroundings;
 use crate::config::problem::{Fault, Report};
 use crate::config::secret::{self, one_or_more};
 use crate::config::written::{Table, Value, names_secret};
 use crate::secret_file::Line;
 
-pub(super) const KIND: Kind = Kind { name: "http", keys: &["url", "sign", "secret", "headers"], target };
+pub(super) const KIND: Kind =
+    Kind { name: "http", keys: &["url", "ca", "sign", "secret", "headers"], target };
 
 /// Alibaba's own limit for the key of a callback.
 const LONGEST_IMS_KEY: usize = 32;
@@ -26,13 +27,15 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         .need("url", "add `url = \"https://...\"`, where the events are to go", report)
         .and_then(|value| url(&value, outside, report));
     let signing = signing(table, outside, report);
-    let headers = table.get("headers").map(|value| headers(&value, report)).unwrap_or_default();
+    let trust = broker::trust_of(table, url.as_ref().map(|(_, url)| url), common, report);
+    let headers = table.get("headers").map(|value| headers(&value, outside, report)).unwrap_or_default();
     let (configured_url, url) = url?;
     Some(Target::Http(HttpTarget {
         url,
         configured_url,
         headers,
         signing,
+        trust,
         timeout: retry.timeout,
         connect_timeout: retry.connect_timeout,
         success: retry.success.clone(),
@@ -117,19 +120,27 @@ fn ims_key(secret: &SecretString) -> Result<(), Fault> {
     }
 }
 
-fn headers(value: &Value<'_>, report: &mut Report) -> HeaderMap {
+/// Headers for each request: a text, or a secret as everywhere.
+fn headers(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let example = "write a table, such as { x-team = \"billing\" }";
+    let example = "write a table, such as { x-team = \"billing\", authorization = { env = \"TOKEN\" } }";
     let Some(table) = value.table(example, report) else { return headers };
     for (name, value) in table.entries() {
-        if names_secret(name.text) {
+        if names_secret(name.text) && value.as_table().is_none() {
             report.hide(value.place());
         }
         let parse = |text: &str| header(name.text, text);
-        let Some((header, content)) = value.parsed(parse, "write the header's value in quotes", report)
-        else {
-            continue;
+        let parsed = if value.as_table().is_some() {
+            let secret = secret::secret(&value, outside, report);
+            secret.and_then(|secret| value.take(parse(secret.expose_secret()), report))
+        } else {
+            if let Some(fault) = in_the_open(name.text, &value, outside) {
+                report.warn(value.name(), Some(value.place()), fault);
+            }
+            let help = "write the header's value in quotes, or a secret as { env = \"NAME\" } or { file = \"path\" }";
+            value.parsed(parse, help, report)
         };
+        let Some((header, content)) = parsed else { continue };
         if headers.insert(header, content).is_some() {
             let help = "upper and lower case are one in header names: give it once";
             value.refuse_key(Fault::new("the header is given twice", help), report);
@@ -140,6 +151,19 @@ fn headers(value: &Value<'_>, report: &mut Report) -> HeaderMap {
         value.refuse_key(Fault::new(what, "put what belongs together into one header"), report);
     }
     headers
+}
+
+/// What a header's text may be by mistake.
+fn in_the_open(name: &str, value: &Value<'_>, outside: &Surroundings<'_>) -> Option<Fault> {
+    let text = value.raw().as_str()?;
+    let help = "write { env = \"NAME\" } or { file = \"path\" } as its value";
+    if text.contains("${") {
+        Some(Fault::new("the text is sent as it stands: nothing is put in the place of ${...}", help))
+    } else if names_secret(name) && !outside.allow_inline_secrets {
+        Some(Fault::new("this may be a credential, and it stands in the open", help))
+    } else {
+        None
+    }
 }
 
 fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {

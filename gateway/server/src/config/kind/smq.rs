@@ -13,7 +13,7 @@ use crate::config::written::{Table, Value};
 
 pub(super) const KIND: Kind = Kind {
     name: "smq",
-    keys: &["url", "queue", "access", "token", "base64", "priority", "delay", "event_id"],
+    keys: &["url", "ca", "queue", "access", "token", "base64", "priority", "delay", "event_id"],
     target,
 };
 
@@ -39,6 +39,7 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
     let event_id = table.get("event_id").and_then(|value| value.boolean(report)).unwrap_or(false);
     let priority = table.get("priority").and_then(|value| value.whole_number(1..=LOWEST_PRIORITY, report));
     let delay = table.get("delay").and_then(|value| delay(&value, report));
+    let trust = broker::trust_of(table, url.as_ref(), common, report);
     let (access_id, secret) = access?;
     Some(Target::Smq(SmqTarget {
         url: url?,
@@ -50,6 +51,7 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         priority: priority.and_then(|priority| u8::try_from(priority).ok()),
         delay,
         event_id,
+        trust,
         timeout: common.retry.timeout,
         connect_timeout: common.retry.connect_timeout,
     }))

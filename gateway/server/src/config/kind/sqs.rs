@@ -9,7 +9,7 @@ use crate::config::secret;
 use crate::config::written::{Table, Value};
 
 pub(super) const KIND: Kind =
-    Kind { name: "sqs", keys: &["url", "region", "access", "token", "group_id", "base64"], target };
+    Kind { name: "sqs", keys: &["url", "ca", "region", "access", "token", "group_id", "base64"], target };
 
 const EXAMPLE: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/hooks";
 const ACCESS: &str = "write { id = { env = \"AWS_ID\" }, secret = { env = \"AWS_SECRET\" } }";
@@ -24,6 +24,7 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
     let token = table.get("token").and_then(|value| secret::secret(&value, common.outside, report));
     let base64 = table.get("base64").and_then(|value| value.boolean(report)).unwrap_or(false);
     let group = table.get("group_id");
+    let trust = broker::trust_of(table, url.as_ref(), common, report);
     let url = url?;
     let region = match table.get("region") {
         Some(value) => value.parsed(region, "write the region in quotes, such as \"eu-west-1\"", report),
@@ -56,6 +57,7 @@ fn target(table: &Table<'_>, common: &Common<'_>, report: &mut Report) -> Option
         token,
         group,
         base64,
+        trust,
         timeout: common.retry.timeout,
         connect_timeout: common.retry.connect_timeout,
     }))
