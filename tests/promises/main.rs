@@ -6,6 +6,7 @@ mod admin;
 mod bench;
 mod bytes;
 mod cli;
+mod clock;
 mod config;
 mod core_dumps;
 mod crash;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::eventually::{eventually, within};
 use crate::process::{halted, pid_of};
-use crate::{Admin, Config, Consumer, KEY, Sender, binary};
+use crate::{Admin, Clock, Config, Consumer, KEY, Sender, binary};
 
 /// How many of the last lines of the log are kept for a failed test.
 const LOG_LINES: usize = 400;
@@ -29,6 +29,8 @@ pub struct Gateway {
     accept: SocketAddr,
     admin: SocketAddr,
     log: Log,
+    /// More of its environment.
+    environment: Vec<(String, String)>,
 }
 
 /// A gateway ended before it was ready.
@@ -65,6 +67,15 @@ impl Gateway {
             .expect("a file of /etc to be replaced");
     }
 
+    /// Starts a gateway whose clocks these are, and waits until it is ready.
+    pub async fn start_by(clock: &Clock, config: impl Into<Config>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        match Self::try_start_with(folder, config, clock.environment().to_vec()).await {
+            Ok(gateway) => gateway,
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
     /// Starts a gateway that may refuse to.
     pub async fn try_start(config: impl Into<Config>) -> Result<Self, NotStarted> {
         let folder = tempfile::tempdir().expect("a folder for the gateway");
@@ -73,11 +84,19 @@ impl Gateway {
 
     /// The same in a folder that the test has prepared.
     pub async fn try_start_in(folder: TempDir, config: impl Into<Config>) -> Result<Self, NotStarted> {
+        Self::try_start_with(folder, config, Vec::new()).await
+    }
+
+    async fn try_start_with(
+        folder: TempDir,
+        config: impl Into<Config>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, NotStarted> {
         std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
             .expect("the configuration to be written");
         let log = Log::default();
-        let (child, accept, admin) = spawn(folder.path(), &log).await?;
-        let gateway = Self { folder, child, accept, admin, log };
+        let (child, accept, admin) = spawn(folder.path(), &log, &environment).await?;
+        let gateway = Self { folder, child, accept, admin, log, environment };
         gateway.ready().await;
         Ok(gateway)
     }
@@ -92,9 +111,10 @@ impl Gateway {
             std::fs::write(path, text).expect("the file to be written");
         }
         let log = Log::default();
-        match spawn(folder.path(), &log).await {
+        match spawn(folder.path(), &log, &[]).await {
             Ok((child, accept, admin)) => {
-                let gateway = Self { folder, child, accept, admin, log };
+                let environment = Vec::new();
+                let gateway = Self { folder, child, accept, admin, log, environment };
                 gateway.ready().await;
                 gateway
             }
@@ -115,7 +135,7 @@ impl Gateway {
         command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(binary()).arg(mib.to_string());
         let log = Log::default();
         match run(command, folder.path(), &log).await {
-            Ok((child, accept, admin)) => Self { folder, child, accept, admin, log },
+            Ok((child, accept, admin)) => Self { folder, child, accept, admin, log, environment: Vec::new() },
             Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
         }
     }
@@ -131,7 +151,7 @@ impl Gateway {
         let log = Log::default();
         match run(command, folder.path(), &log).await {
             Ok((child, accept, admin)) => {
-                let gateway = Self { folder, child, accept, admin, log };
+                let gateway = Self { folder, child, accept, admin, log, environment: Vec::new() };
                 gateway.ready().await;
                 gateway
             }
@@ -148,7 +168,7 @@ impl Gateway {
 
     /// The same of a gateway that may refuse to.
     pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
-        let (child, accept, admin) = spawn(self.folder.path(), &self.log).await?;
+        let (child, accept, admin) = spawn(self.folder.path(), &self.log, &self.environment).await?;
         (self.child, self.accept, self.admin) = (child, accept, admin);
         self.ready().await;
         Ok(())
@@ -298,7 +318,11 @@ impl fmt::Debug for Gateway {
 }
 
 /// The process, and the addresses that it prints once it listens.
-async fn spawn(folder: &Path, log: &Log) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
+async fn spawn(
+    folder: &Path,
+    log: &Log,
+    environment: &[(String, String)],
+) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
     let mut command = if folder.join(ETC).is_dir() {
         let mut command = Command::new("unshare");
         let script = format!("mount --bind {ETC} /etc && exec \"$@\"");
@@ -308,6 +332,7 @@ async fn spawn(folder: &Path, log: &Log) -> Result<(Child, SocketAddr, SocketAdd
         Command::new(binary())
     };
     command.args(["serve", "--config", "hookweir.toml"]);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     run(command, folder, log).await
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 pub mod broker;
 mod browser;
+mod clock;
 mod collector;
 mod config;
 mod consumer;
@@ -27,6 +28,7 @@ mod tls;
 
 pub use admin::Admin;
 pub use browser::{Browser, Heard, Theme, axe};
+pub use clock::Clock;
 pub use collector::Collector;
 pub use config::{Config, endpoint, one_endpoint, tenant};
 pub use consumer::Consumer;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_model::{Answer, Exchange, InvalidHeader, Outcome, TenantId, Timestamp, Timings};
-use http::header::{ACCEPT, CONTENT_LENGTH, HOST, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_LENGTH, HOST, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::Response;
@@ -265,7 +265,7 @@ impl Backend for HttpClient {
                     reason: verdict.reason,
                     answer: Some(Answer { status: Some(status.as_u16()), body: answer::text(&body) }),
                     duration,
-                    retry_after: answer::retry_after(status, headers.get(RETRY_AFTER), now),
+                    retry_after: answer::retry_after(status, &headers, now),
                     gone: verdict.gone,
                     exchange: is_told.then(|| told(target, request, now, Some(&headers), timings)),
                     superseded: false,

@@ -16,7 +16,7 @@ use hookweir_model::{
 };
 use thiserror::Error;
 
-use crate::{Damages, NewMessage, Queues};
+use crate::{Damages, KeptClock, NewMessage, Old, Oldest, Queues};
 
 /// Where an event stands in the journal: later events have higher numbers. It is a key between the journal and its
 /// callers, never shown to a user.
@@ -293,8 +293,8 @@ pub struct Health {
     pub free_bytes: Option<u64>,
     pub epoch: Epoch,
     pub pending: u64,
-    /// When the oldest event with a pending delivery was received.
-    pub oldest_pending: Option<Timestamp>,
+    /// The oldest event with a pending delivery.
+    pub oldest_pending: Option<Oldest>,
 }
 
 /// What waits for one endpoint.
@@ -303,8 +303,8 @@ pub struct LaneBacklog {
     pub endpoint: EndpointKey,
     /// Its pending deliveries: at least one.
     pub pending: u64,
-    /// When the event of the oldest of them was received.
-    pub oldest: Option<Timestamp>,
+    /// The event of the oldest of them.
+    pub oldest: Option<Oldest>,
 }
 
 /// What one call of [`Journal::expire`] removed.
@@ -340,6 +340,9 @@ pub enum Error {
 }
 
 /// What must survive. See the module for who may rely on what.
+///
+/// Times at which something is due or visible are the caller's own, which only goes forward ([`KeptClock::time`]); those at
+/// which something happened are of the wall clock, for people.
 ///
 /// *Durable* means: it is there after kill -9 and after a power cut. All calls may be made at the same time from many
 /// tasks; engines gather writes that wait so that one sync serves them all.
@@ -477,9 +480,20 @@ pub trait Journal: Queues + Damages + std::fmt::Debug + 'static {
 
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, Error>;
 
-    /// Removes events received before `before` whose deliveries are all final, the oldest first, with all that hangs
-    /// on them; at most `budget` events in one call. An event with a pending delivery stays.
-    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error>;
+    /// Removes events that are old and whose deliveries are all final, the oldest first, with all that hangs on them;
+    /// at most `budget` events in one call. An event with a pending delivery stays. Its times of receipt say nothing
+    /// of an event's age, since the wall clock may have jumped since: [`Old`] does.
+    async fn expire(&self, old: Old, budget: usize) -> Result<Expired, Error>;
+
+    /// Keeps the clock, and notes which events and messages are there at its running time. Durable. Notes more than a
+    /// day old are thinned to one an hour, and those that no event or message needs are dropped.
+    async fn keep_clock(&self, clock: &KeptClock) -> Result<(), Error>;
+
+    /// Rises with whatever is written, so that a caller can tell whether anything was.
+    fn writes(&self) -> u64;
+
+    /// The clock as it was kept last.
+    async fn kept_clock(&self) -> Result<Option<KeptClock>, Error>;
 
     /// Whether events are taken, and why not.
     fn writable(&self) -> Result<(), String>;

@@ -4,11 +4,13 @@
 //! Accept appends here before it answers, dispatch reads here what is due and settles here what became of it. This
 //! crate never dials out, never reads the configuration and never decides when an attempt is due.
 
+mod clock;
 mod contract;
 mod damage;
 pub mod engines;
 mod queue;
 
+pub use clock::{KeptClock, Old, Oldest};
 pub use contract::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
     FURTHER_KEYS, Health, Journal, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, REMOVED,

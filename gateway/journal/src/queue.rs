@@ -12,7 +12,7 @@
 use async_trait::async_trait;
 use hookweir_model::{EndpointKey, EventId, EventType, Shaped, Timestamp};
 
-use crate::Error;
+use crate::{Error, Old, Oldest};
 
 /// What a message says; it never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
     pub content: Content,
-    /// Its retention counts from here.
+    /// By the wall clock, for people: its retention counts by [`Old`].
     pub enqueued: Timestamp,
     /// When it can first be received.
     pub visible: Timestamp,
@@ -136,8 +136,8 @@ pub struct QueueStats {
     /// Invisible without having been received: put there or given back for later.
     pub delayed: u64,
     pub dead: u64,
-    /// When the oldest message that is no dead letter was put there.
-    pub oldest: Option<Timestamp>,
+    /// The oldest message that is no dead letter.
+    pub oldest: Option<Oldest>,
 }
 
 /// Which dead letters to put back.
@@ -190,12 +190,7 @@ pub trait Queues: Send + Sync {
     /// The queues that hold messages, by key.
     async fn queues(&self) -> Result<Vec<EndpointKey>, Error>;
 
-    /// Removes messages put there before `before`, dead letters and received ones among them, by number until one that
-    /// is younger is met; at most `budget`. Answers how many.
-    async fn expire_messages(
-        &self,
-        queue: &EndpointKey,
-        before: Timestamp,
-        budget: usize,
-    ) -> Result<u64, Error>;
+    /// Removes messages that are old, dead letters and received ones among them, by number; at most `budget`. Answers
+    /// how many.
+    async fn expire_messages(&self, queue: &EndpointKey, old: Old, budget: usize) -> Result<u64, Error>;
 }

@@ -23,7 +23,7 @@ mod time;
 pub use attempt::{Answer, Attempt, Exchange, Outcome, PluginCall, PluginRole, Timings};
 pub use delivery::{Delivery, DeliveryKey, Status};
 pub use digest::Digest;
-pub use endpoint::{Disabled, EndpointKey, EndpointState};
+pub use endpoint::{Disabled, EndpointKey, EndpointState, Failing};
 pub use event::{Event, InvalidTime, check_time};
 pub use event_type::{EventType, InvalidEventType, InvalidPattern, TypePattern};
 pub use header::{InvalidHeader, MAX_HEADER_BYTES, MAX_HEADERS, check_header, check_headers};

@@ -16,6 +16,7 @@ use hookweir_model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clock::Clock;
 use crate::config::Quota;
 use crate::dispatch::BreakerState;
 
@@ -139,6 +140,7 @@ impl DeliveryDetail {
     /// A delivery with all that the journal keeps of it; the addresses that were dialled only for one who sees them.
     pub(crate) async fn read(
         journal: &dyn Journal,
+        clock: &Clock,
         key: &DeliveryKey,
         sees_network: bool,
     ) -> Result<Option<Self>, journal::Error> {
@@ -146,7 +148,8 @@ impl DeliveryDetail {
         let view = if sees_network { AttemptView::with_addresses } else { AttemptView::from };
         let attempts = journal.attempts(key).await?.into_iter().map(view).collect();
         let Made { shaped, calls } = journal.made(key).await?;
-        Ok(Some(Self { delivery: delivery.into(), attempts, sent: shaped.map(Into::into), plugins: calls }))
+        let delivery = DeliveryView::new(clock, delivery);
+        Ok(Some(Self { delivery, attempts, sent: shaped.map(Into::into), plugins: calls }))
     }
 }
 
@@ -361,8 +364,9 @@ impl EventDetail {
     }
 }
 
-impl From<Delivery> for DeliveryView {
-    fn from(delivery: Delivery) -> Self {
+impl DeliveryView {
+    pub(crate) fn new(clock: &Clock, delivery: Delivery) -> Self {
+        let delivery = clock.shown(delivery);
         Self {
             event: delivery.key.event,
             endpoint: delivery.key.endpoint,

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::accept::{self, Accept};
 use crate::admin::{self, Admin, Changes};
+use crate::clock::{Clock, Watch};
 use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
 use crate::feed::Feed;
@@ -49,6 +50,9 @@ pub(crate) struct App {
     changes: Changes,
     metrics: Arc<Metrics>,
     journal: Arc<dyn Journal>,
+    clock: Arc<Clock>,
+    /// Ends with this.
+    _watch: Option<Watch>,
     dispatcher: Dispatcher,
     telemetry: Telemetry,
     stop: CancellationToken,
@@ -112,6 +116,7 @@ impl App {
         }));
         let journal: Arc<dyn Journal> = journal;
         let numbers = Arc::new(Numbers::open(&config.journal.path));
+        let clock = Arc::new(start_clock(&*journal).await);
         let host = Arc::new(host(&config.journal.path)?);
         let max_age = config.journal.retention;
         let memory = memory_of_deliveries(&config);
@@ -127,7 +132,13 @@ impl App {
 
         let leases = journal.acquire_shards(NODE, LEASE).await.context("failed to take the shards")?;
         let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
-        let queues = Queues::new(Arc::clone(&journal), Arc::clone(&numbers), stop.clone(), broken.clone());
+        let queues = Queues::new(
+            Arc::clone(&journal),
+            Arc::clone(&numbers),
+            Arc::clone(&clock),
+            stop.clone(),
+            broken.clone(),
+        );
         let feed: Arc<Feed> = Arc::default();
         let parts = dispatch::Parts {
             journal: Arc::clone(&journal),
@@ -138,6 +149,7 @@ impl App {
             traces: telemetry.traces(),
             queues: Arc::clone(&queues),
             feed: Arc::clone(&feed),
+            clock: Arc::clone(&clock),
             broken: broken.clone(),
             memory,
         };
@@ -173,10 +185,11 @@ impl App {
             dispatcher: dispatcher.clone(),
             plugins: Arc::clone(&plugins),
             host: Arc::clone(&host),
-            queues,
+            queues: Arc::clone(&queues),
             uploads: Arc::default(),
             metrics: Arc::clone(&metrics),
             feed,
+            clock: Arc::clone(&clock),
             guesses: Arc::default(),
             changes: changes.clone(),
             listening,
@@ -190,8 +203,18 @@ impl App {
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, senders, accept, stop.clone())),
             tokio::spawn(admin),
-            tokio::spawn(upkeep::run(Arc::clone(&journal), Arc::clone(&live), max_age, stop.clone())),
+            tokio::spawn(upkeep::run(
+                Arc::clone(&journal),
+                Arc::clone(&live),
+                Arc::clone(&clock),
+                max_age,
+                stop.clone(),
+            )),
+            tokio::spawn(reset_timers(Arc::clone(&clock), dispatcher.clone(), queues, stop.clone())),
         ];
+        let watch = Watch::start(Arc::clone(&clock)).inspect_err(|error| {
+            warn!(%error, "the kernel does not tell of steps of the wall clock: they are seen within a minute");
+        });
         info!(addr = %accept_addr, "accept listening");
         info!(addr = %admin_addr, "admin listening");
         Ok(Self {
@@ -203,6 +226,8 @@ impl App {
             changes,
             metrics,
             journal,
+            clock,
+            _watch: watch.ok(),
             dispatcher,
             telemetry,
             stop,
@@ -284,6 +309,9 @@ impl App {
             self.dispatcher.drain(GRACE)
         );
         self.live.load().outlets.close().await;
+        if let Err(error) = self.journal.keep_clock(&self.clock.to_keep()).await {
+            warn!(%error, "failed to keep the clock");
+        }
         self.journal.close().await;
         self.host.close();
         self.telemetry.stop().await;
@@ -324,6 +352,38 @@ fn unbound(kind: io::ErrorKind, which: &str) -> String {
             )
         }
         _ => format!("change {which}.listen"),
+    }
+}
+
+/// Goes on with the clock that the journal keeps, and keeps it: from then on the next process finds out how long it was away.
+async fn start_clock(journal: &dyn Journal) -> Clock {
+    let kept = journal.kept_clock().await.unwrap_or_else(|error| {
+        // It starts again: what is old is removed later for it, and nothing sooner.
+        warn!(%error, "failed to read the clock that was kept");
+        None
+    });
+    let clock = Clock::start(kept.as_ref());
+    if let Err(error) = journal.keep_clock(&clock.to_keep()).await {
+        warn!(%error, "failed to keep the clock");
+    }
+    clock
+}
+
+/// Resets timers whenever the machine has slept, until `stop`.
+async fn reset_timers(
+    clock: Arc<Clock>,
+    dispatcher: Dispatcher,
+    queues: Arc<Queues>,
+    stop: CancellationToken,
+) {
+    let mut woken = clock.woken();
+    loop {
+        tokio::select! {
+            changed = woken.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        dispatcher.woken();
+        queues.woken();
     }
 }
 

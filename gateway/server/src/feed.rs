@@ -10,6 +10,7 @@ use hookweir_model::{EndpointId, Event, Status};
 use tokio::sync::broadcast;
 
 use crate::api::{AttemptView, DeliveryView, Happening, Told};
+use crate::clock::Clock;
 
 /// How many happenings a watcher may be behind.
 const BEHIND: usize = 4096;
@@ -50,19 +51,22 @@ impl Feed {
     /// What is to be told of a delivery once its settlement is in the journal, if anybody watches.
     pub(crate) fn of_handled(
         &self,
+        clock: &Clock,
         event: &Event,
         settlement: &Settlement,
         attempts: u32,
     ) -> Option<Box<Told>> {
-        self.is_watched().then(|| Box::new(handled(event, settlement, attempts)))
+        self.is_watched().then(|| Box::new(handled(clock, event, settlement, attempts)))
     }
 }
 
-fn handled(event: &Event, settlement: &Settlement, attempts: u32) -> Told {
+fn handled(clock: &Clock, event: &Event, settlement: &Settlement, attempts: u32) -> Told {
     let (status, due, reason) = match &settlement.next {
         Next::Final { status, reason } => (*status, None, reason.clone()),
         Next::Queued(_) => (Status::Delivered, None, None),
-        Next::RetryAt { due, reason } => (Status::Pending, Some(due.to_string()), reason.clone()),
+        Next::RetryAt { due, reason } => {
+            (Status::Pending, Some(clock.wall(*due).to_string()), reason.clone())
+        }
     };
     let delivery = DeliveryView {
         event: event.id.clone(),

@@ -14,6 +14,7 @@ mod app;
 mod builtin;
 mod case;
 mod cli;
+mod clock;
 mod config;
 mod core_dumps;
 mod dispatch;

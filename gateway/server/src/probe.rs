@@ -130,7 +130,7 @@ async fn once(
             live.outlets.send(target, request(event, &shaped, in_force), started).await
         }
         Destination::Pull(_) => {
-            let message = pull::message(event, shaped.clone(), started);
+            let message = pull::message(event, shaped.clone(), queues.now());
             queues.put(&endpoint.key, vec![message]).await?;
             queued(clock.elapsed())
         }

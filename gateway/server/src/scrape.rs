@@ -3,25 +3,13 @@
 use std::collections::HashMap;
 
 use hookweir_journal::{Error, Journal};
-use hookweir_model::{PluginKey, Timestamp};
+use hookweir_model::PluginKey;
 
+use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
 use crate::listen::Listening;
 use crate::live::Live;
-use crate::metrics::{EndpointMoment, Form, Listeners, Metrics, Moment, PluginMoment};
-
-/// The text at `/metrics`.
-pub(crate) async fn text(
-    metrics: &Metrics,
-    journal: &dyn Journal,
-    live: &Live,
-    dispatcher: &Dispatcher,
-    listeners: &Listening,
-    form: Form,
-) -> Result<String, Error> {
-    let moment = moment(journal, live, dispatcher).await?;
-    Ok(metrics.render(&Moment { listeners: of(listeners), ..moment }, form))
-}
+use crate::metrics::{EndpointMoment, Listeners, Moment, PluginMoment};
 
 fn of(Listening { accept, admin, budgets }: &Listening) -> Listeners {
     let connections = [("accept", accept), ("admin", admin)];
@@ -31,7 +19,14 @@ fn of(Listening { accept, admin, budgets }: &Listening) -> Listeners {
     }
 }
 
-async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> Result<Moment, Error> {
+pub(crate) async fn moment(
+    journal: &dyn Journal,
+    live: &Live,
+    dispatcher: &Dispatcher,
+    clock: &Clock,
+    listeners: &Listening,
+) -> Result<Moment, Error> {
+    clock.look();
     let health = journal.health().await?;
     let mut backlogs: HashMap<_, _> = journal
         .backlogs()
@@ -50,9 +45,9 @@ async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> 
                 counters: dispatcher.counters(&endpoint.key),
                 enabled: endpoint.settings.enabled && state.disabled.is_none(),
                 breaker: dispatcher.breaker(&endpoint.key),
-                failing_since: state.failing_since,
+                failing_since: dispatcher.failing_since(&state),
                 pending,
-                oldest_pending,
+                oldest_pending: oldest_pending.map(|oldest| clock.came(oldest)),
             });
         }
         plugins.extend(tenant.plugins.iter().map(|(plugin, slot)| PluginMoment {
@@ -65,7 +60,22 @@ async fn moment(journal: &dyn Journal, live: &Live, dispatcher: &Dispatcher) -> 
     endpoints.sort_by(|a, b| a.key.cmp(&b.key));
     plugins.sort_by(|a, b| a.key.cmp(&b.key));
     let journal_limit = live.config.journal.max_size;
-    let (now, damage, memory) = (Timestamp::now(), journal.damage_summary(), dispatcher.memory());
-    let listeners = Listeners::default();
-    Ok(Moment { now, health, damage, journal_limit, pending_bytes, listeners, endpoints, plugins, memory })
+    let (damage, memory) = (journal.damage_summary(), dispatcher.memory());
+    let now = clock.wall(clock.now());
+    let oldest_pending = health.oldest_pending.map(|oldest| clock.came(oldest));
+    let (started, steps) = (clock.began(), clock.steps());
+    Ok(Moment {
+        now,
+        started,
+        steps,
+        oldest_pending,
+        health,
+        damage,
+        journal_limit,
+        pending_bytes,
+        listeners: of(listeners),
+        endpoints,
+        plugins,
+        memory,
+    })
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use hookweir_journal::Next;
-use hookweir_model::{Disabled, EndpointState, Outcome, RetryPolicy, Status, Timestamp};
+use hookweir_model::{Disabled, EndpointState, Failing, Outcome, RetryPolicy, Status, Timestamp};
 
 use crate::retry;
 
-/// Nothing but failures for this long switches an endpoint off.
+/// Nothing but failures for this long switches an endpoint off, ...
 pub(crate) const GIVE_UP_ENDPOINT_AFTER: Duration = Duration::from_secs(120 * 3600);
 
 /// A receiver that asks to be asked later can't put a delivery off more often than this.
@@ -16,6 +16,21 @@ const MOST_PUT_OFF: u32 = 100;
 
 /// How long it puts it off at least.
 const LEAST_PUT_OFF: Duration = Duration::from_secs(1);
+
+/// ... where there were as many as this: fewer say little, however far apart they are.
+pub(crate) const GIVE_UP_ENDPOINT_AT: u32 = 10;
+
+/// When something was said of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// By the wall clock, for people.
+    pub wall: Timestamp,
+    /// The gateway's own time.
+    pub time: Timestamp,
+    /// How long the gateway had run. Only this tells how long something lasted: neither a stop nor a step of the wall
+    /// clock adds to it.
+    pub running: Duration,
+}
 
 /// An attempt that was made, as far as the decision needs it.
 #[derive(Debug)]
@@ -50,39 +65,56 @@ pub(crate) fn endpoint_state(
     state: &EndpointState,
     outcome: Outcome,
     gone: bool,
-    now: Timestamp,
+    now: Moment,
 ) -> Option<EndpointState> {
     if outcome == Outcome::Delivered {
-        return state.failing_since.map(|_| EndpointState { failing_since: None, ..state.clone() });
+        return state.failing.map(|_| EndpointState { failing: None, ..state.clone() });
     }
-    let failing_since = state.failing_since.unwrap_or(now);
+    let begun = Failing { since: now.time, running: now.running, attempts: 0 };
+    let failing = state.failing.unwrap_or(begun);
+    let attempts = failing.attempts.saturating_add(1).min(GIVE_UP_ENDPOINT_AT);
+    let failing = Failing { attempts, ..failing };
     let reason = if gone {
         Some("the receiver answered 410 Gone".to_owned())
-    } else if now.since(failing_since) >= GIVE_UP_ENDPOINT_AFTER {
+    } else if lasts(failing, now) >= GIVE_UP_ENDPOINT_AFTER && attempts >= GIVE_UP_ENDPOINT_AT {
         Some("nothing but failures for 120 hours".to_owned())
     } else {
         None
     };
     let disabled = match (&state.disabled, reason) {
-        (None, Some(reason)) => Some(Disabled { reason, at: now }),
+        (None, Some(reason)) => Some(Disabled { reason, at: now.wall }),
         (disabled, _) => disabled.clone(),
     };
-    let changed = EndpointState { disabled, failing_since: Some(failing_since), ..state.clone() };
+    let changed = EndpointState { disabled, failing: Some(failing), ..state.clone() };
     (changed != *state).then_some(changed)
 }
 
-/// Whether failures since then are more than the next delivery mends: they have lasted a minute.
-pub(crate) fn is_lasting(since: Timestamp, now: Timestamp) -> bool {
+/// How long an endpoint has only failed.
+pub(crate) fn lasts(failing: Failing, now: Moment) -> Duration {
+    now.running.saturating_sub(failing.running)
+}
+
+/// Whether the failures are more than the next delivery mends: they have lasted a minute.
+pub(crate) fn is_lasting(failing: Failing, now: Moment) -> bool {
     const LASTING: Duration = Duration::from_secs(60);
-    now.since(since) >= LASTING
+    lasts(failing, now) >= LASTING
 }
 
 /// Whether the journal should have the state as it is now. A failure that the next delivery mends is not worth a
-/// synced write each way; one that lasts is, since 120 hours are counted from it over restarts.
-pub(crate) fn worth_keeping(kept: &EndpointState, state: &EndpointState, now: Timestamp) -> bool {
-    let failing = match (kept.failing_since, state.failing_since) {
-        (None, Some(since)) => is_lasting(since, now),
-        (kept, now) => kept != now,
+/// synced write each way; one that lasts is, since 120 hours are counted from it over restarts. Of the attempts that are
+/// counted with them, each doubling is.
+pub(crate) fn worth_keeping(kept: &EndpointState, state: &EndpointState, now: Moment) -> bool {
+    let failing = match (kept.failing, state.failing) {
+        (None, None) => false,
+        (None, Some(failing)) => is_lasting(failing, now),
+        (Some(_), None) => true,
+        (Some(kept), Some(failing)) => {
+            let has_doubled = failing.attempts >= kept.attempts.saturating_mul(2);
+            let is_enough = failing.attempts == GIVE_UP_ENDPOINT_AT && kept.attempts < GIVE_UP_ENDPOINT_AT;
+            kept.running != failing.running
+                || (has_doubled && kept.attempts < GIVE_UP_ENDPOINT_AT)
+                || is_enough
+        }
     };
     failing || kept.disabled != state.disabled
 }
@@ -133,6 +165,17 @@ mod tests {
         );
     }
 
+    /// So long after an attempt at which the gateway had run for ten minutes.
+    fn later(span: Duration) -> Moment {
+        let running = Duration::from_secs(600) + span;
+        Moment { wall: NOW.after(span), time: NOW.after(span), running }
+    }
+
+    fn failing(attempts: u32) -> EndpointState {
+        let Moment { time: since, running, .. } = later(Duration::ZERO);
+        EndpointState { failing: Some(Failing { since, running, attempts }), ..EndpointState::default() }
+    }
+
     #[test]
     fn a_receiver_that_asks_for_time_does_not_have_a_delivery_given_up() {
         for (attempt, asked, wanted) in [
@@ -157,46 +200,66 @@ mod tests {
     #[test]
     fn success_clears_and_failure_starts_the_failing_time() {
         let fine = EndpointState::default();
-        assert_eq!(endpoint_state(&fine, Outcome::Delivered, false, NOW), None);
-        let failing = endpoint_state(&fine, Outcome::Retry, false, NOW).unwrap();
-        assert_eq!(failing, EndpointState { failing_since: Some(NOW), ..EndpointState::default() });
-        assert_eq!(endpoint_state(&failing, Outcome::Retry, false, NOW.after(Duration::from_secs(60))), None);
-        assert_eq!(endpoint_state(&failing, Outcome::Delivered, false, NOW), Some(fine));
+        let (start, soon) = (later(Duration::ZERO), later(Duration::from_secs(60)));
+        assert_eq!(endpoint_state(&fine, Outcome::Delivered, false, start), None);
+        assert_eq!(endpoint_state(&fine, Outcome::Retry, false, start), Some(failing(1)));
+        assert_eq!(endpoint_state(&failing(1), Outcome::Retry, false, soon), Some(failing(2)));
+        let enough = failing(GIVE_UP_ENDPOINT_AT);
+        assert_eq!(endpoint_state(&enough, Outcome::Retry, false, soon), None, "more are not counted");
+        assert_eq!(endpoint_state(&failing(1), Outcome::Delivered, false, start), Some(fine));
     }
 
     #[test]
     fn only_what_lasts_is_worth_keeping() {
         let fine = EndpointState::default();
-        let failing = EndpointState { failing_since: Some(NOW), ..EndpointState::default() };
-        let off = EndpointState {
-            disabled: Some(Disabled { reason: "x".to_owned(), at: NOW }),
-            ..EndpointState::default()
-        };
-        let minute = Duration::from_secs(60);
+        let disabled = Some(Disabled { reason: "x".to_owned(), at: NOW });
+        let off = EndpointState { disabled, ..EndpointState::default() };
+        let (start, minute) = (later(Duration::ZERO), later(Duration::from_secs(60)));
         for (kept, state, now, wanted) in [
-            (&fine, &fine, NOW, false),
-            (&fine, &failing, NOW, false),
-            (&fine, &failing, NOW.after(minute), true),
-            (&failing, &failing, NOW.after(minute), false),
-            (&failing, &fine, NOW, true),
-            (&fine, &off, NOW, true),
-            (&off, &fine, NOW, true),
+            (&fine, &fine, start, false),
+            (&fine, &failing(1), start, false),
+            (&fine, &failing(1), minute, true),
+            (&failing(2), &failing(2), minute, false),
+            (&failing(2), &failing(3), minute, false),
+            (&failing(2), &failing(4), minute, true),
+            (&failing(8), &failing(9), minute, false),
+            (&failing(8), &failing(10), minute, true),
+            (&failing(10), &failing(10), minute, false),
+            (&failing(1), &fine, start, true),
+            (&fine, &off, start, true),
+            (&off, &fine, start, true),
         ] {
-            assert_eq!(worth_keeping(kept, state, now), wanted, "{kept:?} {state:?} {now}");
+            assert_eq!(worth_keeping(kept, state, now), wanted, "{kept:?} {state:?} {now:?}");
         }
     }
 
     #[test]
-    fn gone_and_120_hours_of_failures_disable() {
+    fn gone_disables_and_so_do_120_hours_of_failures_while_it_ran() {
         let fine = EndpointState::default();
-        let gone = endpoint_state(&fine, Outcome::Rejected, true, NOW).unwrap();
+        let gone = endpoint_state(&fine, Outcome::Rejected, true, later(Duration::ZERO)).unwrap();
         assert_eq!(gone.disabled.as_ref().map(|disabled| disabled.at), Some(NOW));
 
-        let failing = EndpointState { failing_since: Some(NOW), ..EndpointState::default() };
-        let just_before = NOW.after(GIVE_UP_ENDPOINT_AFTER).before(Duration::from_millis(1));
-        assert_eq!(endpoint_state(&failing, Outcome::Retry, false, just_before), None);
-        let at_last =
-            endpoint_state(&failing, Outcome::Retry, false, NOW.after(GIVE_UP_ENDPOINT_AFTER)).unwrap();
-        assert!(at_last.disabled.is_some_and(|disabled| disabled.reason.contains("120 hours")));
+        let whole = later(GIVE_UP_ENDPOINT_AFTER);
+        let just_before = later(GIVE_UP_ENDPOINT_AFTER - Duration::from_millis(1));
+        let day = Duration::from_secs(24 * 3600);
+        for (attempts, now, wanted, what) in [
+            (20, whole, true, "nothing but failures"),
+            (9, whole, true, "the tenth in all that time"),
+            (20, just_before, false, "not yet"),
+            (8, whole, false, "too few to tell"),
+            (
+                20,
+                Moment { running: later(day).running, ..later(20_000 * day) },
+                false,
+                "a clock from 1970 was set",
+            ),
+            (20, Moment { wall: NOW.before(day), time: NOW, ..whole }, true, "the clock was set back"),
+        ] {
+            let next =
+                endpoint_state(&failing(attempts.min(GIVE_UP_ENDPOINT_AT)), Outcome::Retry, false, now);
+            let disabled = next.and_then(|next| next.disabled);
+            assert_eq!(disabled.is_some(), wanted, "{what}");
+            assert!(disabled.is_none_or(|disabled| disabled.reason.contains("120 hours")), "{what}");
+        }
     }
 }

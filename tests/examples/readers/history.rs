@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookweir_journal::{Journal as _, Made, NewEvent, Next, Seq, Settlement};
 use hookweir_model::{
-    Answer, Attempt, Digest, EndpointId, EndpointState, Event, Exchange, Outcome, PluginCall, PluginId,
-    PluginRole, Shaped, Status, Timestamp, Timings,
+    Answer, Attempt, Digest, EndpointId, EndpointState, Event, Exchange, Failing, Outcome, PluginCall,
+    PluginId, PluginRole, Shaped, Status, Timestamp, Timings,
 };
 use hookweir_tests::{Config, KEY, endpoint, plugin, tenant};
 use serde_json::json;
@@ -82,7 +82,8 @@ pub(crate) async fn fill(gateway: &Path, deliveries: usize) {
         }
         filler.settle(settlements).await;
     }
-    let failing = EndpointState { disabled: None, failing_since: Some(end.before(HOUR)) };
+    let began = Failing { since: end.before(HOUR), running: Duration::ZERO, attempts: 1 };
+    let failing = EndpointState { failing: Some(began), ..EndpointState::default() };
     for (name, _) in TENANTS {
         filler.journal.put_endpoint_state(&lane(name, "flaky"), &failing).await.expect("kept");
     }

@@ -1,6 +1,8 @@
 //! A queue in the gateway: an event waits in it until a consumer has fetched it and said so.
 
-use hookweir_tests::{Consumer, Gateway, KEY, eventually, tenant};
+use std::time::Duration;
+
+use hookweir_tests::{Clock, Consumer, Gateway, KEY, eventually, tenant};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -273,11 +275,19 @@ async fn a_queue_is_its_tenants_alone() {
 
 #[tokio::test]
 async fn a_message_is_removed_when_its_retention_is_over() {
-    let gateway = Gateway::start(config("retention = \"1s\"")).await;
-    let consumer = gateway.consumer("inbox");
+    let clock = Clock::new();
+    let gateway = Gateway::start_by(&clock, config("retention = \"1s\"")).await;
     gateway.sender().event("a.b", "1").await;
-    visible(&consumer, 1).await;
-    visible(&consumer, 0).await;
+    visible(&gateway.consumer("inbox"), 1).await;
+    eventually("the message to be removed", async || {
+        clock.pass(Duration::from_secs(61));
+        // A connection of its own each time: those that are left alone for a minute are closed.
+        match gateway.consumer("inbox").stats().await {
+            [0, 0, 0, 0] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hookweir_model::{Outcome, Success, Timestamp};
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::MAX_BODY_BYTES;
@@ -42,21 +43,19 @@ pub(super) fn judge(status: StatusCode, location: Option<&HeaderValue>, success:
 }
 
 /// How long the receiver asks to be left alone, in seconds or until a date. Only the two statuses that mean "later"
-/// are heard.
-pub(super) fn retry_after(
-    status: StatusCode,
-    header: Option<&HeaderValue>,
-    now: Timestamp,
-) -> Option<Duration> {
+/// are heard. A date is taken by the receiver's own clock, if it tells it: ours may be wrong by years.
+pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let text = header?.to_str().ok()?.trim();
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Digits that are no u64 are a very long time.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        Timestamp::from(httpdate::parse_http_date(text).ok()?).since(now)
+        let date = |text| httpdate::parse_http_date(text).ok().map(Timestamp::from);
+        let said = headers.get(DATE).and_then(|value| date(value.to_str().ok()?.trim()));
+        date(text)?.since(said.unwrap_or(now))
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
@@ -176,9 +175,29 @@ mod tests {
             (200, Some("120"), None),
             (301, Some("120"), None),
         ] {
-            let value = header.map(HeaderValue::from_static);
-            let got = retry_after(StatusCode::from_u16(code).unwrap(), value.as_ref(), now);
+            let headers =
+                header.map(|text| (RETRY_AFTER, HeaderValue::from_static(text))).into_iter().collect();
+            let got = retry_after(StatusCode::from_u16(code).unwrap(), &headers, now);
             assert_eq!(got, wanted.map(Duration::from_secs), "{code} {header:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_taken_by_the_clock_of_the_receiver() {
+        let until = "Sun, 06 Nov 1994 08:50:37 GMT";
+        for (said, now, wanted) in [
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 784_111_777_000, 60),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 0, 60),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), 1_784_111_777_000, 60),
+            (Some("Sun, 06 Nov 1994 08:51:37 GMT"), 0, 0),
+            (Some("now"), 784_111_777_000, 60),
+            (None, 784_111_777_000, 60),
+            (None, 0, 24 * 3600),
+        ] {
+            let mut headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(until))]);
+            headers.extend(said.map(|said| (DATE, HeaderValue::from_static(said))));
+            let got = retry_after(StatusCode::SERVICE_UNAVAILABLE, &headers, Timestamp::from_millis(now));
+            assert_eq!(got, Some(Duration::from_secs(wanted)), "{said:?} at {now}");
         }
     }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use hookweir_journal::{
-    Amount, Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, LaneBacklog, Made, NewEvent,
-    Next, Selection, Seq, Settled, Settlement,
+    Amount, Appended, DeliveryFilter, DueDelivery, Error, EventFilter, Journal, KeptClock, LaneBacklog, Made,
+    NewEvent, Next, Old, Oldest, Selection, Seq, Settled, Settlement,
 };
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Digest, Disabled, EndpointKey, EndpointState, Epoch, Event, EventType,
-    Outcome, PluginId, PluginKey, PluginState, Shard, Status, TenantId, Timestamp, TypePattern, Upload,
+    Failing, Outcome, PluginId, PluginKey, PluginState, Shard, Status, TenantId, Timestamp, TypePattern,
+    Upload,
 };
 
 use crate::sample::{NOON, at, endpoint, id, shaped, tenant};
@@ -77,7 +78,8 @@ enum Answer {
     Blob(Option<Bytes>),
     Plugins(Result<(), String>, Vec<(PluginKey, PluginState)>),
     Expired(u64, bool),
-    Pending(u64, Option<Timestamp>, Vec<LaneBacklog>),
+    Clock(Option<KeptClock>),
+    Pending(u64, Option<Oldest>, Vec<LaneBacklog>),
     Queue(queues::Said),
 }
 
@@ -100,7 +102,8 @@ enum Step {
     State(EndpointKey, EndpointState),
     Blob(Bytes),
     Plugin(PluginKey, PluginState),
-    Expire(Timestamp, usize),
+    Clock(KeptClock),
+    Expire(Old, usize),
     Pending,
     Queue(queues::Step),
 }
@@ -109,7 +112,7 @@ pub(crate) async fn play(subject: &Arc<dyn Journal>, oracle: &Arc<dyn Journal>, 
     let mut rng = Rng::with_seed(seed);
     let mut sides = [Side::new(subject).await, Side::new(oracle).await];
     for number in 0..steps {
-        let step = draw(&mut rng, sides[0].seqs.len());
+        let step = draw(&mut rng, sides[0].seqs.len(), number as u64);
         let [left, right] = &mut sides;
         let (subject, oracle) = (run(left, step.clone()).await, run(right, step.clone()).await);
         assert_eq!(subject, oracle, "step {number} of seed {seed}: {step:?}");
@@ -146,8 +149,8 @@ fn maybe<T>(rng: &mut Rng, draw: impl FnOnce(&mut Rng) -> T) -> Option<T> {
     rng.bool().then(|| draw(rng))
 }
 
-fn draw(rng: &mut Rng, stored: usize) -> Step {
-    match rng.u32(..140) {
+fn draw(rng: &mut Rng, stored: usize, number: u64) -> Step {
+    match rng.u32(..143) {
         0..25 => Step::Append((0..rng.usize(1..4)).map(|_| new_event(rng)).collect()),
         25..55 => Step::Settle((0..rng.usize(1..5)).map(|_| settlement(rng, stored)).collect()),
         55..65 => {
@@ -192,17 +195,33 @@ fn draw(rng: &mut Rng, stored: usize) -> Step {
         93..95 => {
             let state = EndpointState {
                 disabled: maybe(rng, |rng| Disabled { reason: name(rng), at: moment(rng) }),
-                failing_since: maybe(rng, moment),
+                failing: maybe(rng, failing),
                 absent_ms: maybe(rng, |rng| rng.u64(..9)),
             };
             Step::State(lane(rng), state)
         }
         95..96 => Step::Blob(Bytes::from(name(rng))),
         96..97 => Step::Plugin(plugin(rng), plugin_state(rng)),
-        97..98 => Step::Expire(moment(rng), rng.usize(..15)),
+        97..98 => Step::Expire(old(rng, number), rng.usize(..15)),
         98..100 => Step::Pending,
-        _ => Step::Queue(queues::draw(rng)),
+        100..103 => Step::Clock(KeptClock {
+            running: Duration::from_secs(number),
+            time: at(NOON + i64::try_from(number).unwrap()),
+            wall: moment(rng),
+            uptime: Duration::from_millis(rng.u64(..9999)),
+            boot: name(rng),
+        }),
+        _ => Step::Queue(queues::draw(rng, number)),
     }
+}
+
+/// `number` is that of the step, by which the clock goes.
+fn old(rng: &mut Rng, number: u64) -> Old {
+    if rng.u32(..8) == 0 { Old::All } else { Old::At(Duration::from_secs(rng.u64(..=number))) }
+}
+
+fn failing(rng: &mut Rng) -> Failing {
+    Failing { since: moment(rng), running: Duration::from_millis(rng.u64(..9999)), attempts: rng.u32(..) }
 }
 
 fn plugin(rng: &mut Rng) -> PluginKey {
@@ -381,9 +400,13 @@ async fn run(side: &mut Side, step: Step) -> Answer {
             let kept = kept.map_err(|error: Error| error.to_string());
             Answer::Plugins(kept, journal.plugin_states().await.unwrap())
         }
-        Step::Expire(before, budget) => {
-            let expired = journal.expire(before, budget).await.unwrap();
+        Step::Expire(old, budget) => {
+            let expired = journal.expire(old, budget).await.unwrap();
             Answer::Expired(expired.events, expired.more)
+        }
+        Step::Clock(clock) => {
+            journal.keep_clock(&clock).await.unwrap();
+            Answer::Clock(journal.kept_clock().await.unwrap())
         }
         Step::Pending => {
             let health = journal.health().await.unwrap();

@@ -13,7 +13,6 @@ use hookweir_model::{
 };
 
 pub(crate) const NOON: i64 = 1_700_000_000_000;
-pub(crate) const LATE: Timestamp = Timestamp::from_millis(i64::MAX);
 
 pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use hookweir_journal::engines::embedded::{Embedded, Options};
 use hookweir_journal::{
     Amount, Answered, Appended, Content, Damages as _, DeliveryFilter, DueDelivery, Error, EventFilter,
-    Journal, Made, NewEvent, NewMessage, Next, Queues, Receipt, Receive, Selection, Seq, Settlement, Verdict,
+    Journal, Made, NewEvent, NewMessage, Next, Old, Queues, Receipt, Receive, Selection, Seq, Settlement,
+    Verdict,
 };
 use hookweir_model::{
-    Attempt, DeliveryKey, Digest, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId, EventType,
-    Outcome, PluginId, PluginKey, PluginState, Shaped, Status, TenantId, Timestamp, Upload,
+    Attempt, DeliveryKey, Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
+    EventType, Outcome, PluginId, PluginKey, PluginState, Shaped, Status, TenantId, Timestamp, Upload,
 };
 use rusqlite::Connection;
 
@@ -161,7 +162,8 @@ async fn fill(journal: &Embedded) {
     let seq = put(journal, "delivered", vec![0, 255, 7]).await;
     settle(journal, seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
     put(journal, "fresh", "").await;
-    let state = EndpointState { failing_since: Some(Timestamp::from_millis(9)), ..EndpointState::default() };
+    let disabled = Disabled { reason: "by hand".to_owned(), at: Timestamp::from_millis(9) };
+    let state = EndpointState { disabled: Some(disabled), ..EndpointState::default() };
     journal.put_endpoint_state(&lane(), &state).await.expect("kept");
     let current = journal.put_blob(Bytes::from_static(b"\0asm")).await.expect("kept");
     let upload = Upload { current, previous: None, at: Timestamp::from_millis(3) };
@@ -187,7 +189,7 @@ async fn assert_filled(journal: &Embedded) {
     let counts = journal.counts(&lane()).await.expect("read");
     assert_eq!((counts.of(Status::Pending), counts.of(Status::Delivered)), (2, 1));
     let states = journal.endpoint_states().await.expect("read");
-    assert_eq!(states[0].1.failing_since, Some(Timestamp::from_millis(9)));
+    assert_eq!(states[0].0, lane());
     let plugins = journal.plugin_states().await.expect("read");
     let uploads: Vec<_> =
         plugins.iter().map(|(key, state)| (key.clone(), state.digests().collect::<Vec<_>>())).collect();
@@ -291,7 +293,7 @@ async fn numbers_are_not_given_twice_after_expiry() {
     let journal = open(directory.path());
     let seq = put(&journal, "1", "x").await;
     settle(&journal, seq, Next::Final { status: Status::Delivered, reason: None }, None).await;
-    journal.expire(Timestamp::from_millis(i64::MAX), 10).await.expect("expired");
+    journal.expire(Old::All, 10).await.expect("expired");
     drop(journal);
     assert!(put(&open(directory.path()), "2", "x").await > seq);
 }
@@ -468,7 +470,7 @@ async fn the_size_limit_stops_events_and_nothing_else() {
     }
     let last = (stored.len() - 1).to_string();
     journal.requeue(Selection::Retry(key(&last))).await.expect("sent again");
-    assert_eq!(journal.expire(Timestamp::from_millis(i64::MAX), 5).await.expect("expired").events, 5);
+    assert_eq!(journal.expire(Old::All, 5).await.expect("expired").events, 5);
     until(|| async { journal.append(vec![new("again", "x")]).await.is_ok() }).await;
 }
 

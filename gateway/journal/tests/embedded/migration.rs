@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hookweir_journal::{Amount, Journal, Queues};
+use hookweir_journal::{Amount, Journal, Old, Queues};
 use hookweir_model::{Digest, PluginState, Status, Timestamp, Upload};
 use rusqlite::Connection;
 
@@ -60,7 +60,7 @@ async fn a_journal_of_an_earlier_version_is_brought_up() {
             .expect("read")
             .deliveries;
         assert!(due.is_empty(), "version {version}: {due:?}");
-        let expired = journal.expire(Timestamp::from_millis(i64::MAX), 9).await.expect("expired");
+        let expired = journal.expire(Old::All, 9).await.expect("expired");
         assert_eq!(expired.events, 3, "version {version}");
         assert_eq!(journal.event(&tenant(), &crate::id("fresh")).await.expect("read"), None);
     }

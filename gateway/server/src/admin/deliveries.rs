@@ -12,6 +12,7 @@ use super::openapi::Refusals;
 use super::query::{self, ListQuery};
 use super::{Admin, ok};
 use crate::api;
+use crate::clock::Clock;
 use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
@@ -34,16 +35,17 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     query: ListQuery<DeliveryFilter>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&deliveries(&*admin.journal, &query).await?))
+    Ok(ok(&deliveries(&*admin.journal, &admin.clock, &query).await?))
 }
 
 /// A page of deliveries.
 pub(super) async fn deliveries(
     journal: &dyn Journal,
+    clock: &Clock,
     query: &ListQuery<DeliveryFilter>,
 ) -> Result<api::List<api::DeliveryView>, Problem> {
     let page = journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    Ok(query::list(page, &query.hidden, api::DeliveryView::from))
+    Ok(query::list(page, &query.hidden, |delivery| api::DeliveryView::new(clock, delivery)))
 }
 
 #[cfg_attr(test, utoipa::path(get, operation_id = "get_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "The delivery", body = api::DeliveryDetail), Refusals)))]
@@ -53,18 +55,19 @@ pub(super) async fn get(
     Reader(caller): Reader,
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&delivery(&*admin.journal, tenant, &path, caller.sees_network()).await?))
+    Ok(ok(&delivery(&*admin.journal, &admin.clock, tenant, &path, caller.sees_network()).await?))
 }
 
 /// One delivery, with all that is kept of it; the addresses that were dialled only for one who sees them.
 pub(super) async fn delivery(
     journal: &dyn Journal,
+    clock: &Clock,
     tenant: TenantId,
     path: &DeliveryPath,
     sees_network: bool,
 ) -> Result<api::DeliveryDetail, Problem> {
     let key = path.key(tenant)?;
-    api::DeliveryDetail::read(journal, &key, sees_network).await?.ok_or(Problem::NotFound("delivery"))
+    api::DeliveryDetail::read(journal, clock, &key, sees_network).await?.ok_or(Problem::NotFound("delivery"))
 }
 
 #[cfg_attr(test, utoipa::path(post, operation_id = "retry_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/retry", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]
@@ -98,7 +101,10 @@ pub(super) async fn cancel(
         let endpoint = EndpointKey::new(key.tenant.clone(), key.endpoint.clone());
         admin.dispatcher.forget(&endpoint, &key.event);
         if let Some(delivery) = admin.journal.delivery(&key).await? {
-            let what = api::Happening::Handled { delivery: delivery.into(), attempt: None };
+            let what = api::Happening::Handled {
+                delivery: api::DeliveryView::new(&admin.clock, delivery),
+                attempt: None,
+            };
             admin.feed.tell(api::Told { tenant: key.tenant, what });
         }
     }

@@ -256,7 +256,7 @@ fn counted(admin: &Admin, endpoint: &Endpoint, counts: &Counts, sees_url: bool) 
         enabled: settings.enabled && state.disabled.is_none(),
         disabled: state.disabled.as_ref().map(Into::into),
         waits: endpoint.chain.reason(),
-        failing_since: api::time_text(state.failing_since),
+        failing_since: api::time_text(admin.dispatcher.failing_since(&state)),
         breaker: admin.dispatcher.breaker(key).into(),
         concurrency: settings.pace.concurrency,
         per_second: settings.pace.per_second,

@@ -12,6 +12,7 @@ use super::openapi::Refusals;
 use super::query::{self, ListQuery};
 use super::{Admin, ok};
 use crate::api;
+use crate::clock::Clock;
 use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
@@ -48,19 +49,21 @@ pub(super) async fn get(
     Tenant(tenant): Tenant,
     Path(path): Path<EventPath>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&event(&*admin.journal, &tenant, &path).await?))
+    Ok(ok(&event(&*admin.journal, &admin.clock, &tenant, &path).await?))
 }
 
 /// One event, with where it went.
 pub(super) async fn event(
     journal: &dyn Journal,
+    clock: &Clock,
     tenant: &TenantId,
     path: &EventPath,
 ) -> Result<api::EventDetail, Problem> {
     let id = path.id()?;
     let event = journal.stored_event(tenant, &id).await?.ok_or(Problem::NotFound("event"))?;
     let deliveries = journal.deliveries_of(tenant, &id).await?;
-    Ok(api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect()))
+    let view = |delivery| api::DeliveryView::new(clock, delivery);
+    Ok(api::EventDetail::new(&event, deliveries.into_iter().map(view).collect()))
 }
 
 /// Sends an event anew: to every endpoint it went to, and to those that would match it today.

@@ -75,8 +75,9 @@ pub(super) async fn metrics(
     }
     let live = admin.live.load_full();
     let form = Form::asked_for(&headers);
-    let (metrics, listening) = (&admin.metrics, &admin.listening);
-    let text = scrape::text(metrics, &*admin.journal, &live, &admin.dispatcher, listening, form).await?;
+    let moment =
+        scrape::moment(&*admin.journal, &live, &admin.dispatcher, &admin.clock, &admin.listening).await?;
+    let text = admin.metrics.render(&moment, form);
     Ok(([(CONTENT_TYPE, form.content_type())], text).into_response())
 }
 

@@ -40,6 +40,7 @@ use hookweir_journal::Journal;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
 use crate::feed::Feed;
 use crate::listen::{self, Listening};
@@ -65,6 +66,7 @@ pub(crate) struct Admin {
     pub uploads: Arc<Uploads>,
     pub metrics: Arc<Metrics>,
     pub feed: Arc<Feed>,
+    pub clock: Arc<Clock>,
     pub guesses: Arc<Guesses>,
     pub changes: Changes,
     pub listening: Listening,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::deliveries::{self, DeliveryPath};
 use super::events::{self, EventPath};
 use super::query::{DeliveriesQuery, EventsQuery};
+use crate::clock::Clock;
 use crate::numbers::Numbers;
 use crate::problem::Problem;
 
@@ -17,6 +18,7 @@ use crate::problem::Problem;
 pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> Result<String, Problem> {
     let ["v1", "tenants", tenant, rest @ ..] = path else { return Err(Problem::NotFound("route")) };
     let tenant = TenantId::new(tenant).map_err(|_| Problem::NotFound("tenant"))?;
+    let clock = Clock::start(journal.kept_clock().await?.as_ref());
     match rest {
         ["events"] => {
             let query = written::<EventsQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
@@ -24,15 +26,15 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
         }
         ["events", event] => {
             let path = EventPath { event: (*event).to_owned() };
-            json(&events::event(journal, &tenant, &path).await?)
+            json(&events::event(journal, &clock, &tenant, &path).await?)
         }
         ["deliveries"] => {
             let query = written::<DeliveriesQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
-            json(&deliveries::deliveries(journal, &query).await?)
+            json(&deliveries::deliveries(journal, &clock, &query).await?)
         }
         ["events", event, "deliveries", endpoint] => {
             let path = DeliveryPath { event: (*event).to_owned(), endpoint: (*endpoint).to_owned() };
-            json(&deliveries::delivery(journal, tenant, &path, true).await?)
+            json(&deliveries::delivery(journal, &clock, tenant, &path, true).await?)
         }
         _ => Err(Problem::NotFound("route")),
     }

@@ -1,7 +1,7 @@
 //! The JSON of queues.
 
 use hookweir_journal::{Message, QueueStats};
-use hookweir_model::{EventId, EventType};
+use hookweir_model::{EventId, EventType, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{text_or_base64, time_text};
@@ -165,8 +165,9 @@ pub(crate) struct QueueView {
 }
 
 impl QueueView {
-    pub(crate) fn new(stats: QueueStats, waiting: usize) -> Self {
-        let QueueStats { visible, in_flight, delayed, dead, oldest } = stats;
+    /// `oldest` as it is shown.
+    pub(crate) fn new(stats: QueueStats, oldest: Option<Timestamp>, waiting: usize) -> Self {
+        let QueueStats { visible, in_flight, delayed, dead, oldest: _ } = stats;
         Self { visible, in_flight, delayed, dead, oldest: time_text(oldest), waiting }
     }
 }

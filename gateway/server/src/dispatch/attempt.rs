@@ -13,6 +13,7 @@ use hookweir_model::{
 };
 
 use super::lane::{Lane, Ready};
+use crate::clock::Clock;
 use crate::config::Destination;
 use crate::live::{Endpoint, Live};
 use crate::metrics::{Metrics, Stage};
@@ -145,6 +146,7 @@ pub(super) struct Means<'a> {
     pub host: &'a Host,
     pub metrics: &'a Metrics,
     pub traces: &'a Traces,
+    pub clock: &'a Clock,
     /// Whether the delivery is cancelled where its endpoint is not in this configuration. Else it waits.
     pub gives_up: &'a (dyn Fn(&Live) -> bool + Sync),
 }
@@ -221,7 +223,7 @@ async fn handle_once(means: Means<'_>, ready: &Ready, trail: Option<&mut Trail>)
             return Handled::Ended(Ending::unsent(settlement(None, next, made)));
         }
         Run::Queued(shaped, calls) => {
-            let message = Box::new(pull::message(ready.event(), shaped, Timestamp::now()));
+            let message = Box::new(pull::message(ready.event(), shaped, means.clock.now()));
             let output = Some(message.content.shaped.body.len());
             let attempt = attempt(Outcome::Delivered, None, calls);
             let settlement = settlement(Some(attempt), Next::Queued(message), Made::default());
@@ -244,7 +246,7 @@ async fn handle_once(means: Means<'_>, ready: &Ready, trail: Option<&mut Trail>)
         retry_after: ended.retry_after,
         round_attempt: number.saturating_sub(ready.earlier_rounds),
     };
-    let next = settle::next(tried, &endpoint.settings.retry, Timestamp::now(), fastrand::f64());
+    let next = settle::next(tried, &endpoint.settings.retry, means.clock.now(), fastrand::f64());
     // Retries send the same. Of a delivery that went well nobody needs it, unless the endpoint keeps all.
     let is_kept = endpoint.settings.keeps_all || ended.outcome != Outcome::Delivered;
     let output = ended.shaped.as_ref().map(|shaped| shaped.body.len());
@@ -254,8 +256,9 @@ async fn handle_once(means: Means<'_>, ready: &Ready, trail: Option<&mut Trail>)
 }
 
 /// The end of an attempt that the gateway itself failed in: it counts, and is made again by the schedule.
-pub(super) fn failed(live: &Live, key: &EndpointKey, epoch: Epoch, ready: &Ready) -> Ending {
-    let (number, now) = (ready.attempts.saturating_add(1), Timestamp::now());
+pub(super) fn failed(means: Means<'_>, key: &EndpointKey, epoch: Epoch, ready: &Ready) -> Ending {
+    let live = means.live.load();
+    let number = ready.attempts.saturating_add(1);
     let reason = "the gateway itself failed in the attempt; its log says more".to_owned();
     let tried = Tried {
         outcome: Outcome::Retry,
@@ -267,7 +270,7 @@ pub(super) fn failed(live: &Live, key: &EndpointKey, epoch: Epoch, ready: &Ready
     let policy = live.endpoint(key).map_or(&standard, |endpoint| &endpoint.settings.retry);
     let attempt = Attempt {
         number,
-        started: now,
+        started: Timestamp::now(),
         duration_ms: 0,
         outcome: Outcome::Retry,
         reason: Some(reason),
@@ -280,7 +283,7 @@ pub(super) fn failed(live: &Live, key: &EndpointKey, epoch: Epoch, ready: &Ready
         seq: ready.seq,
         epoch,
         attempt: Some(attempt),
-        next: settle::next(tried, policy, now, fastrand::f64()),
+        next: settle::next(tried, policy, means.clock.now(), fastrand::f64()),
         made: Made::default(),
     })
 }

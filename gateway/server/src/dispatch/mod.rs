@@ -43,6 +43,7 @@ use self::lane::{Lane, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
 use self::settler::Item;
+use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::live::Live;
 use crate::metrics::{EndpointCounters, Metrics};
@@ -81,6 +82,7 @@ pub(crate) struct Parts {
     pub traces: Traces,
     pub queues: Arc<Queues>,
     pub feed: Arc<Feed>,
+    pub clock: Arc<Clock>,
     /// Cancelled when the journal can't be relied on any more.
     pub broken: CancellationToken,
     /// What deliveries may take of the memory while they wait or are under way, in bytes.
@@ -97,6 +99,7 @@ struct Shared {
     traces: Traces,
     queues: Arc<Queues>,
     feed: Arc<Feed>,
+    clock: Arc<Clock>,
     lanes: RwLock<HashMap<EndpointKey, Arc<Lane>>>,
     epochs: HashMap<Shard, Epoch>,
     budget: Arc<Budget>,
@@ -119,7 +122,8 @@ struct Shared {
 impl Dispatcher {
     /// Starts the lanes of all endpoints that are configured or have pending deliveries.
     pub(crate) async fn start(parts: Parts, leases: &[Lease]) -> Result<Self> {
-        let Parts { journal, live, host, plugins, metrics, traces, queues, feed, broken, memory } = parts;
+        let Parts { journal, live, host, plugins, metrics, traces, queues, feed, clock, broken, memory } =
+            parts;
         let (results, settle) = settler::channel();
         let shared = Arc::new(Shared {
             journal,
@@ -130,6 +134,7 @@ impl Dispatcher {
             traces,
             queues,
             feed,
+            clock,
             lanes: RwLock::default(),
             epochs: leases.iter().map(|lease| (lease.shard, lease.epoch)).collect(),
             budget: Budget::new(memory),
@@ -237,6 +242,21 @@ impl Dispatcher {
     /// A new configuration is in force: from now on the time counts for which endpoints that are gone are gone.
     pub(crate) async fn note_absence(&self) {
         self.shared.count_absence(Duration::ZERO).await;
+    }
+
+    /// The machine has slept, and timers with it: those that count are reset.
+    pub(crate) fn woken(&self) {
+        for lane in self.shared.all_lanes() {
+            let due = lane.queue().armed();
+            if let Some(due) = due {
+                self.shared.wait_for(&lane, due);
+            }
+        }
+    }
+
+    /// Since when an endpoint only fails, by the wall clock as it is now.
+    pub(crate) fn failing_since(&self, state: &EndpointState) -> Option<Timestamp> {
+        state.failing.map(|failing| self.shared.clock.wall(failing.since))
     }
 
     /// What is known of an endpoint beyond its configuration.
@@ -452,8 +472,13 @@ impl Shared {
     /// Sees to it that the lane reads the journal then.
     fn arm(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
         if lane.queue().arm(due) {
-            self.pump_after(lane, due.since(Timestamp::now()), move |lane| lane.queue().fire(due));
+            self.wait_for(lane, due);
         }
+    }
+
+    /// Sets a timer. Of two for the same time, the first to fire counts.
+    fn wait_for(self: &Arc<Self>, lane: &Arc<Lane>, due: Timestamp) {
+        self.pump_after(lane, due.since(self.clock.now()), move |lane| lane.queue().fire(due));
     }
 
     /// Pumps a lane after a time, if `counts` then still says so.

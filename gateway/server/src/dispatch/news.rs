@@ -12,6 +12,7 @@ use super::attempt::Sent;
 use super::lane::Lane;
 use super::pace::{Begins, Heard};
 use crate::plugins::Watch;
+use crate::settle::Moment;
 use crate::{operational, settle};
 
 impl Shared {
@@ -27,7 +28,10 @@ impl Shared {
     /// Learns from a request how the endpoint fares.
     pub(super) async fn note(self: &Arc<Self>, lane: &Arc<Lane>, sent: Sent, heard: Heard) {
         lane.counters.attempted(sent.outcome);
-        let now = Timestamp::now();
+        // An attempt that ends is an occasion to see that the clock was set: the next ones sign by it.
+        self.clock.look();
+        let wall = Timestamp::now();
+        let now = Moment { wall, time: self.clock.now(), running: self.clock.running() };
         let policy = self.live.load().endpoint(&lane.key).map(|endpoint| endpoint.settings.pace);
         let delivered = sent.outcome == Outcome::Delivered;
         let begins = policy.and_then(|policy| lane.pace().note(&policy, heard, Instant::now()));
@@ -45,7 +49,7 @@ impl Shared {
             let mut fare = lane.fare();
             let before = fare.state.disabled.is_some();
             let recovered =
-                fare.state.failing_since.filter(|since| delivered && settle::is_lasting(*since, now));
+                fare.state.failing.filter(|failing| delivered && settle::is_lasting(*failing, now));
             if let Some(next) = settle::endpoint_state(&fare.state, sent.outcome, sent.gone, now) {
                 fare.state = next;
             }
@@ -56,9 +60,10 @@ impl Shared {
             warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
             self.announce(operational::endpoint_disabled(&lane.key, &disabled)).await;
         }
-        if let Some(since) = recovered {
+        if let Some(failing) = recovered {
+            let since = self.clock.wall(failing.since);
             info!(endpoint = %lane.key, failing_since = %since, "endpoint recovered");
-            self.announce(operational::endpoint_recovered(&lane.key, since, now)).await;
+            self.announce(operational::endpoint_recovered(&lane.key, since, wall)).await;
         }
         if let Some(Begins::Back { was_stopped }) = begins
             && (was_stopped || recovered.is_some())

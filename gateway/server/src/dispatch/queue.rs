@@ -55,7 +55,7 @@ pub(super) struct Queue<T> {
     /// The latest never-tried delivery that a read brought. An offer that comes later than its delivery was read must
     /// be told apart, since that delivery may be settled already.
     disk_seen: Option<Seq>,
-    /// When the timer of this lane fires.
+    /// When the timer of this lane fires, by the gateway's own time.
     timer: Timer<Timestamp>,
 }
 
@@ -261,6 +261,11 @@ impl<T: Entry> Queue<T> {
     /// Whether a timer must be set for `due`, because none is set or it fires later.
     pub(super) fn arm(&mut self, due: Timestamp) -> bool {
         self.timer.arm(due)
+    }
+
+    /// When the timer that counts fires.
+    pub(super) fn armed(&self) -> Option<Timestamp> {
+        self.timer.armed()
     }
 
     /// Whether the timer for `due` is the one that counts; it is spent then.

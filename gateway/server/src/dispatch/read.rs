@@ -131,7 +131,7 @@ async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>, mut room: Ro
     let Ok(_permit) = shared.reads.acquire().await else { return };
     // Of an endpoint that is gone, everything is wanted at once: it is to be cancelled, whenever it was due.
     let gone = shared.live.load().endpoint(&lane.key).is_none();
-    let now = if gone { Timestamp::from_millis(i64::MAX) } else { Timestamp::now() };
+    let now = if gone { Timestamp::from_millis(i64::MAX) } else { shared.clock.now() };
     let most = Amount { deliveries: queue::READ, bytes };
     let Due { deliveries, next_bytes } = match shared.journal.due(&lane.key, now, &skip, most).await {
         Ok(due) => due,

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::clock::Clock;
 use crate::config::{self, Config, StdEnv};
 use crate::numbers::Numbers;
 use crate::plugins::Loader;
@@ -69,6 +70,7 @@ impl Rig {
         let live = Arc::new(ArcSwap::from_pointee(live));
         let broken = CancellationToken::new();
         let leases = journal.acquire_shards("test", Duration::from_secs(3600)).await.unwrap();
+        let clock = Arc::new(Clock::start(None));
         let parts = Parts {
             journal: Arc::clone(&journal),
             live: Arc::clone(&live),
@@ -79,10 +81,12 @@ impl Rig {
             queues: Queues::new(
                 Arc::clone(&journal),
                 Arc::new(Numbers::open(folder.path())),
+                Arc::clone(&clock),
                 CancellationToken::new(),
                 broken.clone(),
             ),
             feed: Arc::default(),
+            clock,
             broken: broken.clone(),
             memory: 64 << 20,
         };

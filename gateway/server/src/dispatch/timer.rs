@@ -19,6 +19,11 @@ impl<T: Copy + Ord> Timer<T> {
         sooner
     }
 
+    /// The time of the timer that counts.
+    pub(super) fn armed(&self) -> Option<T> {
+        self.0
+    }
+
     /// Whether the timer for `at` is the one that counts; it is spent then.
     pub(super) fn fire(&mut self, at: T) -> bool {
         let counts = self.0 == Some(at);

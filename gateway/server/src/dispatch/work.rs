@@ -69,6 +69,7 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
             host: &shared.host,
             metrics: &shared.metrics,
             traces: &shared.traces,
+            clock: &shared.clock,
             gives_up: &|live| shared.gives_up(&lane, live),
         };
         let handling = AssertUnwindSafe(attempt::handle(means, &ready)).catch_unwind();
@@ -88,7 +89,7 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
             Err(panic) => {
                 let reason = text(panic.as_ref());
                 error!(endpoint = %lane.key, event = %ready.event().id, reason, "an attempt panicked");
-                attempt::failed(&live, &lane.key, lane.epoch, &ready)
+                attempt::failed(means, &lane.key, lane.epoch, &ready)
             }
         };
         if let Some(output) = ending.output {
@@ -97,7 +98,7 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         tell(&shared, &lane, &ready, &ending).await;
         // The settler is gone only when the journal is broken, and then the process ends. Once it has written the
         // result, the delivery's place is free, and it starts what could not be started here.
-        let told = shared.feed.of_handled(ready.event(), &ending.settlement, ready.attempts);
+        let told = shared.feed.of_handled(&shared.clock, ready.event(), &ending.settlement, ready.attempts);
         let mut held = ready.held;
         held.room.set_made(recorded(&ending.settlement, &held.kept.event.data));
         let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement, told, held)).await;

@@ -15,14 +15,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hookweir_host::FaultKind;
 use hookweir_journal::engines::embedded;
-use hookweir_model::{Outcome, PluginId, PluginKey, Status, TenantId, Timestamp};
+use hookweir_model::{Outcome, PluginId, PluginKey, Status, TenantId};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -125,10 +124,6 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the gateway", version);
-        let started: Gauge = Gauge::default();
-        started.set(Timestamp::now().as_seconds());
-        let help = "When the gateway was started, in Unix time";
-        registry.register_with_unit("start_time", help, Unit::Seconds, started);
         let accepted = Counter::default();
         registry.register("events_accepted", "Events answered 202 for the first time", accepted.clone());
         let rejected = Family::default();
@@ -274,9 +269,10 @@ impl EndpointCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Steps;
     use crate::dispatch::BreakerState;
     use hookweir_journal::{DamageSummary, Health};
-    use hookweir_model::{EndpointId, EndpointKey, Epoch};
+    use hookweir_model::{EndpointId, EndpointKey, Epoch, Timestamp};
 
     fn stats() -> embedded::Stats {
         let sync_seconds =
@@ -315,12 +311,15 @@ mod tests {
             free_bytes: Some(8192),
             epoch: Epoch(1),
             pending: 7,
-            oldest_pending: Some(Timestamp::from_millis(1_000)),
+            oldest_pending: None,
         };
         let failures = metrics.plugin_failures(&PluginKey::new(tenant.clone(), plugin.clone()));
         assert_eq!(failures, BTreeMap::from([("deadline".to_owned(), 1)]));
         let mut moment = Moment {
             now: Timestamp::from_millis(61_000),
+            started: Timestamp::from_millis(41_000),
+            steps: Steps { forward: 2, back: 1 },
+            oldest_pending: Some(Timestamp::from_millis(1_000)),
             health,
             damage: DamageSummary { records: 2, events: 31, ..DamageSummary::default() },
             journal_limit: 1 << 20,
@@ -336,6 +335,9 @@ mod tests {
         let text = metrics.render(&moment, Form::OpenMetrics);
         for line in [
             concat!("hookweir_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "hookweir_start_time_seconds 41",
+            "hookweir_clock_steps_total{direction=\"forward\"} 2",
+            "hookweir_clock_steps_total{direction=\"back\"} 1",
             "hookweir_events_accepted_total 1",
             "hookweir_events_rejected_total{reason=\"unauthorized\"} 1",
             "hookweir_deliveries_total{tenant=\"acme\",endpoint=\"billing\",status=\"delivered\"} 1",

@@ -14,12 +14,17 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{EndpointCounters, Metrics, PREFIX, signed};
+use crate::clock::Steps;
 use crate::dispatch::BreakerState;
 
 /// What a scrape shows beside what was counted.
 #[derive(Debug)]
 pub(crate) struct Moment {
+    /// By the wall clock, as all times here.
     pub now: Timestamp,
+    pub started: Timestamp,
+    pub steps: Steps,
+    pub oldest_pending: Option<Timestamp>,
     pub health: Health,
     /// What was found damaged and nobody has acknowledged.
     pub damage: DamageSummary,
@@ -75,6 +80,11 @@ struct OfKind {
 #[derive(Debug, EncodeLabelSet)]
 struct OfTenant {
     tenant: String,
+}
+
+#[derive(Debug, EncodeLabelSet)]
+struct OfStep {
+    direction: &'static str,
 }
 
 #[derive(Debug, EncodeLabelSet)]
@@ -225,14 +235,27 @@ impl Metrics {
 
 /// What is so of the gateway and of whole tenants.
 fn gateway(registry: &mut Registry, moment: &Moment) {
-    let Moment { now, health, damage, journal_limit, pending_bytes, memory, .. } = moment;
+    let Moment {
+        now,
+        started,
+        steps,
+        oldest_pending,
+        health,
+        damage,
+        journal_limit,
+        pending_bytes,
+        memory,
+        ..
+    } = moment;
     let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| match unit {
         Some(unit) => registry.register_with_unit(name, help, unit, ConstGauge::new(value)),
         None => registry.register(name, help, ConstGauge::new(value)),
     };
+    let help = "When the gateway was started, in Unix time";
+    gauge("start_time", help, Some(Unit::Seconds), started.as_seconds());
     gauge("pending_deliveries", "Deliveries that are pending", None, signed(health.pending));
     let help = "Age of the oldest event with a pending delivery";
-    gauge("oldest_pending", help, Some(Unit::Seconds), age(*now, health.oldest_pending));
+    gauge("oldest_pending", help, Some(Unit::Seconds), age(*now, *oldest_pending));
     let bytes = || Some(Unit::Bytes);
     gauge("journal", "Bytes that the journal takes on disk", bytes(), signed(health.bytes));
     gauge("journal_max", "Bytes that the journal may take on disk", bytes(), signed(*journal_limit));
@@ -250,6 +273,17 @@ fn gateway(registry: &mut Registry, moment: &Moment) {
     gauge("dispatch_memory_max", "Bytes of memory that deliveries may hold", bytes(), most);
     let rows =
         pending_bytes.iter().map(|(tenant, bytes)| (OfTenant { tenant: tenant.to_string() }, signed(*bytes)));
+    let of_direction = |direction, count| {
+        let counter = Counter::default();
+        counter.inc_by(count);
+        (OfStep { direction }, counter)
+    };
+    let seen = [of_direction("forward", steps.forward), of_direction("back", steps.back)];
+    registry.register_collector(counters(
+        "clock_steps",
+        "Times that the wall clock was set",
+        seen.into_iter(),
+    ));
     let help = "Bytes of data that wait for the tenant's endpoints";
     registry.register_collector(gauges("tenant_pending", help, bytes(), rows));
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookweir_journal::{
-    Answered, Content, Error, Journal, Look, Looked, Message, NewMessage, Receipt, Receive, Received,
-    Redrive, Verdict,
+    Answered, Content, Error, Journal, Look, Looked, Message, NewMessage, QueueStats, Receipt, Receive,
+    Received, Redrive, Verdict,
 };
 use hookweir_model::{EndpointKey, Event, Shaped, Timestamp};
 use tokio::sync::Semaphore;
@@ -24,6 +24,7 @@ use tracing::warn;
 
 use self::line::Line;
 pub(crate) use self::receipt::{receipt_from_text, receipt_text};
+use crate::clock::Clock;
 use crate::config::Pull;
 use crate::listen::{Over, Share};
 use crate::numbers::Numbers;
@@ -44,8 +45,9 @@ const REDRIVEN: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Queues {
     journal: Arc<dyn Journal>,
-    /// Outside of here every message's number is the one that its tenant sees.
+    /// Outside of here every message's number is the one that its tenant sees, and its times are of the wall clock.
     numbers: Arc<Numbers>,
+    clock: Arc<Clock>,
     lines: Mutex<HashMap<EndpointKey, Arc<Line>>>,
     waiting: Semaphore,
     /// Nobody waits any longer.
@@ -119,7 +121,7 @@ impl Drop for Batch {
             return;
         }
         let (queues, queue) = (Arc::clone(&self.queues), self.queue.clone());
-        let verdict = Verdict::Return { now: Timestamp::now() };
+        let verdict = Verdict::Return { now: self.queues.clock.now() };
         let receipt = |message: &Message| (Receipt { number: message.number, token: self.token }, verdict);
         let verdicts = self.messages.iter().map(receipt).collect();
         tokio::spawn(async move {
@@ -131,8 +133,8 @@ impl Drop for Batch {
     }
 }
 
-/// The message that an event becomes.
-pub(crate) fn message(event: &Event, shaped: Shaped, now: Timestamp) -> NewMessage {
+/// The message that an event becomes. `visible` is of the gateway's own time.
+pub(crate) fn message(event: &Event, shaped: Shaped, visible: Timestamp) -> NewMessage {
     let content = Content {
         id: event.id.clone(),
         event_type: event.event_type.clone(),
@@ -141,28 +143,52 @@ pub(crate) fn message(event: &Event, shaped: Shaped, now: Timestamp) -> NewMessa
         time: event.time.clone(),
         shaped,
     };
-    NewMessage { content, enqueued: now, visible: now }
+    NewMessage { content, enqueued: Timestamp::now(), visible }
 }
 
 impl Queues {
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
         numbers: Arc<Numbers>,
+        clock: Arc<Clock>,
         stop: CancellationToken,
         broken: CancellationToken,
     ) -> Arc<Self> {
         let (lines, waiting) = (Mutex::default(), Semaphore::new(WAITING));
-        Arc::new(Self { journal, numbers, lines, waiting, stop, broken })
+        Arc::new(Self { journal, numbers, clock, lines, waiting, stop, broken })
     }
 
     fn line(&self, queue: &EndpointKey) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lines.entry(queue.clone()).or_default())
+        let new = || Arc::new(Line::new(Arc::clone(&self.clock)));
+        Arc::clone(lines.entry(queue.clone()).or_insert_with(new))
+    }
+
+    /// The gateway's own time, by which messages are visible.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The machine has slept, and timers with it: those that count are reset.
+    pub(crate) fn woken(&self) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.values().for_each(Line::woken_late);
+    }
+
+    /// A moment of the gateway's own time as the wall clock shows it.
+    pub(crate) fn wall(&self, time: Timestamp) -> Timestamp {
+        self.clock.wall(time)
+    }
+
+    /// How many messages a queue holds, and when the oldest of them came.
+    pub(crate) async fn stats(&self, queue: &EndpointKey) -> Result<(QueueStats, Option<Timestamp>), Error> {
+        let stats = self.journal.queue_stats(queue, self.clock.now()).await?;
+        Ok((stats, stats.oldest.map(|oldest| self.clock.came(oldest))))
     }
 
     /// A message has come into this queue.
     pub(crate) fn arrived(&self, queue: &EndpointKey) {
-        self.line(queue).expect(Timestamp::now());
+        self.line(queue).expect(self.clock.now());
     }
 
     /// How many consumers wait at a queue.
@@ -196,7 +222,7 @@ impl Queues {
                 }
                 Err(refused) => {
                     // It may have been woken for a message that another can take.
-                    line.expect(Timestamp::now());
+                    line.expect(self.clock.now());
                     return Err(refused);
                 }
             }
@@ -237,7 +263,7 @@ impl Queues {
         let mut token = [0; 16];
         getrandom::fill(&mut token)
             .map_err(|error| Error::Failed(format!("the system gives no random bytes: {error}")))?;
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let ask = Receive {
             queue: queue.clone(),
             now,
@@ -289,7 +315,11 @@ impl Queues {
 
     fn hide(&self, queue: &EndpointKey, messages: &mut [Message]) {
         let hidden = self.numbers.of(&queue.tenant);
-        messages.iter_mut().for_each(|message| message.number = hidden.hide(message.number));
+        for message in messages {
+            message.number = hidden.hide(message.number);
+            message.visible = self.clock.wall(message.visible);
+            message.first_received = message.first_received.map(|time| self.clock.wall(time));
+        }
     }
 
     /// Answers for received messages. It goes to its end if its caller does not wait.
@@ -372,7 +402,7 @@ impl Queues {
         numbers: Option<Vec<u64>>,
         redriven: &mut u64,
     ) -> Result<(), Error> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let step = |which| async move { self.checked(self.journal.redrive(queue, which, now).await) };
         match numbers {
             Some(numbers) => {

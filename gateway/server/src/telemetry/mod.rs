@@ -212,6 +212,7 @@ impl Traces {
             delivery: SpanId::random(),
             attempt: SpanId::random(),
             start: SystemTime::now(),
+            begun: Instant::now(),
             shaped: None,
             sent: None,
         }))
@@ -227,6 +228,7 @@ pub(crate) struct Trail {
     delivery: SpanId,
     attempt: SpanId,
     start: SystemTime,
+    begun: Instant,
     shaped: Option<(SystemTime, Vec<PluginCall>)>,
     sent: Option<Sent>,
 }
@@ -246,9 +248,14 @@ impl Trail {
         self.context.traceparent(self.attempt)
     }
 
+    /// Now, by the clock as it was at the start: no span ends before it begins, though the clock was set meanwhile.
+    fn now(&self) -> SystemTime {
+        self.start.checked_add(self.begun.elapsed()).unwrap_or(self.start)
+    }
+
     /// The plugins have run.
     pub(crate) fn shaped(&mut self, calls: &[PluginCall]) {
-        self.shaped = Some((SystemTime::now(), calls.to_vec()));
+        self.shaped = Some((self.now(), calls.to_vec()));
     }
 
     /// The request has ended.
@@ -261,12 +268,12 @@ impl Trail {
     ) {
         let status = answer.and_then(|answer| answer.status);
         let reason = reason.map(str::to_owned);
-        self.sent = Some(Sent { end: SystemTime::now(), took, outcome, status, reason });
+        self.sent = Some(Sent { end: self.now(), took, outcome, status, reason });
     }
 
     /// Records it all.
     pub(crate) fn end(self, endpoint: &EndpointKey, number: u32, settlement: &Settlement) {
-        let end = SystemTime::now();
+        let end = self.now();
         let (result, reason) = match &settlement.next {
             Next::Final { status, reason } => (status.as_str(), reason.as_deref()),
             Next::RetryAt { .. } => ("retry", None),

@@ -67,8 +67,8 @@ use self::writer::{
 };
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Page, Selection, Seq, Settled, Settlement,
-    StoredEvent,
+    KeptClock, LaneBacklog, LaneHead, Lease, Made, NewEvent, Next, Old, Page, Selection, Seq, Settled,
+    Settlement, StoredEvent,
 };
 
 /// A journal in a directory on this machine.
@@ -493,8 +493,20 @@ impl Journal for Embedded {
         read(&self.shared, move |connection| read::blob(connection, digest)).await
     }
 
-    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error> {
-        self.ask(Expire::new(before, budget), Op::Expire).await
+    async fn expire(&self, old: Old, budget: usize) -> Result<Expired, Error> {
+        self.ask(Expire::new(old, budget), Op::Expire).await
+    }
+
+    async fn keep_clock(&self, clock: &KeptClock) -> Result<(), Error> {
+        self.ask(clock.clone(), Op::Clock).await
+    }
+
+    fn writes(&self) -> u64 {
+        self.shared.counters.read().commits
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>, Error> {
+        read(&self.shared, read::kept_clock).await
     }
 
     fn writable(&self) -> Result<(), String> {

@@ -9,7 +9,7 @@ use super::read::{self, read};
 use super::writer::{Job, MessageOp, Op, Take};
 use super::{Embedded, Shared};
 use crate::{
-    Answered, Error, Look, Looked, NewMessage, QueueStats, Queues, Receipt, Receive, Received, Redrive,
+    Answered, Error, Look, Looked, NewMessage, Old, QueueStats, Queues, Receipt, Receive, Received, Redrive,
     Verdict,
 };
 
@@ -91,13 +91,8 @@ impl Queues for Embedded {
         Ok(keys)
     }
 
-    async fn expire_messages(
-        &self,
-        queue: &EndpointKey,
-        before: Timestamp,
-        budget: usize,
-    ) -> Result<u64, Error> {
+    async fn expire_messages(&self, queue: &EndpointKey, old: Old, budget: usize) -> Result<u64, Error> {
         let Some(lane) = self.shared.queue(queue) else { return Ok(0) };
-        self.ask((lane, before, budget), |job| Op::Message(MessageOp::Expire(job))).await
+        self.ask((lane, old, budget), |job| Op::Message(MessageOp::Expire(job))).await
     }
 }

@@ -16,7 +16,9 @@ use hookweir_model::{
 use super::read::AT_ONCE;
 use super::writer::Op;
 use super::{Embedded, Options};
-use crate::{Amount, Appended, Error, Expired, Journal, NewEvent, Next, Selection, Seq, Settled, Settlement};
+use crate::{
+    Amount, Appended, Error, Expired, Journal, NewEvent, Next, Old, Selection, Seq, Settled, Settlement,
+};
 
 fn lane() -> EndpointKey {
     EndpointKey::new(TenantId::new("acme").unwrap(), EndpointId::new("a").unwrap())
@@ -116,7 +118,7 @@ async fn without_room_appends_are_refused_and_settlements_wait() {
     assert_eq!(journal.counts(&lane()).await.unwrap().of(Status::Pending), 1, "reads go on");
 
     // Expiring a large event makes the room that the settlement waits for: nobody has to step in.
-    let expired = journal.expire(Timestamp::from_millis(i64::MAX), 10).await.unwrap();
+    let expired = journal.expire(Old::All, 10).await.unwrap();
     assert_eq!(expired, Expired { events: 1, more: false });
     assert_eq!(settling.await.unwrap().unwrap(), [Settled::Applied]);
     until(|| async { journal.health().await.unwrap().writable.is_ok() }).await;

@@ -3,6 +3,7 @@
 //! It is written to be obviously right, not fast: lists walk everything. Nothing outlives the value. Several node
 //! names may compete for the shards of one [`Memory`], with leases that end by the clock that it is given.
 
+mod clock;
 mod damage;
 mod leases;
 mod queue;
@@ -23,7 +24,8 @@ use self::leases::Leases;
 use self::state::State;
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, Error, EventFilter, Expired, Health, Journal,
-    LaneBacklog, LaneHead, Lease, Made, NewEvent, Page, Selection, Seq, Settled, Settlement, StoredEvent,
+    KeptClock, LaneBacklog, LaneHead, Lease, Made, NewEvent, Old, Page, Selection, Seq, Settled, Settlement,
+    StoredEvent,
 };
 
 /// Tells the time by which leases end.
@@ -39,6 +41,7 @@ struct Inner {
     state: State,
     queues: queue::State,
     damage: damage::State,
+    clock: clock::State,
     leases: Leases,
     closed: bool,
 }
@@ -54,6 +57,7 @@ impl Memory {
             state: State::default(),
             queues: queue::State::default(),
             damage: damage::State::default(),
+            clock: clock::State::default(),
             leases: Leases::new(),
             closed: false,
         };
@@ -223,8 +227,25 @@ impl Journal for Memory {
         Ok(self.open()?.state.blob(digest))
     }
 
-    async fn expire(&self, before: Timestamp, budget: usize) -> Result<Expired, Error> {
-        Ok(self.open()?.state.expire(before, budget))
+    async fn expire(&self, old: Old, budget: usize) -> Result<Expired, Error> {
+        let mut inner = self.open()?;
+        let (last, _) = inner.clock.last(old);
+        Ok(inner.state.expire(last, budget))
+    }
+
+    async fn keep_clock(&self, clock: &KeptClock) -> Result<(), Error> {
+        let mut inner = self.open()?;
+        let (last, message) = (inner.state.last(), inner.queues.last());
+        inner.clock.keep(clock, last, message);
+        Ok(())
+    }
+
+    fn writes(&self) -> u64 {
+        self.open().map_or(0, |inner| inner.state.last().0 + inner.queues.last())
+    }
+
+    async fn kept_clock(&self) -> Result<Option<KeptClock>, Error> {
+        Ok(self.open()?.clock.kept.clone())
     }
 
     fn writable(&self) -> Result<(), String> {
@@ -233,7 +254,8 @@ impl Journal for Memory {
 
     async fn health(&self) -> Result<Health, Error> {
         let inner = self.open()?;
-        let (pending, oldest_pending) = inner.state.pending();
+        let (pending, oldest) = inner.state.pending();
+        let oldest_pending = oldest.map(|(seq, received)| inner.clock.oldest_event(seq, received));
         Ok(Health {
             writable: self.writable(),
             power_safe: false,
@@ -246,7 +268,8 @@ impl Journal for Memory {
     }
 
     async fn backlogs(&self) -> Result<Vec<LaneBacklog>, Error> {
-        Ok(self.open()?.state.backlogs())
+        let inner = self.open()?;
+        Ok(inner.state.backlogs(|seq, received| inner.clock.oldest_event(seq, received)))
     }
 
     async fn close(&self) {

@@ -7,8 +7,8 @@ use hookweir_model::{EndpointKey, Timestamp};
 
 use super::Memory;
 use crate::{
-    Answered, Error, Look, Looked, Message, NewMessage, QueueStats, Queues, Receipt, Receive, Received,
-    Redrive, Verdict,
+    Answered, Error, Look, Looked, Message, NewMessage, Old, Oldest, QueueStats, Queues, Receipt, Receive,
+    Received, Redrive, Verdict,
 };
 
 #[derive(Default)]
@@ -43,6 +43,11 @@ impl State {
             Message { number: self.last, content, enqueued, visible, receives: 0, first_received: None };
         let row = Row { message, state: Place::Waiting };
         self.queues.entry(queue.clone()).or_default().insert(self.last, row);
+        self.last
+    }
+
+    /// The number given last.
+    pub(super) fn last(&self) -> u64 {
         self.last
     }
 
@@ -138,7 +143,13 @@ impl State {
         looked
     }
 
-    fn stats(&self, queue: &EndpointKey, now: Timestamp) -> QueueStats {
+    /// `age` tells the age of a message by its number and the time when it was put there.
+    fn stats(
+        &self,
+        queue: &EndpointKey,
+        now: Timestamp,
+        age: impl Fn(u64, Timestamp) -> Oldest,
+    ) -> QueueStats {
         let mut stats = QueueStats::default();
         for row in self.queues.get(queue).into_iter().flat_map(BTreeMap::values) {
             match row.state {
@@ -148,7 +159,7 @@ impl State {
                 Place::Waiting => stats.delayed += 1,
             }
             if row.state != Place::Dead {
-                stats.oldest.get_or_insert(row.message.enqueued);
+                stats.oldest.get_or_insert_with(|| age(row.message.number, row.message.enqueued));
             }
         }
         stats
@@ -176,14 +187,9 @@ impl State {
         again
     }
 
-    fn expire(&mut self, queue: &EndpointKey, before: Timestamp, budget: usize) -> u64 {
+    fn expire(&mut self, queue: &EndpointKey, last: u64, budget: usize) -> u64 {
         let Some(rows) = self.queues.get_mut(queue) else { return 0 };
-        let old: Vec<u64> = rows
-            .values()
-            .take(budget)
-            .take_while(|row| row.message.enqueued < before)
-            .map(|row| row.message.number)
-            .collect();
+        let old: Vec<u64> = rows.range(..=last).take(budget).map(|(number, _)| *number).collect();
         old.iter().for_each(|number| drop(rows.remove(number)));
         old.len() as u64
     }
@@ -221,7 +227,8 @@ impl Queues for Memory {
     }
 
     async fn queue_stats(&self, queue: &EndpointKey, now: Timestamp) -> Result<QueueStats, Error> {
-        Ok(self.open()?.queues.stats(queue, now))
+        let inner = self.open()?;
+        Ok(inner.queues.stats(queue, now, |number, at| inner.clock.oldest_message(number, at)))
     }
 
     async fn redrive(&self, queue: &EndpointKey, which: Redrive, now: Timestamp) -> Result<u64, Error> {
@@ -234,12 +241,9 @@ impl Queues for Memory {
         Ok(held.map(|(key, _)| key.clone()).collect())
     }
 
-    async fn expire_messages(
-        &self,
-        queue: &EndpointKey,
-        before: Timestamp,
-        budget: usize,
-    ) -> Result<u64, Error> {
-        Ok(self.open()?.queues.expire(queue, before, budget))
+    async fn expire_messages(&self, queue: &EndpointKey, old: Old, budget: usize) -> Result<u64, Error> {
+        let mut inner = self.open()?;
+        let (_, last) = inner.clock.last(old);
+        Ok(inner.queues.expire(queue, last, budget))
     }
 }

@@ -12,8 +12,8 @@ use hookweir_model::{
 use super::queue;
 use crate::{
     Amount, Appended, Counts, Cursor, DeliveryFilter, Due, DueDelivery, Error, EventFilter, Expired,
-    FURTHER_KEYS, LaneBacklog, LaneHead, Made, NewEvent, Next, Page, REMOVED, Selection, Seq, Settled,
-    Settlement, StoredEvent,
+    FURTHER_KEYS, LaneBacklog, LaneHead, Made, NewEvent, Next, Oldest, Page, REMOVED, Selection, Seq,
+    Settled, Settlement, StoredEvent,
 };
 
 #[derive(Default)]
@@ -445,13 +445,16 @@ impl State {
         self.blobs.get(&digest).cloned()
     }
 
-    pub(super) fn expire(&mut self, before: Timestamp, budget: usize) -> Expired {
-        let is_over =
-            |kept: &Kept| kept.event.received < before && !kept.deliveries.values().any(Row::is_pending);
+    /// The number given last.
+    pub(super) fn last(&self) -> Seq {
+        Seq(self.last)
+    }
+
+    pub(super) fn expire(&mut self, last: Seq, budget: usize) -> Expired {
         let mut over: Vec<Seq> = self
             .events
-            .iter()
-            .filter(|(_, kept)| is_over(kept))
+            .range(..=last)
+            .filter(|(_, kept)| !kept.deliveries.values().any(Row::is_pending))
             .map(|(seq, _)| *seq)
             .take(budget.saturating_add(1))
             .collect();
@@ -468,20 +471,22 @@ impl State {
         Expired { events: over.len() as u64, more }
     }
 
-    /// How many deliveries are pending, and when the oldest of their events was received.
-    pub(super) fn pending(&self) -> (u64, Option<Timestamp>) {
+    /// How many deliveries are pending, and the oldest of their events with its time of receipt.
+    pub(super) fn pending(&self) -> (u64, Option<(Seq, Timestamp)>) {
         let pending = |kept: &Kept| kept.deliveries.values().filter(|row| row.is_pending()).count();
-        let oldest = self.events.values().find(|kept| pending(kept) > 0);
-        (self.events.values().map(|kept| pending(kept) as u64).sum(), oldest.map(|kept| kept.event.received))
+        let oldest = self.events.iter().find(|(_, kept)| pending(kept) > 0);
+        let oldest = oldest.map(|(seq, kept)| (*seq, kept.event.received));
+        (self.events.values().map(|kept| pending(kept) as u64).sum(), oldest)
     }
 
-    pub(super) fn backlogs(&self) -> Vec<LaneBacklog> {
+    /// `age` tells the age of an event by its number and time of receipt.
+    pub(super) fn backlogs(&self, age: impl Fn(Seq, Timestamp) -> Oldest) -> Vec<LaneBacklog> {
         let mut backlogs = BTreeMap::new();
-        for kept in self.events.values() {
+        for (seq, kept) in &self.events {
             for (endpoint, _) in kept.deliveries.iter().filter(|(_, row)| row.is_pending()) {
                 let (pending, _) = backlogs
                     .entry(EndpointKey::new(kept.event.tenant.clone(), endpoint.clone()))
-                    .or_insert((0, kept.event.received));
+                    .or_insert_with(|| (0, age(*seq, kept.event.received)));
                 *pending += 1;
             }
         }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookweir_journal::{Appended, FURTHER_KEYS, NewEvent, Seq};
+use hookweir_journal::{Appended, FURTHER_KEYS, NewEvent, Old, Seq};
 use hookweir_model::{Digest, EventType, Status};
 
 use crate::sample::{
-    LATE, all, at, delivery, due, ended, event, everything, id, key, lane, new, put, settle, tenant,
+    all, at, delivery, due, ended, event, everything, id, key, lane, new, put, settle, tenant,
 };
 use crate::subject::Subject;
 
@@ -155,7 +155,7 @@ pub(crate) async fn the_key_of_an_event_that_was_sent_again_answers_the_first(su
     assert!(matches!(journal.append(vec![with("5", &beyond)]).await.unwrap()[..], [Appended::Stored { .. }]));
     // They go with their event.
     settle(journal, &lane("a"), seq, 1, ended(Status::Delivered)).await;
-    assert_eq!(journal.expire(LATE, 9).await.unwrap().events, 1);
+    assert_eq!(journal.expire(Old::All, 9).await.unwrap().events, 1);
     assert!(matches!(journal.append(vec![with("6", "k1")]).await.unwrap()[..], [Appended::Stored { .. }]));
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookweir_journal::{
-    Answered, Content, Journal, Look, Made, Message, NewMessage, Next, QueueStats, Receipt, Receive,
-    Received, Redrive, Settled, Settlement, Verdict,
+    Answered, Content, Journal, KeptClock, Look, Made, Message, NewMessage, Next, Old, QueueStats, Receipt,
+    Receive, Received, Redrive, Settled, Settlement, Verdict,
 };
 use hookweir_model::{EndpointKey, EventType, Outcome, Status, Timestamp};
 
@@ -130,7 +131,7 @@ pub(crate) async fn a_delivery_ends_in_its_queue_in_one_step(subject: Subject) {
     assert_eq!(names(&received.messages), ["1"], "once, and not again by the repetition");
 
     // The message outlives its event.
-    assert_eq!(journal.expire(at(NOON + 1), 9).await.unwrap().events, 1);
+    assert_eq!(journal.expire(Old::All, 9).await.unwrap().events, 1);
     let again = receive(journal, ask(&queue, NOON + 50, NOON + 90)).await;
     assert_eq!(again.messages[0].content.shaped, shaped("body"));
 }
@@ -361,30 +362,50 @@ pub(crate) async fn a_queue_is_counted_by_how_its_messages_are(subject: Subject)
     assert_eq!(stats(journal, &queue, NOON).await, [1, 1, 1, 0]);
     assert_eq!(stats(journal, &queue, NOON + 20).await, [2, 0, 1, 0]);
     assert_eq!(stats(journal, &queue, NOON + 50).await, [3, 0, 0, 0]);
-    assert_eq!(journal.queue_stats(&queue, at(NOON)).await.unwrap().oldest, Some(at(NOON - 7)));
+    let oldest = async || {
+        let stats = journal.queue_stats(&queue, at(NOON)).await.unwrap();
+        stats.oldest.map(|oldest| (oldest.received, oldest.before.is_some()))
+    };
+    assert_eq!(oldest().await, Some((at(NOON - 7), false)));
+    journal.keep_clock(&KeptClock::default()).await.unwrap();
+    assert_eq!(oldest().await, Some((at(NOON - 7), true)));
     assert_eq!(journal.queues().await.unwrap(), [lane("p"), lane("q")]);
     answer(journal, &queue, receipt(&received.messages[0], TOKEN), Verdict::Ack).await;
-    assert_eq!(journal.queue_stats(&queue, at(NOON)).await.unwrap().oldest, Some(at(NOON)));
+    assert_eq!(oldest().await, Some((at(NOON), true)));
 }
 
 pub(crate) async fn what_waited_too_long_is_removed(subject: Subject) {
     let journal = &subject.journal;
     let queue = lane("q");
-    let old = |name, millis| NewMessage { enqueued: at(millis), ..message(name, "") };
-    enqueue(journal, &queue, vec![old("1", 1), old("2", 2), old("3", 3), old("4", 4), old("5", 1)]).await;
+    let put = async |names: &[&str]| {
+        // The wall clock was days behind when they came, and says nothing of their age.
+        let old = |name: &&str| NewMessage { enqueued: at(1), ..message(name, "") };
+        enqueue(journal, &queue, names.iter().map(old).collect()).await
+    };
+    let at_hour = |hour: u64| Duration::from_secs(3600 * hour);
+    let keep = async |hour| {
+        let clock = KeptClock { running: at_hour(hour), ..KeptClock::default() };
+        journal.keep_clock(&clock).await.unwrap();
+    };
+    put(&["1", "2", "3"]).await;
+    keep(1).await;
+    put(&["4", "5"]).await;
+    keep(2).await;
+    let [nothing, first, all] = [Duration::ZERO, at_hour(1), at_hour(2)].map(Old::At);
+    assert_eq!(journal.expire_messages(&queue, nothing, 9).await.unwrap(), 0);
     let received = receive(journal, Receive { limit: 1, ..ask(&queue, NOON, NOON + 9) }).await;
-    assert_eq!(journal.expire_messages(&queue, at(4), 2).await.unwrap(), 2);
-    assert_eq!(journal.expire_messages(&queue, at(4), 9).await.unwrap(), 1, "up to one that is younger");
-    assert_eq!(journal.expire_messages(&queue, at(4), 9).await.unwrap(), 0);
+    assert_eq!(journal.expire_messages(&queue, first, 2).await.unwrap(), 2);
+    assert_eq!(journal.expire_messages(&queue, first, 9).await.unwrap(), 1, "up to one that is younger");
+    assert_eq!(journal.expire_messages(&queue, first, 9).await.unwrap(), 0);
     let held = receipt(&received.messages[0], TOKEN);
     assert_eq!(answer(journal, &queue, held, Verdict::Ack).await, Answered::Gone);
     let left = receive(journal, ask(&queue, NOON, NOON + 9)).await;
     assert_eq!(names(&left.messages), ["4", "5"]);
     receive(journal, Receive { max_receives: Some(1), ..ask(&queue, NOON + 9, NOON + 99) }).await;
     assert_eq!(stats(journal, &queue, NOON).await, [0, 0, 0, 2]);
-    assert_eq!(journal.expire_messages(&queue, at(9), 9).await.unwrap(), 2, "dead letters too");
+    assert_eq!(journal.expire_messages(&queue, all, 9).await.unwrap(), 2, "dead letters too");
     assert_eq!(stats(journal, &queue, NOON).await, [0; 4]);
-    assert_eq!(journal.expire_messages(&lane("other"), at(9), 9).await.unwrap(), 0);
+    assert_eq!(journal.expire_messages(&lane("other"), Old::All, 9).await.unwrap(), 0);
 }
 
 pub(crate) async fn no_message_goes_to_two_at_once(subject: Subject) {

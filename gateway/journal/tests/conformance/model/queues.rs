@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use hookweir_journal::{
-    Answered, Journal, Look, Message, NewMessage, QueueStats, Receipt, Receive, Redrive, Verdict,
+    Answered, Journal, Look, Message, NewMessage, Old, QueueStats, Receipt, Receive, Redrive, Verdict,
 };
 use hookweir_model::{EndpointKey, Timestamp};
 
-use super::{Answer, SPAN, lane, maybe, moment, name};
+use super::{Answer, SPAN, lane, maybe, moment, name, old};
 use crate::cases::queues::message;
 use crate::sample::{NOON, at};
 
@@ -22,7 +22,7 @@ pub(super) enum Step {
     Look(EndpointKey, Look, usize),
     Stats(EndpointKey, Timestamp),
     Redrive(EndpointKey, Result<usize, Vec<usize>>, Timestamp),
-    Expire(EndpointKey, Timestamp, usize),
+    Expire(EndpointKey, Old, usize),
     Queues,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn new_message(rng: &mut Rng) -> NewMessage {
     new
 }
 
-pub(super) fn draw(rng: &mut Rng) -> Step {
+pub(super) fn draw(rng: &mut Rng, number: u64) -> Step {
     let queue = lane(rng);
     match rng.u32(..20) {
         0..5 => Step::Put(queue, (0..rng.usize(1..4)).map(|_| new_message(rng)).collect()),
@@ -77,7 +77,7 @@ pub(super) fn draw(rng: &mut Rng) -> Step {
             };
             Step::Redrive(queue, which, moment(rng))
         }
-        18 => Step::Expire(queue, at(NOON + rng.i64(0..SPAN) / 16), rng.usize(..4)),
+        18 => Step::Expire(queue, old(rng, number), rng.usize(..4)),
         _ => Step::Queues,
     }
 }
@@ -137,8 +137,8 @@ pub(super) async fn run(journal: &Arc<dyn Journal>, receipts: &mut Receipts, ste
             };
             Said::Count(journal.redrive(&queue, which, now).await.unwrap())
         }
-        Step::Expire(queue, before, budget) => {
-            Said::Count(journal.expire_messages(&queue, before, budget).await.unwrap())
+        Step::Expire(queue, old, budget) => {
+            Said::Count(journal.expire_messages(&queue, old, budget).await.unwrap())
         }
         Step::Queues => Said::Queues(journal.queues().await.unwrap()),
     };

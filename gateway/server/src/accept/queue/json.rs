@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_journal::{Answered, Look, Message, Receipt, Verdict};
-use hookweir_model::{EndpointKey, Timestamp};
+use hookweir_model::EndpointKey;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -96,8 +96,8 @@ impl Accept {
                 Ok(ok(&Redriven { messages: self.queues.redrive(key, numbers).await? }))
             }
             Action::Stats => {
-                let stats = self.journal.queue_stats(key, Timestamp::now()).await?;
-                Ok(ok(&QueueView::new(stats, self.queues.waiting(key))))
+                let (stats, oldest) = self.queues.stats(key).await?;
+                Ok(ok(&QueueView::new(stats, oldest, self.queues.waiting(key))))
             }
         }
     }
@@ -144,7 +144,7 @@ impl Accept {
                 "`delay` belongs to nack alone, and `visibility_timeout` to extend".to_owned(),
             ));
         }
-        let now = Timestamp::now();
+        let now = self.queues.now();
         let verdict = match action {
             Action::Nack => Verdict::Nack {
                 visible: now.after(delay.unwrap_or_default()),
@@ -181,7 +181,7 @@ impl Accept {
             _ if request.after.is_some() => {
                 return Err(malformed("`after` belongs to dead letters alone".to_owned()));
             }
-            _ => Look::Visible { now: Timestamp::now() },
+            _ => Look::Visible { now: self.queues.now() },
         };
         let mut room = self.answer_room(key);
         let looked = self.queues.look(key, look, (limit, ANSWER_BYTES), &mut room).await?;

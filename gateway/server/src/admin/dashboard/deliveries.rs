@@ -31,7 +31,8 @@ pub(super) async fn list(
     let frame = viewer.frame(Some(&tenant), "deliveries");
     let endpoints = names(&admin, &tenant);
     let found = admin.journal.deliveries(&query.filter, query.cursor.as_ref(), query.limit).await?;
-    let found = query::list(found, &query.hidden, api::DeliveryView::from);
+    let view = |delivery| api::DeliveryView::new(&admin.clock, delivery);
+    let found = query::list(found, &query.hidden, view);
     let next = found.next.as_deref().map(|cursor| Asked::next(uri.query(), cursor));
     let statuses = Status::ALL.map(Status::as_str);
     let outcomes = Outcome::ALL.map(Outcome::as_str);
@@ -48,7 +49,7 @@ pub(super) async fn get(
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
     let key = path.key(tenant.clone())?;
-    let detail = api::DeliveryDetail::read(&*admin.journal, &key, viewer.caller.sees_network())
+    let detail = api::DeliveryDetail::read(&*admin.journal, &admin.clock, &key, viewer.caller.sees_network())
         .await?
         .ok_or(Problem::NotFound("delivery"))?;
     let event = admin.journal.stored_event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;

@@ -44,7 +44,8 @@ pub(super) async fn get(
         .filter(|delivery| !matches!(delivery.status, Status::Pending | Status::Filtered))
         .count();
     let rate = (ended > 0).then(|| arrived.len() * 100 / ended);
-    let mut strip: Vec<api::DeliveryView> = newest.into_iter().map(Into::into).collect();
+    let view = |delivery| api::DeliveryView::new(&admin.clock, delivery);
+    let mut strip: Vec<api::DeliveryView> = newest.into_iter().map(view).collect();
     let listed: Vec<_> = strip.iter().take(LISTED).cloned().collect();
     strip.reverse();
     let frame = viewer.frame(Some(&tenant), "endpoints");

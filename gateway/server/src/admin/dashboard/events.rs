@@ -42,6 +42,7 @@ pub(super) async fn get(
     let deliveries = admin.journal.deliveries_of(&tenant, &id).await?;
     let frame = viewer.frame(Some(&tenant), "events");
     let data = text::shown(&event.event.data);
-    let detail = api::EventDetail::new(&event, deliveries.into_iter().map(Into::into).collect());
+    let view = |delivery| api::DeliveryView::new(&admin.clock, delivery);
+    let detail = api::EventDetail::new(&event, deliveries.into_iter().map(view).collect());
     page("event.html", context! { frame, detail, data })
 }

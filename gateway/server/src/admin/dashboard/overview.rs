@@ -255,7 +255,7 @@ async fn gather(
     let mut looked_at = 0;
     let backlogs = admin.journal.backlogs().await?.into_iter();
     let oldest: HashMap<EndpointKey, Timestamp> =
-        backlogs.filter_map(|backlog| Some((backlog.endpoint, backlog.oldest?))).collect();
+        backlogs.filter_map(|backlog| Some((backlog.endpoint, admin.clock.came(backlog.oldest?)))).collect();
     let endpoints = tenants.iter().flat_map(|tenant| tenant.endpoints.values());
     let mut views = endpoints::views(admin, endpoints, viewer.caller.sees_urls()).await?.into_iter();
     for tenant in tenants {
@@ -295,7 +295,7 @@ async fn gather(
         shown.push(Trouble {
             tenant: delivery.key.tenant.clone(),
             said: said.filter(|said| !said.is_empty()),
-            delivery: delivery.into(),
+            delivery: api::DeliveryView::new(&admin.clock, delivery),
         });
     }
     Ok((groups, totals, shown))

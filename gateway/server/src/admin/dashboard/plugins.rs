@@ -57,7 +57,7 @@ pub(super) async fn get(
         .into_iter()
         .filter(|(_, call)| !call.log.is_empty())
         .take(LOGS)
-        .map(|(delivery, call)| Log { delivery: delivery.into(), log: call.log })
+        .map(|(delivery, call)| Log { delivery: DeliveryView::new(&admin.clock, delivery), log: call.log })
         .collect();
     let config = super::text::pretty(&slot.settings.config);
     let frame = viewer.frame(Some(&tenant), "plugins");

@@ -1,25 +1,27 @@
 //! What is pending, overall and by endpoint, and the endpoints' kept states.
 
-use hookweir_model::{EndpointState, Timestamp};
+use hookweir_model::EndpointState;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::clock;
+use crate::Oldest;
 use crate::engines::embedded::fault::Fault;
 
-/// How many deliveries are pending, and when the oldest event that waits was received. `lanes` are all there are.
+/// How many deliveries are pending, and the oldest event that waits. `lanes` are all there are.
 pub(in crate::engines::embedded) fn pending(
     connection: &Connection,
     lanes: &[i64],
-) -> Result<(u64, Option<Timestamp>), Fault> {
+) -> Result<(u64, Option<Oldest>), Fault> {
     let waiting = waiting(connection, lanes)?;
     let oldest = waiting.iter().filter_map(|lane| lane.oldest).min();
     Ok((waiting.iter().map(|lane| lane.pending).sum(), received(connection, oldest)?))
 }
 
-/// Of each of these lanes that has pending deliveries: how many, and when the event of the oldest was received.
+/// Of each of these lanes that has pending deliveries: how many, and the event of the oldest.
 pub(in crate::engines::embedded) fn backlogs(
     connection: &Connection,
     lanes: &[i64],
-) -> Result<Vec<(i64, u64, Option<Timestamp>)>, Fault> {
+) -> Result<Vec<(i64, u64, Option<Oldest>)>, Fault> {
     let waiting = waiting(connection, lanes)?.into_iter();
     waiting.map(|lane| Ok((lane.lane, lane.pending, received(connection, lane.oldest)?))).collect()
 }
@@ -49,11 +51,11 @@ fn waiting(connection: &Connection, lanes: &[i64]) -> Result<Vec<Waiting>, Fault
     Ok(waiting)
 }
 
-fn received(connection: &Connection, seq: Option<i64>) -> Result<Option<Timestamp>, Fault> {
+fn received(connection: &Connection, seq: Option<i64>) -> Result<Option<Oldest>, Fault> {
     let Some(seq) = seq else { return Ok(None) };
     let mut received = connection.prepare_cached("SELECT received FROM event WHERE seq = ?1")?;
     let at: Option<i64> = received.query_row((seq,), |row| Ok(row.get(0).ok())).optional()?.flatten();
-    Ok(at.map(Timestamp::from_millis))
+    at.map(|at| clock::oldest(connection, clock::EVENT, seq, at)).transpose()
 }
 
 pub(in crate::engines::embedded) fn endpoint_states(

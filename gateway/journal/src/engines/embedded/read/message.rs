@@ -3,6 +3,7 @@
 use hookweir_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::clock;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::message::{content, content_columns};
 use crate::{Content, Look, Message, QueueStats};
@@ -141,15 +142,18 @@ pub(in crate::engines::embedded) fn queue_stats(
     let (in_flight, delayed): (i64, i64) =
         hidden.query_row((lane, now.as_millis()), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut oldest = connection.prepare_cached(
-        "SELECT enqueued FROM message WHERE lane = ?1 AND state < 2 ORDER BY number LIMIT 1",
+        "SELECT number, enqueued FROM message WHERE lane = ?1 AND state < 2 ORDER BY number LIMIT 1",
     )?;
-    let oldest: Option<i64> = oldest.query_row((lane,), |row| row.get(0)).optional()?;
+    let oldest: Option<(i64, i64)> =
+        oldest.query_row((lane,), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let oldest =
+        oldest.map(|(number, at)| clock::oldest(connection, clock::MESSAGE, number, at)).transpose()?;
     Ok(QueueStats {
         visible: alive.saturating_sub(in_flight).saturating_sub(delayed).unsigned_abs(),
         in_flight: in_flight.unsigned_abs(),
         delayed: delayed.unsigned_abs(),
         dead: dead.unsigned_abs(),
-        oldest: oldest.map(Timestamp::from_millis),
+        oldest,
     })
 }
 

@@ -4,6 +4,7 @@
 //! old snapshot is in use.
 
 mod blocks;
+mod clock;
 mod delivery;
 mod due;
 mod event;
@@ -24,6 +25,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+pub(super) use self::clock::kept_clock;
 pub(super) use self::delivery::{
     DeliveryQuery, attempts, counts, deliveries_of, delivery, list as deliveries, made, place,
 };

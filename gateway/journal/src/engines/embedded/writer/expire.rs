@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use hookweir_model::{Status, Timestamp};
+use hookweir_model::Status;
 
-use super::op::minute;
+use super::clock;
 use super::requeue::numbers;
 use super::statements::Statements;
 use super::sweep::{Step, Sweep, Sweeps};
 use super::tally::Tally;
-use crate::Expired;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::record;
+use crate::{Expired, Old};
 
 /// How many numbers one group goes over, how many events it removes, and how many bytes of data they may have: a large
 /// expiry then holds nobody up for long.
@@ -32,7 +32,7 @@ pub(in crate::engines::embedded) enum Which {
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct Expire {
     which: Which,
-    before: Timestamp,
+    old: Old,
     budget: u64,
     /// About how many bytes are wanted; more are not removed for it.
     wanted: u64,
@@ -51,10 +51,9 @@ struct Progress {
     is_over: bool,
 }
 
-struct Old {
+struct Candidate {
     seq: i64,
     tenant: i64,
-    received: i64,
     key: Option<String>,
     lanes: Option<String>,
     size: i64,
@@ -66,21 +65,19 @@ enum Judged {
     Removed,
     /// Another is to be removed than the call may.
     Beyond,
-    Young,
     /// A delivery of it is pending, or it is not this call's business.
     Stays,
 }
 
 impl Expire {
-    pub(in crate::engines::embedded) fn new(before: Timestamp, budget: usize) -> Self {
+    pub(in crate::engines::embedded) fn new(old: Old, budget: usize) -> Self {
         let (done, wanted) = (Progress::default(), u64::MAX);
-        Self { which: Which::Ended, before, budget: budget as u64, wanted, done, next: None }
+        Self { which: Which::Ended, old, budget: budget as u64, wanted, done, next: None }
     }
 
     /// Removes events of any age until they had about so many bytes, in one part.
     pub(super) fn for_room(which: Which, wanted: u64) -> Self {
-        let before = Timestamp::from_millis(i64::MAX);
-        Self { which, before, budget: REMOVED, wanted, done: Progress::default(), next: None }
+        Self { which, old: Old::All, budget: REMOVED, wanted, done: Progress::default(), next: None }
     }
 
     pub(super) fn is_for_room(&self) -> bool {
@@ -115,10 +112,10 @@ pub(super) fn expire(
     input: &mut Expire,
 ) -> Result<Expired, Fault> {
     let sweep = sweeps.of(input.which);
-    let bound: Option<i64> = statements.last_until.query_row((minute(input.before),), |row| row.get(0))?;
+    let bound = clock::last_event(statements, input.old, last)?;
     let mut part = Part { statements, tally, input, progress: input.done, removed: 0, bytes: 0 };
     let mut step = Step { to: sweep.to(), ..Step::default() };
-    part.run(sweep, bound.unwrap_or(0), &mut step)?;
+    part.run(sweep, bound, &mut step)?;
     let progress = part.progress;
     if progress.removed > 0 && (progress.is_over || input.is_for_room()) {
         // Numbers must not be given twice, not even when the newest event is gone at the next start.
@@ -150,7 +147,6 @@ impl Part<'_, '_> {
             }
             match self.read(seq, seq)?.first().map(|old| self.judge(old)).transpose()? {
                 None | Some(Judged::Removed | Judged::Stays) => step.done.push(seq),
-                Some(Judged::Young) => {}
                 Some(Judged::Beyond) => return Ok(()),
             }
             self.progress.behind = seq;
@@ -168,7 +164,6 @@ impl Part<'_, '_> {
                 }
                 match self.judge(&old)? {
                     Judged::Removed | Judged::Stays => {}
-                    Judged::Young => step.young.push(old.seq),
                     Judged::Beyond => return Ok(()),
                 }
                 step.to = old.seq;
@@ -184,10 +179,7 @@ impl Part<'_, '_> {
         self.removed >= REMOVED || self.bytes >= REMOVED_BYTES
     }
 
-    fn judge(&mut self, old: &Old) -> Result<Judged, Fault> {
-        if old.received >= self.input.before.as_millis() {
-            return Ok(Judged::Young);
-        }
+    fn judge(&mut self, old: &Candidate) -> Result<Judged, Fault> {
         let Some(ended) = ended(self.statements, old)? else { return Ok(Judged::Stays) };
         let is_lost = |status: &Status| matches!(status, Status::Exhausted | Status::Failed);
         if self.input.which == Which::EndedWell && ended.iter().any(|(_, status)| is_lost(status)) {
@@ -207,16 +199,15 @@ impl Part<'_, '_> {
         Ok(Judged::Removed)
     }
 
-    fn read(&mut self, from: i64, to: i64) -> Result<Vec<Old>, Fault> {
+    fn read(&mut self, from: i64, to: i64) -> Result<Vec<Candidate>, Fault> {
         let rows = self.statements.old_events.query_map((from, to), |row| {
-            Ok(Old {
+            Ok(Candidate {
                 seq: row.get(0)?,
                 tenant: row.get(1)?,
-                received: row.get(2)?,
-                key: row.get(3)?,
-                lanes: row.get(4)?,
-                size: row.get(5)?,
-                place: row.get(6)?,
+                key: row.get(2)?,
+                lanes: row.get(3)?,
+                size: row.get(4)?,
+                place: row.get(5)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -257,7 +248,7 @@ fn stretches(first: i64, end: i64, gaps: &BTreeSet<i64>) -> Vec<(i64, i64)> {
 
 /// The lanes and statuses of an event's deliveries if all are final. An event whose deliveries can't be told stays:
 /// one of them might be pending.
-fn ended(statements: &mut Statements<'_>, old: &Old) -> Result<Option<Vec<(i64, Status)>>, Fault> {
+fn ended(statements: &mut Statements<'_>, old: &Candidate) -> Result<Option<Vec<(i64, Status)>>, Fault> {
     let is_in_place = record::is_in_place(old.seq, old.tenant, old.lanes.as_deref(), old.place);
     let Some(lanes) = record::lanes(old.lanes.as_deref()).ok().filter(|_| is_in_place) else {
         tracing::error!(
@@ -288,7 +279,7 @@ fn ended(statements: &mut Statements<'_>, old: &Old) -> Result<Option<Vec<(i64, 
 fn remove(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
-    old: &Old,
+    old: &Candidate,
     deliveries: &[(i64, Status)],
 ) -> Result<(), Fault> {
     for (lane, status) in deliveries {

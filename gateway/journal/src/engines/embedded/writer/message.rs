@@ -6,12 +6,13 @@
 use hookweir_model::Timestamp;
 use rusqlite::OptionalExtension as _;
 
+use super::clock;
 use super::op::Job;
 use super::statements::Statements;
 use super::tally::Tally;
 use crate::engines::embedded::fault::Fault;
 use crate::engines::embedded::message::MessageRecord;
-use crate::{Answered, Error, Receipt, Redrive, Verdict};
+use crate::{Answered, Error, Old, Receipt, Redrive, Verdict};
 
 /// How many messages one [`Take`] makes dead letters at most: then it answers with what it has.
 const BURIED: usize = 1000;
@@ -29,7 +30,7 @@ pub(in crate::engines::embedded) enum MessageOp {
     Take(Job<Take, Taken>),
     Answer(Job<(i64, Verdicts), Vec<Answered>>),
     Redrive(Job<(i64, Redrive, Timestamp), u64>),
-    Expire(Job<(i64, Timestamp, usize), u64>),
+    Expire(Job<(i64, Old, usize), u64>),
     /// Makes a dead letter of a message whose stored bytes are damaged.
     Bury(Job<(i64, u64), ()>),
 }
@@ -122,8 +123,8 @@ impl MessageOp {
                 job.outcome = Some(Ok(redrive(statements, tally, *lane, which, *now)?));
             }
             Self::Expire(job) => {
-                let (lane, before, budget) = job.input;
-                job.outcome = Some(Ok(expire(statements, tally, lane, before, budget)?));
+                let (lane, old, budget) = job.input;
+                job.outcome = Some(Ok(expire(statements, tally, lane, old, budget)?));
             }
             Self::Bury(job) => {
                 let (lane, number) = job.input;
@@ -288,19 +289,17 @@ fn expire(
     statements: &mut Statements<'_>,
     tally: &mut Tally,
     lane: i64,
-    before: Timestamp,
+    old: Old,
     budget: usize,
 ) -> Result<u64, Fault> {
+    let last = clock::last_message(statements, old)?;
     let budget = i64::try_from(budget).unwrap_or(i64::MAX);
-    let oldest = statements.oldest_messages.query_map((lane, budget), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, i64>(2)?))
-    })?;
-    let oldest: Vec<(i64, u8, i64)> = oldest.collect::<Result<_, _>>()?;
+    let oldest = statements
+        .oldest_messages
+        .query_map((lane, budget), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?)))?;
+    let oldest: Vec<(i64, u8)> = oldest.collect::<Result<_, _>>()?;
     let mut removed = 0;
-    for (number, state, enqueued) in oldest {
-        if enqueued >= before.as_millis() {
-            break;
-        }
+    for (number, state) in oldest.into_iter().take_while(|(number, _)| *number <= last) {
         remove(statements, lane, number)?;
         let (alive, dead) = if state == DEAD { (0, -1) } else { (-1, 0) };
         tally.messages(lane, alive, dead);

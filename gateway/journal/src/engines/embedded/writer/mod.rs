@@ -11,6 +11,7 @@
 //! is tried again.
 
 mod append;
+mod clock;
 mod expire;
 mod inbox;
 mod log;
@@ -327,6 +328,7 @@ impl Writer<'_> {
             Op::Expire(job) => {
                 job.outcome = Some(Ok(expire::expire(statements, tally, sweeps, *last, &mut job.input)?));
             }
+            Op::Clock(job) => job.outcome = Some(Ok(clock::keep(statements, *last, &job.input)?)),
             Op::State(job) => {
                 let (lane, state) = &job.input;
                 statements.put_state.execute((lane, state))?;

@@ -14,7 +14,7 @@ use super::settle::SettleRecord;
 use crate::engines::embedded::damage;
 use crate::engines::embedded::directory::Entry;
 use crate::engines::embedded::record::EventRecord;
-use crate::{Appended, Error, Expired, Settled};
+use crate::{Appended, Error, Expired, KeptClock, Settled};
 
 /// An operation with someone who waits for its answer.
 #[derive(Debug)]
@@ -51,6 +51,7 @@ pub(in crate::engines::embedded) enum Op {
     Register(Job<Vec<Name>, Vec<Entry>>),
     Requeue(Job<Requeue, u64>),
     Expire(Job<Expire, Expired>),
+    Clock(Job<KeptClock, ()>),
     /// Keeps an endpoint's state, as JSON.
     State(Job<(i64, String), ()>),
     Blob(Job<(Digest, Bytes), ()>),
@@ -145,6 +146,7 @@ impl Op {
             Self::Register(job) => job.finish(),
             Self::Requeue(job) => job.finish(),
             Self::Expire(job) => job.finish(),
+            Self::Clock(job) => job.finish(),
             Self::State(job) => job.finish(),
             Self::Blob(job) => job.finish(),
             Self::Plugin(job) => job.finish(),
@@ -166,6 +168,7 @@ impl Op {
             Self::Register(job) => job.fail(error),
             Self::Requeue(job) => job.fail(error),
             Self::Expire(job) => job.fail(error),
+            Self::Clock(job) => job.fail(error),
             Self::State(job) => job.fail(error),
             Self::Blob(job) => job.fail(error),
             Self::Plugin(job) => job.fail(error),

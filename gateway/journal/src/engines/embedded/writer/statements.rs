@@ -71,13 +71,26 @@ statements! {
         AND (d.status <> ?6 OR d.reason = ?7) ORDER BY d.seq LIMIT ?5";
 
     next_event: "SELECT min(seq) FROM event WHERE seq > ?1";
-    old_events: "SELECT seq, tenant, received, idempotency_key, lanes, length(data), place FROM event \
+    old_events: "SELECT seq, tenant, idempotency_key, lanes, length(data), place FROM event \
         WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq";
     tried_pending: "SELECT seq FROM delivery WHERE seq BETWEEN ?1 AND ?2 AND +status = 0";
     lanes_pending: "SELECT lane FROM counts WHERE pending > 0";
     fresh_of: "SELECT seq FROM fresh WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3";
+    put_clock: "INSERT INTO clock (id, running, time, wall, uptime, boot) VALUES (0, ?1, ?2, ?3, ?4, ?5) \
+        ON CONFLICT (id) DO UPDATE SET running = excluded.running, time = excluded.time, wall = excluded.wall, \
+        uptime = excluded.uptime, boot = excluded.boot";
+    put_age: "INSERT INTO age (running, time, event, message) SELECT ?1, ?2, ?3, given.message FROM \
+        (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message_content'), 0) AS message) AS given \
+        WHERE NOT EXISTS (SELECT 1 FROM age WHERE age.event = ?3 AND age.message = given.message) \
+        ON CONFLICT (running) DO UPDATE SET time = excluded.time, event = excluded.event, message = excluded.message";
+    thin_age: "DELETE FROM age WHERE running < ?1 AND running NOT IN \
+        (SELECT max(running) FROM age WHERE running < ?1 GROUP BY running / 3600000)";
+    drop_age: "DELETE FROM age WHERE running < (SELECT max(running) FROM age \
+        WHERE event < coalesce((SELECT min(seq) FROM event), 9223372036854775807) \
+        AND message < coalesce((SELECT min(number) FROM message_content), 9223372036854775807))";
+    event_at: "SELECT event FROM age WHERE running <= ?1 ORDER BY running DESC LIMIT 1";
+    message_at: "SELECT message FROM age WHERE running <= ?1 ORDER BY running DESC LIMIT 1";
     first_since: "SELECT min(first) FROM span WHERE minute >= ?1";
-    last_until: "SELECT max(last) FROM span WHERE minute <= ?1";
     delete_event: "DELETE FROM event WHERE seq = ?1";
     delete_key: "DELETE FROM idempotency WHERE tenant = ?1 AND key = ?2 AND seq = ?3";
     delete_further_keys: "DELETE FROM idempotency WHERE (tenant, key) IN \
@@ -133,7 +146,7 @@ statements! {
         WHERE lane = ?1 AND state = 2 ORDER BY number LIMIT ?2";
     revive: "UPDATE message SET state = ?3, visible = ?4, receives = 0, first_received = NULL \
         WHERE lane = ?1 AND number = ?2 AND state = 2";
-    oldest_messages: "SELECT number, state, enqueued FROM message WHERE lane = ?1 ORDER BY number LIMIT ?2";
+    oldest_messages: "SELECT number, state FROM message WHERE lane = ?1 ORDER BY number LIMIT ?2";
     drop_message: "DELETE FROM message WHERE lane = ?1 AND number = ?2";
     drop_content: "DELETE FROM message_content WHERE number = ?1";
     add_messages: "INSERT INTO queue (lane, alive, dead) VALUES (?1, ?2, ?3) \

@@ -12,7 +12,7 @@ const REMEMBERED: usize = 65_536;
 pub(super) struct Sweep {
     /// Every event up to this number was looked at. What of it is still there had to stay.
     to: i64,
-    /// Those up to `to` that may have to stay no longer: they have ended since, or were too young.
+    /// Those up to `to` that may have to stay no longer: they have ended since.
     again: BTreeSet<i64>,
 }
 
@@ -23,8 +23,6 @@ pub(super) struct Step {
     pub to: i64,
     /// Behind the walk: looked at, and either removed or waiting again.
     pub done: Vec<i64>,
-    /// Looked at on the walk, and to be looked at again: too young.
-    pub young: Vec<i64>,
 }
 
 impl Sweep {
@@ -51,7 +49,6 @@ impl Sweep {
             self.again.remove(seq);
         }
         self.to = self.to.max(step.to);
-        self.again.extend(step.young.iter().filter(|seq| **seq <= self.to));
         self.bound();
     }
 
@@ -107,14 +104,14 @@ mod tests {
         let mut sweep = Sweep::default();
         sweep.ended(3);
         assert!(behind(&sweep, 0, 100).is_empty(), "the walk comes to it by itself");
-        sweep.apply(&Step { to: 10, done: Vec::new(), young: vec![9] });
-        for seq in [7, 3, 10, 11] {
+        sweep.apply(&Step { to: 10, done: Vec::new() });
+        for seq in [7, 9, 3, 10, 11] {
             sweep.ended(seq);
         }
         assert_eq!(behind(&sweep, 0, 100), [3, 7, 9, 10]);
         assert_eq!(behind(&sweep, 3, 9), [7, 9]);
         assert!(behind(&sweep, 9, 5).is_empty());
-        sweep.apply(&Step { to: 8, done: vec![3, 9], young: Vec::new() });
+        sweep.apply(&Step { to: 8, done: vec![3, 9] });
         assert_eq!((sweep.to(), behind(&sweep, 0, 100)), (10, vec![7, 10]), "it never goes back so");
     }
 
@@ -122,7 +119,7 @@ mod tests {
     fn what_is_forgotten_is_walked_over_again() {
         let mut sweep = Sweep::default();
         let many = i64::try_from(REMEMBERED).unwrap();
-        sweep.apply(&Step { to: 2 * many, done: Vec::new(), young: Vec::new() });
+        sweep.apply(&Step { to: 2 * many, done: Vec::new() });
         for seq in 1..=many + 5 {
             sweep.ended(seq);
         }

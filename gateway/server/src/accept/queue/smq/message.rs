@@ -84,8 +84,15 @@ pub(super) struct Sent {
     pub is_delayed: bool,
 }
 
+/// When a message is sent: by the wall clock, and by the gateway's own time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub wall: Timestamp,
+    pub own: Timestamp,
+}
+
 /// Reads a `<Message>` that is sent. Its id is that of its property `webhook-id`, or a fresh one.
-pub(super) fn read(element: &Element, source: &str, now: Timestamp) -> Result<Sent, Fault> {
+pub(super) fn read(element: &Element, source: &str, now: Now) -> Result<Sent, Fault> {
     if element.name != "Message" {
         return Err(Fault::malformed_xml("send a <Message>, or <Messages> with one or more of them"));
     }
@@ -106,7 +113,7 @@ pub(super) fn read(element: &Element, source: &str, now: Timestamp) -> Result<Se
         let place = properties.iter().position(|(name, _)| name == wanted)?;
         Some(properties.remove(place).1)
     };
-    let id = take(ID).and_then(|id| EventId::new(&id).ok()).unwrap_or_else(|| EventId::generate(now));
+    let id = take(ID).and_then(|id| EventId::new(&id).ok()).unwrap_or_else(|| EventId::generate(now.wall));
     let named = take(TYPE).and_then(|name| EventType::new(&name).ok());
     let event_type = named.map_or_else(|| EventType::new(SENT), Ok);
     let content_type = take(CONTENT_TYPE).unwrap_or_else(|| "application/octet-stream".to_owned());
@@ -124,11 +131,11 @@ pub(super) fn read(element: &Element, source: &str, now: Timestamp) -> Result<Se
         event_type: event_type.map_err(|error| Fault::invalid(error.to_string()))?,
         source: source.to_owned(),
         subject: None,
-        time: now.to_string(),
+        time: now.wall.to_string(),
         shaped: Shaped { content_type, headers: properties, body },
     };
-    let visible = now.after(Duration::from_secs(delay));
-    let message = NewMessage { content, enqueued: now, visible };
+    let visible = now.own.after(Duration::from_secs(delay));
+    let message = NewMessage { content, enqueued: now.wall, visible };
     Ok(Sent { message, md5: body_md5(text), is_delayed: delay > 0 })
 }
 
@@ -160,7 +167,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn sent(inner: &str) -> Result<Sent, Fault> {
-        read(&parse(format!("<Message>{inner}</Message>").as_bytes())?, "/smq", NOW)
+        read(&parse(format!("<Message>{inner}</Message>").as_bytes())?, "/smq", Now { wall: NOW, own: NOW })
     }
 
     fn written(message: NewMessage) -> Element {
@@ -239,7 +246,7 @@ mod tests {
             assert_eq!(sent(inner).unwrap_err().code, code, "{inner}");
         }
         let other = parse(b"<Other><MessageBody>a</MessageBody></Other>").unwrap();
-        assert_eq!(read(&other, "/smq", NOW).unwrap_err().code, "MalformedXML");
+        assert_eq!(read(&other, "/smq", Now { wall: NOW, own: NOW }).unwrap_err().code, "MalformedXML");
         assert!(
             sent("<MessageBody>a</MessageBody>").unwrap().message.content.id.as_str().starts_with("evt_")
         );

@@ -8,7 +8,7 @@ use hookweir_model::Timestamp;
 use http::{HeaderMap, StatusCode};
 
 use super::error::Fault;
-use super::message::{self, message_id};
+use super::message::{self, Now, message_id};
 use super::request::Operation;
 use super::xml::{self, Writer};
 use super::{Answer, Open};
@@ -77,7 +77,7 @@ impl Accept {
     }
 
     async fn attributes(&self, open: &Open) -> Result<Vec<(&'static str, String)>, Fault> {
-        let stats = self.journal.queue_stats(&open.endpoint.key, Timestamp::now()).await?;
+        let (stats, _) = self.queues.stats(&open.endpoint.key).await?;
         let max_body = self.live.load().config.accept.max_body;
         let mut attributes = configured(open, self.live.load().config.journal.retention)?;
         attributes.extend([
@@ -101,7 +101,7 @@ impl Accept {
         if !(1..=MAX_BATCH).contains(&elements.len()) {
             return Err(Fault::invalid(format!("send 1 to {MAX_BATCH} messages at a time")));
         }
-        let now = Timestamp::now();
+        let now = Now { wall: Timestamp::now(), own: self.queues.now() };
         let source = format!("/queues/{}", open.endpoint.key.endpoint);
         let sent = elements.iter().map(|element| message::read(element, &source, now));
         let sent = sent.collect::<Result<Vec<_>, _>>()?;
@@ -143,7 +143,7 @@ impl Accept {
     }
 
     async fn smq_peek(&self, open: &Open, batch: Option<usize>) -> Result<Answer, Fault> {
-        let look = Look::Visible { now: Timestamp::now() };
+        let look = Look::Visible { now: self.queues.now() };
         let mut room = self.answer_room(&open.endpoint.key);
         let wanted = (batch.unwrap_or(1), ANSWER_BYTES);
         let messages = self.queues.look(&open.endpoint.key, look, wanted, &mut room).await?.messages;
@@ -193,11 +193,11 @@ impl Accept {
     }
 
     async fn change_visibility(&self, open: &Open, handle: &str, seconds: u64) -> Result<Answer, Fault> {
-        let until = Timestamp::now().after(Duration::from_secs(seconds));
+        let until = self.queues.now().after(Duration::from_secs(seconds));
         let receipt = self.say(open, handle, Verdict::Extend { until }).await?;
         let body = Writer::document("ChangeVisibility", |change| {
             change.text("ReceiptHandle", &receipt_text(&receipt));
-            change.number("NextVisibleTime", until.as_millis());
+            change.number("NextVisibleTime", self.queues.wall(until).as_millis());
         });
         Ok(Answer::xml(StatusCode::OK, body))
     }
