@@ -93,10 +93,11 @@ async fn work<K, M, F>(
     post: impl Fn(Vec<M>, InForce) -> F,
 ) where
     K: Eq + Hash,
-    F: Future<Output = Vec<Ended>>,
+    F: Future<Output = Vec<Ended>> + Send + 'static,
 {
     while let Some(Batch { messages, ends, in_force }) = next(&queues, &key, bounds) {
-        let results = post(messages, InForce::all(in_force)).await;
+        // A task of its own: a panic there costs this batch its answers, and not the queue one of its requests for ever.
+        let results = tokio::spawn(post(messages, InForce::all(in_force))).await.unwrap_or_default();
         // An answer that does not tell of all is an answer for none of the rest.
         let results = results.into_iter().chain(std::iter::repeat_with(|| Err(Fault::lost())));
         for (end, result) in ends.into_iter().zip(results) {
@@ -204,6 +205,20 @@ mod tests {
         assert!(batches.iter().all(|batch| batch.len() <= 3), "{batches:?}");
         assert!(!batches.contains(&vec![5, 6, 7]) && !batches.contains(&vec![5, 6]), "{batches:?}");
         assert!(lock(&gather.queues).is_empty(), "nothing is kept of a queue that rests");
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_costs_its_own_messages_alone() {
+        let gather: Gather<&str, u32> = Gather::new(Bounds { messages: 3, bytes: 100, requests: 1 });
+        for (message, wanted) in [(1, Ok("1".to_owned())), (7, Err(Fault::lost())), (2, Ok("2".to_owned()))] {
+            let post = |messages: Vec<u32>, _: InForce| async move {
+                assert!(!messages.contains(&7), "a broker's answer that nobody thought of");
+                messages.iter().map(|message| Ok(message.to_string())).collect()
+            };
+            let ended = gather.send(&"queue", message, 1, &InForce::always(), || post).await;
+            assert_eq!(ended, wanted, "{message}");
+        }
+        assert!(lock(&gather.queues).is_empty());
     }
 
     /// A message waits for the request before it; meanwhile its configuration is changed.
