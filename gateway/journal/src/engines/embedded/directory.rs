@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use hookweir_model::{EndpointId, EndpointKey, Shard, TenantId};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::record::name_crc;
@@ -38,20 +38,20 @@ struct Names {
     table: &'static str,
     /// Takes the number, what it belongs to, the name and the checksum.
     by_table: &'static str,
-    /// The same without the checksum, for one number.
+    /// The same without the checksum.
     by_index: &'static str,
 }
 
 const TENANTS: Names = Names {
     table: "tenant",
     by_table: "SELECT id, NULL, name, crc FROM tenant NOT INDEXED",
-    by_index: "SELECT id, NULL, name FROM tenant INDEXED BY sqlite_autoindex_tenant_1 WHERE name > '' AND id = ?1",
+    by_index: "SELECT id, NULL, name FROM tenant INDEXED BY sqlite_autoindex_tenant_1 WHERE name > ''",
 };
 
 const LANES: Names = Names {
     table: "lane",
     by_table: "SELECT id, tenant, endpoint, crc FROM lane NOT INDEXED",
-    by_index: "SELECT id, tenant, endpoint FROM lane INDEXED BY sqlite_autoindex_lane_1 WHERE tenant > 0 AND id = ?1",
+    by_index: "SELECT id, tenant, endpoint FROM lane INDEXED BY sqlite_autoindex_lane_1 WHERE tenant > 0",
 };
 
 struct Name {
@@ -108,6 +108,8 @@ impl Directory {
     fn whole_names(&mut self, connection: &Connection, names: &Names) -> Result<Vec<(i64, Name)>, Fault> {
         let mut statement = connection.prepare(names.by_table)?;
         let mut by_index = connection.prepare(names.by_index)?;
+        let in_index = by_index.query_map([], |row| Ok((row.get(0)?, Name::read(row)?)))?;
+        let mut in_index: BTreeMap<i64, Option<Name>> = in_index.collect::<Result<_, _>>()?;
         let mut rows = statement.query([])?;
         let mut whole = Vec::new();
         while let Some(row) = rows.next()? {
@@ -115,13 +117,13 @@ impl Directory {
             let crc: Option<i32> = row.get(3).unwrap_or_default();
             let fits = |name: &Name| crc.is_none_or(|crc| crc == name.crc(id));
             let in_table = Name::read(row)?;
+            let in_index = in_index.remove(&id).flatten();
             self.is_unkept |= crc.is_none();
             if in_table.as_ref().is_some_and(fits) {
                 whole.extend(in_table.map(|name| (id, name)));
                 continue;
             }
             self.is_unkept = true;
-            let in_index = by_index.query_row((id,), Name::read).optional()?.flatten();
             // Where table and index say the same, it is the checksum that is damaged.
             let same = in_table
                 .as_ref()
@@ -132,6 +134,9 @@ impl Directory {
                 _ => lost(names.table, id),
             }
         }
+        // Rows that the table has lost.
+        self.is_unkept |= !in_index.is_empty();
+        whole.extend(in_index.into_iter().filter_map(|(id, name)| Some((id, name?))));
         Ok(whole)
     }
 

@@ -4,8 +4,9 @@
 //! and one sync serves all calls that have gathered meanwhile. A second process is kept out by a file lock (`lock`),
 //! so this one owns all shards, under an epoch that counts openings.
 //!
-//! Files: `journal.db`, its companions `-wal` and `-shm`, `journal.mark` (what was answered last), and `lock`. SQLite's own command line can read the journal
-//! while the gateway runs (open it read-only).
+//! Files: `journal.db`, its companions `-wal` and `-shm`, `journal.mark` (what was answered last), `journal.roots` (where
+//! the tables begin, for a rebuilding), `journal.db.damaged` (what was rebuilt last), and `lock`. SQLite's own command line
+//! can read the journal while the gateway runs (open it read-only).
 
 mod backlog;
 mod check;
