@@ -82,7 +82,7 @@ async fn told(gateway: &Gateway, events: &[String]) -> usize {
             match delivery["status"].as_str() {
                 Some("pending") => {}
                 Some("failed") if delivery["reason"].as_str().is_some_and(|why| why.contains("damaged")) => {
-                    damaged += 1
+                    damaged += 1;
                 }
                 _ => panic!("{delivery}"),
             }

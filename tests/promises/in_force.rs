@@ -2,8 +2,7 @@
 //! not go out by the one that it began with.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use hookweir_tests::{Config, Gateway, KEY, NameServer, Receiver, Reply, endpoint, eventually, tenant};
@@ -242,13 +241,12 @@ async fn a_delivery_that_was_cancelled_is_not_sent_by_an_attempt_that_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_for_a_name_is_no_way_past_a_change() {
     let (old, new) = (Receiver::always(Reply::Status(200)).await, Receiver::always(Reply::Status(200)).await);
-    let open = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&open);
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let closed = Arc::clone(&gate);
     let name_server = NameServer::start(move |_| {
         tokio::task::block_in_place(|| {
-            while !gate.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            let (is_open, opened) = &*closed;
+            drop(opened.wait_while(is_open.lock().expect("the gate"), |is_open| !*is_open));
         });
         vec![IpAddr::from([127, 0, 0, 1])]
     })
@@ -267,7 +265,8 @@ async fn a_wait_for_a_name_is_no_way_past_a_change() {
     })
     .await;
     change(&gateway, with("/new", new.port()), |shown| shown.to_string().contains("/new")).await;
-    open.store(true, Ordering::SeqCst);
+    *gate.0.lock().expect("the gate") = true;
+    gate.1.notify_all();
     gateway.admin().delivery("acme", &event, "hook", "delivered").await;
     assert_eq!((old.count(), new.count()), (0, 1));
 }

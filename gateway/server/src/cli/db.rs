@@ -115,7 +115,7 @@ mod tests {
             endpoint: Some(EndpointId::new("billing").unwrap()),
             event: Some(EventId::new("evt_1").unwrap()),
             what: "lost".to_owned(),
-            ..file.clone()
+            ..file
         };
         let range = Damage {
             kind: DamageKind::Event,

@@ -362,13 +362,13 @@ async fn shape_once(
         return Ok(None);
     }
     let unsent = |outcome, reason, calls| {
-        Err(Run::Tried(Ended::unsent(outcome, reason, calls, paused), Arc::clone(endpoint)))
+        Run::Tried(Ended::unsent(outcome, reason, calls, paused), Arc::clone(endpoint))
     };
     match result {
         Shape::Ready(shaped) => Ok(Some(Work { by: Arc::clone(endpoint), shaped, calls })),
         Shape::Filtered(reason) => Err(Run::Filtered(reason, calls)),
-        Shape::Failed(reason) => unsent(Outcome::Rejected, reason, calls),
-        Shape::Unavailable(reason) => unsent(Outcome::Retry, reason, calls),
+        Shape::Failed(reason) => Err(unsent(Outcome::Rejected, reason, calls)),
+        Shape::Unavailable(reason) => Err(unsent(Outcome::Retry, reason, calls)),
         Shape::Waits => Err(Run::Waits),
     }
 }
