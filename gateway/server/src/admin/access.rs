@@ -62,6 +62,7 @@ fn caller(parts: &Parts, admin: &Admin) -> Result<Caller, Problem> {
 
 /// What the cookies of a request say of who sent it.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "dashboard"), expect(dead_code, reason = "pages alone have sessions"))]
 pub(super) enum Session {
     None,
     /// There is one whose token nobody has.

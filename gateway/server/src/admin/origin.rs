@@ -29,6 +29,7 @@ pub(super) fn check(parts: &Parts, configured: Option<&Origin>) -> Result<(), Pr
 }
 
 /// The same for what only a page of this listener may ask for, which has to name itself.
+#[cfg_attr(not(feature = "dashboard"), expect(dead_code, reason = "pages alone have sessions"))]
 pub(super) fn check_named(parts: &Parts, configured: Option<&Origin>) -> Result<(), Problem> {
     if parts.headers.contains_key(ORIGIN) {
         return check(parts, configured);

@@ -237,7 +237,7 @@ impl Destination {
     pub(crate) fn masked_address(&self) -> String {
         match self {
             Self::Outside(target) => match &**target {
-                Target::Http(http) => mask(&http.url),
+                Target::Http(http) if shows_more_than_host(&http.url) => mask(&http.url),
                 _ => target.address(),
             },
             Self::Pull(_) => self.address(),
@@ -245,10 +245,14 @@ impl Destination {
     }
 }
 
-/// A URL without what may be a secret of its receiver's: path and query.
+/// Whether a URL has what may be a secret of its receiver's: path or query.
+fn shows_more_than_host(url: &Url) -> bool {
+    url.path() != "/" || url.query().is_some()
+}
+
+/// A URL without its path and query.
 fn mask(url: &Url) -> String {
-    let rest = if url.path() == "/" && url.query().is_none() { "/" } else { "/***" };
-    format!("{}{rest}", url.origin().ascii_serialization())
+    format!("{}/***", url.origin().ascii_serialization())
 }
 
 /// A queue that consumers fetch from.
