@@ -77,9 +77,17 @@ impl Share {
 
     /// Takes as many bytes as there are, from `least` to `most`, and answers how many.
     pub(crate) fn take(&mut self, least: usize, most: usize) -> Result<usize, Over> {
-        if most == 0 {
-            return Ok(0);
-        }
+        self.take_of(least, |room| room.min(most))
+    }
+
+    /// The same, but no more than an eighth of what there is where that is at least `least`, so that many who don't know yet
+    /// how much they need find room side by side.
+    pub(crate) fn take_part(&mut self, least: usize, most: usize) -> Result<usize, Over> {
+        self.take_of(least, |room| (room / 8).max(least).min(most))
+    }
+
+    /// Takes what `choose` takes of the bytes that there are, which are at least `least`.
+    fn take_of(&mut self, least: usize, choose: impl Fn(usize) -> usize) -> Result<usize, Over> {
         let total = self.budget.total.max(self.largest.saturating_mul(4));
         let mut used = self.budget.lock();
         let sum = used.sum;
@@ -90,7 +98,10 @@ impl Share {
         if room < least {
             return Err(if total.saturating_sub(sum) < least { Over::All } else { Over::Tenant });
         }
-        let bytes = room.min(most);
+        let bytes = choose(room);
+        if bytes == 0 {
+            return Ok(0);
+        }
         used.sum += bytes;
         *used.by_owner.entry(self.owner.clone()).or_default() += bytes;
         drop(used);
@@ -182,6 +193,22 @@ mod tests {
             ["a", "b", "c", "d", "e"].map(|name| budget.share(tenant(name), 100)).into();
         let grown: Vec<_> = shares.iter_mut().map(|share| share.grow(100)).collect();
         assert_eq!(grown, [Ok(()), Ok(()), Ok(()), Ok(()), Err(Over::All)]);
+    }
+
+    #[test]
+    fn many_take_parts_side_by_side() {
+        let budget = Budget::new(64 << 20);
+        let mut held = Vec::new();
+        let over = loop {
+            let mut share = budget.share(tenant("a"), 8 << 20);
+            match share.take_part(128 << 10, 8 << 20) {
+                Ok(_) => held.push(share),
+                Err(over) => break over,
+            }
+        };
+        assert_eq!((held[0].bytes(), over), (8 << 20, Over::Tenant));
+        assert!(held.len() > 30, "{}", held.len());
+        assert_eq!(budget.share(tenant("b"), 8 << 20).take_part(128 << 10, 1 << 20), Ok(1 << 20));
     }
 
     #[test]

@@ -38,6 +38,9 @@ const LEAST_BYTES: usize = 64 << 10;
 pub(crate) const WHILE_MADE: usize = 2;
 /// How long a consumer that waits anyway gives others to read their answers, where these have taken the memory.
 const NO_ROOM: Duration = Duration::from_millis(200);
+/// How long a consumer that does not wait for messages waits for such memory all the same: others take theirs for as long as
+/// they read.
+const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Dead letters put back in one step.
 const REDRIVEN: usize = 1000;
 
@@ -206,7 +209,9 @@ impl Queues {
         room: &mut Share,
     ) -> Result<Option<Batch>, Refused> {
         let line = self.line(queue);
-        let deadline = Instant::now() + wanted.wait;
+        let begun = Instant::now();
+        let deadline = begun + wanted.wait;
+        let patience = deadline.max(begun + PATIENCE_FOR_ROOM);
         loop {
             // In line before the look, so that what comes after the look is not missed.
             let woken = line.woken();
@@ -215,7 +220,7 @@ impl Queues {
             match self.take_into(room, &line, queue, settings, wanted).await {
                 Ok(batch) if batch.messages.is_empty() => {}
                 Ok(batch) => return Ok(Some(batch)),
-                Err(Refused::NoRoom(_)) if Instant::now() + NO_ROOM < deadline => {
+                Err(Refused::NoRoom(_)) if Instant::now() + NO_ROOM < patience => {
                     room.shrink_to(0);
                     tokio::time::sleep(NO_ROOM).await;
                     continue;
@@ -246,7 +251,7 @@ impl Queues {
         settings: &Pull,
         wanted: Wanted,
     ) -> Result<Batch, Refused> {
-        let bytes = room.take(WHILE_MADE * LEAST_BYTES, WHILE_MADE * wanted.bytes)? / WHILE_MADE;
+        let bytes = room.take_part(WHILE_MADE * LEAST_BYTES, WHILE_MADE * wanted.bytes)? / WHILE_MADE;
         let batch = self.take(line, queue, settings, Wanted { bytes, ..wanted }).await?;
         room.grow((WHILE_MADE * batch.bytes()).saturating_sub(room.bytes()))?;
         Ok(batch)

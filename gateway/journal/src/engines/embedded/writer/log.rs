@@ -101,9 +101,9 @@ impl Log {
 }
 
 impl Log {
-    /// Moves all that no reader needs, now.
-    pub(super) fn move_all(&mut self, writer: &Connection) {
-        move_pages(writer);
+    /// Moves all that no reader needs, now. Says whether that was all there is.
+    pub(super) fn move_all(&mut self, writer: &Connection) -> bool {
+        move_pages(writer).is_some_and(|(frames, moved)| frames == moved)
     }
 
     /// Waits for a pass that is under way; there is none after it.

@@ -127,7 +127,7 @@ impl Writer<'_> {
             } else {
                 self.write_all(group);
             }
-            if is_idle && self.may_shrink {
+            if is_idle && (self.may_shrink || self.has_shrunk) {
                 self.shrink();
             }
             self.look_at_log();
@@ -146,7 +146,11 @@ impl Writer<'_> {
     fn wait(&self) -> Wait {
         if self.kept.iter().any(|op| !op.waits_for_room()) || self.may_shrink {
             Wait::No
-        } else if !self.kept.is_empty() || self.shared.door.lacks_room() || self.shared.repair.is_wanted() {
+        } else if !self.kept.is_empty()
+            || self.shared.door.lacks_room()
+            || self.has_shrunk
+            || self.shared.repair.is_wanted()
+        {
             Wait::For(LOOK_FOR_ROOM)
         } else {
             Wait::Forever
@@ -480,10 +484,8 @@ impl Writer<'_> {
     fn shrink_once(&mut self) -> Result<bool, Fault> {
         let (pages, free) = self.pages()?;
         if free < LEAST_UNUSED || free * 8 <= pages {
-            if std::mem::take(&mut self.has_shrunk) {
-                // The file is cut when all of the log was moved to it.
-                self.log.move_all(self.connection);
-            }
+            // The file is cut when all of the log was moved to it; what a reader holds up is tried again.
+            self.has_shrunk = self.has_shrunk && !self.log.move_all(self.connection);
             return Ok(false);
         }
         self.has_shrunk = true;
