@@ -15,13 +15,20 @@ use crate::numbers::Numbers;
 use crate::problem::Problem;
 
 /// Answers a GET of a list of events or deliveries, or of one of them, by the segments of its path.
-pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> Result<String, Problem> {
+///
+/// `numbers` are those of the journal, so that a list goes on from a cursor of its gateway.
+pub(crate) async fn answer(
+    journal: &dyn Journal,
+    numbers: &Numbers,
+    path: &[&str],
+    uri: &Uri,
+) -> Result<String, Problem> {
     let ["v1", "tenants", tenant, rest @ ..] = path else { return Err(Problem::NotFound("route")) };
     let tenant = TenantId::new(tenant).map_err(|_| Problem::NotFound("tenant"))?;
     let clock = Clock::start(journal.kept_clock().await?.as_ref());
     match rest {
         ["events"] => {
-            let query = written::<EventsQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
+            let query = written::<EventsQuery>(uri)?.check(tenant, numbers)?;
             json(&events::events(journal, &query).await?)
         }
         ["events", event] => {
@@ -29,7 +36,7 @@ pub(crate) async fn answer(journal: &dyn Journal, path: &[&str], uri: &Uri) -> R
             json(&events::event(journal, &clock, &tenant, &path).await?)
         }
         ["deliveries"] => {
-            let query = written::<DeliveriesQuery>(uri)?.check(tenant, &Numbers::of_owner())?;
+            let query = written::<DeliveriesQuery>(uri)?.check(tenant, numbers)?;
             json(&deliveries::deliveries(journal, &clock, &query).await?)
         }
         ["events", event, "deliveries", endpoint] => {

@@ -10,6 +10,7 @@ use super::client::{AdminArgs, Answer, Client};
 use super::show;
 use crate::admin::offline;
 use crate::log;
+use crate::numbers::Numbers;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LookArgs {
@@ -23,7 +24,7 @@ pub(crate) struct LookArgs {
 #[derive(Debug)]
 pub(crate) enum Source {
     Gateway(Client),
-    Files(Box<Embedded>),
+    Files { journal: Box<Embedded>, numbers: Numbers },
 }
 
 impl Source {
@@ -34,7 +35,8 @@ impl Source {
                 if let Some(damage) = Embedded::check_log(directory)? {
                     log::say(&format!("warning: the journal is damaged: {}\n", show::escaped(&damage.what)));
                 }
-                Ok(Self::Files(Box::new(Embedded::look(directory)?)))
+                let journal = Box::new(Embedded::look(directory)?);
+                Ok(Self::Files { journal, numbers: Numbers::look(directory) })
             }
             None => Client::admin(&args.gateway).map(Self::Gateway),
         }
@@ -44,10 +46,10 @@ impl Source {
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
         match self {
             Self::Gateway(client) => Ok(client.get(path, query).await?),
-            Self::Files(journal) => {
+            Self::Files { journal, numbers } => {
                 let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
                 let uri = Uri::try_from(format!("/?{query}"))?;
-                let answered = offline::answer(&**journal, path, &uri).await;
+                let answered = offline::answer(&**journal, numbers, path, &uri).await;
                 answered.map(Answer::new).map_err(|problem| anyhow!("{}", problem.detail()))
             }
         }
