@@ -285,6 +285,47 @@ pub(crate) struct RecoverRequest {
     pub dry_run: bool,
 }
 
+/// Asks for a recovery: either of what was given up, or of what waits for the time of its next attempt.
+#[cfg(test)]
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is a schema alone")]
+pub(crate) enum RecoverForms {
+    GivenUp(RecoverGivenUp),
+    Waiting(RecoverWaiting),
+}
+
+/// Sends again what was given up.
+#[cfg(test)]
+#[derive(ToSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecoverGivenUp {
+    /// Of events received then or later, in RFC 3339.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// Only says how many deliveries it would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Sends now what waits for the time of its next attempt.
+#[cfg(test)]
+#[derive(ToSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecoverWaiting {
+    #[schema(schema_with = only_true)]
+    pub pending: bool,
+    /// Only says how many deliveries it would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+#[cfg(test)]
+fn only_true() -> utoipa::openapi::schema::Object {
+    use utoipa::openapi::schema::{ObjectBuilder, Type};
+    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).build()
+}
+
 /// Asks for another signing secret.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

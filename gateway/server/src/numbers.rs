@@ -19,6 +19,10 @@ const KEY: usize = 32;
 const HALF: u32 = 26;
 const MASK: u64 = (1 << HALF) - 1;
 const MARK: u64 = 1 << (2 * HALF);
+/// How many digits every shown number has.
+pub(crate) const SHOWN_DIGITS: usize = 16;
+/// The highest number that a journal can have.
+pub(crate) const NEWEST: u64 = MARK - 1;
 const ROUNDS: u8 = 6;
 
 /// The key of a journal.

@@ -122,7 +122,7 @@ async fn switch(
 }
 
 /// Sends all failed deliveries of an endpoint since a time again, or all that wait for the time of their next attempt now.
-#[cfg_attr(test, utoipa::path(post, operation_id = "recover_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/recover", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = api::RecoverRequest, responses((status = 200, description = "How many deliveries are sent, or would be", body = api::Requeued), Refusals)))]
+#[cfg_attr(test, utoipa::path(post, operation_id = "recover_endpoint", path = "/v1/tenants/{tenant}/endpoints/{endpoint}/recover", params(("tenant" = hookweir_model::TenantId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), request_body = api::RecoverForms, responses((status = 200, description = "How many deliveries are sent, or would be", body = api::Requeued), Refusals)))]
 pub(super) async fn recover(
     State(admin): State<Admin>,
     Tenant(tenant): Tenant,

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 use super::Admin;
 use super::access::Tenant;
 use crate::api;
-use crate::numbers::{Hidden, Numbers, is_shown};
+use crate::numbers::{Hidden, NEWEST, Numbers, SHOWN_DIGITS, is_shown};
 use crate::problem::Problem;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -327,8 +327,11 @@ fn read_cursor(text: &str, hidden: &Hidden) -> Option<Cursor> {
         Some((seq, endpoint)) => (seq, Some(EndpointId::new(endpoint).ok()?)),
         None => (text, None),
     };
-    let shown = seq.parse().ok().filter(|number| is_shown(*number))?;
-    Some(Cursor { seq: Seq(hidden.reveal(shown)), endpoint })
+    let is_written_so = seq.len() == SHOWN_DIGITS && seq.bytes().all(|digit| digit.is_ascii_digit());
+    let shown = seq.parse().ok().filter(|_| is_written_so)?;
+    // What no list has given begins with the newest.
+    let number = if is_shown(shown) { hidden.reveal(shown) } else { NEWEST };
+    Some(Cursor { seq: Seq(number), endpoint })
 }
 
 fn cursor_text(cursor: &Cursor, hidden: &Hidden) -> String {

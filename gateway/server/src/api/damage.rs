@@ -89,7 +89,20 @@ impl DamageSummaryView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AcknowledgeRequest {
     /// The highest number of them; those below it are acknowledged too.
+    #[serde(deserialize_with = "whole")]
     pub up_to: u64,
+}
+
+/// A whole number, which JSON may also write with a fraction of zero.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let without_fraction = || {
+        // Exact up to here.
+        let fits = |number: &f64| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number);
+        number.as_f64().filter(fits).map(|number| number as u64)
+    };
+    let whole = number.as_u64().or_else(without_fraction);
+    whole.ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number of 0 or more")))
 }
 
 /// What was acknowledged.
