@@ -9,6 +9,10 @@ use hookweir_model::Timestamp;
 /// that clock was wrong, what is shown is wrong by no more.
 pub(super) const LONGEST_AWAY: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What the readings of two processes may be apart by their rounding to milliseconds. It is taken off: a time that a
+/// consumer was told for a hidden message must not come a millisecond sooner after a restart.
+const ROUNDING: Duration = Duration::from_millis(2);
+
 /// What the machine's clocks say at the start.
 #[derive(Debug)]
 pub(super) struct Readings<'a> {
@@ -35,7 +39,7 @@ pub(super) fn resume(kept: Option<&KeptClock>, now: &Readings<'_>) -> Resumed {
         Some(away) if !now.boot.is_empty() && kept.boot == now.boot => away,
         _ => now.wall.since(kept.wall).min(LONGEST_AWAY),
     };
-    Resumed { time: kept.time.after(away), running: kept.running }
+    Resumed { time: kept.time.after(away.saturating_sub(ROUNDING)), running: kept.running }
 }
 
 #[cfg(test)]
@@ -78,6 +82,7 @@ mod tests {
         ] {
             let now = Readings { wall: at(wall), uptime: Duration::from_secs(uptime), boot };
             let resumed = resume(Some(&kept), &now);
+            let away: i64 = (away - 2).max(0);
             assert_eq!(resumed.time, at(NOON + 3 * DAY + away), "{what}");
             assert_eq!(resumed.running, kept.running, "a stop is no running time: {what}");
         }
