@@ -15,6 +15,7 @@ mod damaged_log;
 mod dashboard;
 mod demo;
 mod detail;
+mod documents;
 mod egress;
 mod examples;
 mod fairness;

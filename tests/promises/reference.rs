@@ -2,10 +2,10 @@
 //! each command in them prints. A command that is not in it, has no session, or says something else by now, fails here.
 //! `UPDATE_GOLDEN=1` writes each help anew and leaves the rest of the page as it is.
 
-mod page;
+pub(crate) mod page;
 mod pattern;
 mod ports;
-mod session;
+pub(crate) mod session;
 mod shell;
 
 use std::fs;

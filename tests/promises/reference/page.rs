@@ -19,7 +19,7 @@ pub(super) struct Section {
 
 /// A part of the page between fences.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Block<'a> {
+pub(crate) struct Block<'a> {
     pub language: &'a str,
     /// The number of its first line, counted from 1.
     pub number: usize,
@@ -74,7 +74,7 @@ impl Step {
 }
 
 /// The parts of a text between fences.
-pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
+pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
     let mut blocks = Vec::new();
     let mut open: Option<Block<'_>> = None;
     for (index, line) in text.lines().enumerate() {

@@ -42,7 +42,7 @@ struct Beside {
 }
 
 /// Types the whole page, and answers what is wrong in it.
-pub(super) async fn typed(page: &str) -> Vec<String> {
+pub(crate) async fn typed(page: &str) -> Vec<String> {
     let ports = Ports::free(&[ACCEPT, ADMIN, RECEIVERS[0], RECEIVERS[1]]);
     let door = Relay::start(ports.used(ADMIN)).await;
     let accept = format!("http://127.0.0.1:{}", ports.used(ACCEPT));
