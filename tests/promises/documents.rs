@@ -87,24 +87,29 @@ fn runner(command: &str) -> Option<Runner> {
     known.iter().find(|(start, _)| command.starts_with(start)).map(|(_, runner)| *runner)
 }
 
-/// Every document of the repository, by its path from the root.
-fn documents() -> Vec<(String, String)> {
+/// Every file of the repository, by its path from the root.
+fn repository_files() -> Vec<String> {
     let root = repository();
     let mut folders = vec![root.clone()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            let is_folder = entry.file_type().expect("a type").is_dir();
-            if is_folder && !name.starts_with('.') && name != "target" && name != "node_modules" {
-                folders.push(path);
-            } else if !is_folder && name.ends_with(".md") {
-                let text = fs::read_to_string(&path).expect("a document");
-                found.push((path.strip_prefix(&root).expect("below the root").display().to_string(), text));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !entry.file_type().expect("a type").is_dir() {
+                found.push(entry.path().strip_prefix(&root).expect("below the root").display().to_string());
+            } else if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                folders.push(entry.path());
             }
         }
     }
     found.sort();
+    found
+}
+
+/// Every document of the repository, by its path from the root, with its text.
+fn documents() -> Vec<(String, String)> {
+    let paths = repository_files().into_iter().filter(|path| path.ends_with(".md"));
+    let found: Vec<_> = paths.map(|path| (path.clone(), document(&path))).collect();
     assert!(found.len() > 15, "{} documents were found", found.len());
     found
 }
@@ -200,6 +205,71 @@ fn example_is_run(command: &str) -> bool {
     repository().join(run).is_file()
         && (tests.contains(&format!("example(\"{name}\")"))
             || tests.contains(&format!("example_of(\"{name}\"")))
+}
+
+/// The text of a document without its blocks.
+fn prose(text: &str) -> String {
+    let mut in_block = false;
+    let outside = text.lines().filter(|line| {
+        let is_fence = line.starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
+/// The files that a document links to, relative to its own folder.
+fn links(prose: &str) -> Vec<&str> {
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://")).collect()
+}
+
+/// The paths that a document names as code. One with a placeholder stands for several.
+fn named_paths(prose: &str) -> Vec<&str> {
+    let spans = prose.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let roots = ["docs/", "examples/", "gateway/", "plugins/", "tests/", "wit/"];
+    let is_path = |span: &&str| {
+        let is_plain = span.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+        let is_placeholder = span
+            .split(['/', '.', '_'])
+            .any(|part| part.len() > 2 && part.chars().all(|c| c.is_ascii_uppercase()) && part != "README");
+        is_plain
+            && !is_placeholder
+            && (span.ends_with(".rs") || roots.iter().any(|root| span.starts_with(root)))
+    };
+    spans.filter(is_path).collect()
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let mut known: BTreeSet<String> = repository_files().into_iter().collect();
+    let folders: Vec<String> = known
+        .iter()
+        .flat_map(|path| Path::new(path).ancestors().skip(1).map(|folder| folder.display().to_string()))
+        .collect();
+    known.extend(folders);
+    let mut count = 0;
+    let mut wrong = Vec::new();
+    for (path, text) in documents() {
+        let prose = prose(&text);
+        for link in links(&prose) {
+            count += 1;
+            let target = Path::new(&path).parent().expect("a folder").join(link);
+            if !repository().join(&target).exists() {
+                wrong.push(format!("{path} links to {link}"));
+            }
+        }
+        for named in named_paths(&prose) {
+            count += 1;
+            let named = named.trim_end_matches('/');
+            let below = format!("/{named}");
+            if !known.iter().any(|known| known == named || known.ends_with(&below)) {
+                wrong.push(format!("{path} names `{named}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(count > 100, "{count} paths were found");
 }
 
 /// The configuration blocks, each of which `hookweir check` takes in a folder with the files that it names.
