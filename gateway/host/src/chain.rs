@@ -8,7 +8,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use hookweir_model::{InvalidHeader, PluginCall, PluginRole, check_headers};
+use hookweir_model::{InvalidHeader, PluginCall, PluginRole, check_content_type, check_headers};
 
 use crate::bindings::{self, Failure, filter, transformer};
 use crate::contract::{Fault, FaultKind, Job, Limits, Outgoing, Ran, Step, Used, Verdict};
@@ -230,11 +230,7 @@ fn accept(
         Cause::new(FaultKind::InvalidOutput, text::reason(&format!("its headers can't be sent: {error}")))
     };
     check_headers(&made.headers).map_err(refuse)?;
-    let content_type = &made.content_type;
-    if content_type.is_empty() || !content_type.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-        let message = format!("its content type {content_type:?} is not visible ASCII");
-        return Err(Cause::new(FaultKind::InvalidOutput, text::reason(&message)));
-    }
+    check_content_type(&made.content_type).map_err(refuse)?;
     let headers = merge(earlier.map_or(&[], |earlier| &earlier.headers), made.headers);
     check_headers(&headers).map_err(refuse)?;
     Ok(Outgoing { headers, ..made })
@@ -303,13 +299,18 @@ mod tests {
         for (made, message) in [
             (
                 outgoing("a/b", &[("Host", "x")], b""),
-                "its headers can't be sent: header \"Host\" is set by the gateway or by HTTP and can't be given",
+                "its headers can't be sent: header \"Host\" is set by the gateway, by HTTP or by a broker and can't be given",
             ),
             (
                 outgoing("a/b\r\nhost: x", &[], b""),
-                "its content type \"a/b\\r\\nhost: x\" is not visible ASCII",
+                "its headers can't be sent: the content type \"a/b\\r\\nhost: x\" may only hold visible ASCII and spaces, \
+                 and begin and end with no space",
             ),
-            (outgoing("", &[], b""), "its content type \"\" is not visible ASCII"),
+            (outgoing("", &[], b""), "its headers can't be sent: the content type is empty"),
+            (
+                outgoing(&format!("a/{}", "b".repeat(254)), &[], b""),
+                "its headers can't be sent: the content type has 256 bytes; at most 255 may be given",
+            ),
         ] {
             let refused = accept(made, None, &limits).unwrap_err();
             assert_eq!(refused, Cause::new(FaultKind::InvalidOutput, message));

@@ -11,8 +11,14 @@ pub const MAX_HEADERS: usize = 64;
 /// How many bytes the names and values of those headers may have together.
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
 
+/// How many bytes a content type may have. A short string of AMQP holds no more.
+pub const MAX_CONTENT_TYPE: usize = 255;
+
 /// The names that are refused, in lower case.
-const OWNED: [&str; 16] = [
+const OWNED: [&str; 18] = [
+    // RabbitMQ reads where else a message goes from a header of these names.
+    "bcc",
+    "cc",
     "connection",
     // The body goes out as it was kept: nothing is encoded, so that nobody may say that it is.
     "content-encoding",
@@ -32,8 +38,9 @@ const OWNED: [&str; 16] = [
     "via",
 ];
 
-/// Beginnings of names that are refused, in lower case.
-const OWNED_PREFIXES: [&str; 5] = ["hookweir-", "proxy-", "webhook-", "x-forwarded-", "x-ice-"];
+/// Beginnings of names that are refused, in lower case. NATS takes what begins with its own name for an order, such as one
+/// to remove what a stream holds.
+const OWNED_PREFIXES: [&str; 6] = ["hookweir-", "nats-", "proxy-", "webhook-", "x-forwarded-", "x-ice-"];
 
 /// A header can't be added to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -42,14 +49,27 @@ pub enum InvalidHeader {
     Name { name: String },
     #[error("the value of header {name:?} may only hold visible ASCII, spaces and tabs")]
     Value { name: String },
-    #[error("header {name:?} is set by the gateway or by HTTP and can't be given")]
+    #[error("header {name:?} is set by the gateway, by HTTP or by a broker and can't be given")]
     Owned { name: String },
+    #[error(
+        "header {name:?} can't be given: receivers behind CGI, WSGI or PHP read it as {owned:?}, which is set by the gateway, \
+         by HTTP or by a broker"
+    )]
+    Alike { name: String, owned: String },
     #[error("header {name:?} is given twice")]
     Repeated { name: String },
     #[error("there are {count} headers; at most {MAX_HEADERS} may be given")]
     TooMany { count: usize },
     #[error("the headers have {bytes} bytes; at most {MAX_HEADER_BYTES} may be given")]
     TooLong { bytes: usize },
+    #[error("the content type is empty")]
+    NoContentType,
+    #[error(
+        "the content type {content_type:?} may only hold visible ASCII and spaces, and begin and end with no space"
+    )]
+    ContentType { content_type: String },
+    #[error("the content type has {bytes} bytes; at most {MAX_CONTENT_TYPE} may be given")]
+    LongContentType { bytes: usize },
 }
 
 /// Says whether one header may be added to a request.
@@ -60,9 +80,36 @@ pub fn check_header(name: &str, value: &str) -> Result<(), InvalidHeader> {
     if !value.bytes().all(is_value_byte) {
         return Err(InvalidHeader::Value { name: shown(name) });
     }
-    let folded = name.to_ascii_lowercase();
+    let folded = folded(name);
     if OWNED.contains(&folded.as_str()) || OWNED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
-        return Err(InvalidHeader::Owned { name: shown(name) });
+        let name = shown(name);
+        return Err(if name.eq_ignore_ascii_case(&shown(&folded)) {
+            InvalidHeader::Owned { name }
+        } else {
+            InvalidHeader::Alike { name, owned: shown(&folded) }
+        });
+    }
+    Ok(())
+}
+
+/// A name as a receiver may read it: in environments of CGI, and in what follows them, case and the difference between `-`
+/// and other signs are lost, so that `Webhook_Id` stands for `webhook-id`.
+fn folded(name: &str) -> String {
+    let fold = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    name.chars().map(fold).collect()
+}
+
+/// Says whether this may be the content type of a request.
+pub fn check_content_type(content_type: &str) -> Result<(), InvalidHeader> {
+    if content_type.is_empty() {
+        return Err(InvalidHeader::NoContentType);
+    }
+    if content_type.len() > MAX_CONTENT_TYPE {
+        return Err(InvalidHeader::LongContentType { bytes: content_type.len() });
+    }
+    let fits = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if !content_type.bytes().all(fits) || content_type.trim() != content_type {
+        return Err(InvalidHeader::ContentType { content_type: shown(content_type) });
     }
     Ok(())
 }
@@ -113,7 +160,7 @@ const fn is_value_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() || byte == b' ' || byte == b'\t'
 }
 
-/// As much of a name as an error needs to show.
+/// As much of a text as an error needs to show.
 fn shown(name: &str) -> String {
     name.chars().take(64).collect()
 }
@@ -132,6 +179,10 @@ mod tests {
             ("!#$%&'*+-.^_`|~", "~!"),
             ("hookweir", "not the prefix"),
             ("forwarded-by", "not the name"),
+            ("x_team", "billing"),
+            ("webhook", "not the prefix"),
+            ("my-webhook-id", "not at the beginning"),
+            ("authorization_", "not the gateway's"),
         ] {
             assert_eq!(check_header(name, value), Ok(()), "{name}");
         }
@@ -176,10 +227,53 @@ mod tests {
             "Webhook-Signature",
             "hookweir-attempt",
             "X-ICE-SIGNATURE",
+            "Nats-Rollup",
+            "CC",
         ] {
             let refused = check_header(name, "v");
             assert_eq!(refused, Err(InvalidHeader::Owned { name: name.to_owned() }), "{name}");
         }
+    }
+
+    #[test]
+    fn names_that_receivers_read_as_owned_ones_are_refused() {
+        for (name, owned) in [
+            ("webhook_id", "webhook-id"),
+            ("Webhook_Timestamp", "webhook-timestamp"),
+            ("WEBHOOK_SIGNATURE", "webhook-signature"),
+            ("webhook.id", "webhook-id"),
+            ("webhook~id", "webhook-id"),
+            ("content_length", "content-length"),
+            ("Content_Type", "content-type"),
+            ("transfer_encoding", "transfer-encoding"),
+            ("x_forwarded_for", "x-forwarded-for"),
+            ("x-forwarded_proto", "x-forwarded-proto"),
+            ("User_Agent", "user-agent"),
+            ("keep_alive", "keep-alive"),
+            ("proxy_authorization", "proxy-authorization"),
+            ("hookweir_attempt", "hookweir-attempt"),
+            ("x_ice_signature", "x-ice-signature"),
+            ("nats_rollup", "nats-rollup"),
+        ] {
+            let refused = InvalidHeader::Alike { name: name.to_owned(), owned: owned.to_owned() };
+            assert_eq!(check_header(name, "v"), Err(refused), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_content_type_is_a_short_line_of_visible_ascii() {
+        let longest = format!("a/{}", "b".repeat(MAX_CONTENT_TYPE - 2));
+        for content_type in ["application/json", "text/plain; charset=utf-8", "x", longest.as_str()] {
+            assert_eq!(check_content_type(content_type), Ok(()), "{content_type}");
+        }
+        for content_type in ["a/b\r\nhost: x", "a/b\n", "a\tb", "é/x", " a/b", "a/b ", " ", "a/\u{7f}"] {
+            let refused = InvalidHeader::ContentType { content_type: content_type.to_owned() };
+            assert_eq!(check_content_type(content_type), Err(refused));
+        }
+        assert_eq!(check_content_type(""), Err(InvalidHeader::NoContentType));
+        let bytes = MAX_CONTENT_TYPE + 1;
+        let long = check_content_type(&(longest + "b"));
+        assert_eq!(long, Err(InvalidHeader::LongContentType { bytes }));
     }
 
     #[test]

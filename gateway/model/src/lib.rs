@@ -26,7 +26,10 @@ pub use digest::Digest;
 pub use endpoint::{Disabled, EndpointKey, EndpointState, Failing};
 pub use event::{Event, InvalidTime, check_time};
 pub use event_type::{EventType, InvalidEventType, InvalidPattern, TypePattern};
-pub use header::{InvalidHeader, MAX_HEADER_BYTES, MAX_HEADERS, check_header, check_headers};
+pub use header::{
+    InvalidHeader, MAX_CONTENT_TYPE, MAX_HEADER_BYTES, MAX_HEADERS, check_content_type, check_header,
+    check_headers,
+};
 pub use id::{EndpointId, EventId, InvalidEventId, InvalidName, PluginId, SourceId, TenantId};
 pub use pace::{BreakerPolicy, PacePolicy};
 pub use plugin::{Paused, PluginKey, PluginState, Upload};

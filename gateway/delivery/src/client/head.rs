@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use hookweir_model::{InvalidHeader, Shaped, Timestamp, check_header, check_headers};
+use hookweir_model::{InvalidHeader, Shaped, Timestamp, check_content_type, check_header, check_headers};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
@@ -66,7 +66,7 @@ pub(super) fn headers(
 /// Says whether what an event was shaped into can be sent.
 pub(super) fn check(shaped: &Shaped) -> Result<(), InvalidHeader> {
     check_headers(&shaped.headers)?;
-    header_value("content-type", &shaped.content_type).map(|_| ())
+    check_content_type(&shaped.content_type)
 }
 
 /// A request with this head, as it goes over a connection: the target is the path, and the host stands in a header.
@@ -233,6 +233,7 @@ mod tests {
         for (name, value) in [
             ("host", "a"),
             ("Webhook-Id", "a"),
+            ("webhook_id", "a"),
             ("content-length", "1"),
             ("a b", "c"),
             ("", "c"),
@@ -244,7 +245,7 @@ mod tests {
         let content_type = Shaped { content_type: "text/plain\r\nx: y".to_owned(), ..shaped(&[]) };
         assert_eq!(
             made(&target(Signing::None, &[]), &content_type),
-            Err(InvalidHeader::Value { name: "content-type".to_owned() })
+            Err(InvalidHeader::ContentType { content_type: content_type.content_type.clone() })
         );
     }
 }

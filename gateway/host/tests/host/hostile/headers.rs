@@ -63,7 +63,9 @@ async fn every_rule_holds_for_what_a_guest_returns() {
     let owned = |names: &[&str]| -> Vec<(Headers, String)> {
         names
             .iter()
-            .map(|name| (one(name, "v"), format!("header {name:?} is set by the gateway or by HTTP")))
+            .map(|name| {
+                (one(name, "v"), format!("header {name:?} is set by the gateway, by HTTP or by a broker"))
+            })
             .collect()
     };
     let not_a_name = |names: &[&str]| -> Vec<(Headers, String)> {
@@ -98,6 +100,20 @@ async fn every_rule_holds_for_what_a_guest_returns() {
             "10 the gateway's own",
             owned(&["hookweir-attempt", "Hookweir-Tenant", "user-agent", "traceparent"]),
         ),
+        (
+            "10 what receivers behind CGI read as such a name",
+            [
+                "webhook_id",
+                "Webhook_Signature",
+                "content_length",
+                "x_forwarded_for",
+                "hookweir.attempt",
+                "user_agent",
+            ]
+            .map(|name| (one(name, "v"), format!("header {name:?} can't be given: receivers behind CGI")))
+            .to_vec(),
+        ),
+        ("10 what a broker takes for an order", owned(&["Nats-Rollup", "CC", "bcc"])),
         (
             "11 64 headers, 16 KiB",
             vec![
