@@ -9,6 +9,8 @@ use sha2::Digest as _;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::plugins::guests::filter;
+
 const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "c"];
 
 /// A folder to work in, with a cache of its own.
@@ -182,6 +184,48 @@ async fn a_failed_case_shows_the_difference_and_update_takes_it() {
 }
 
 #[tokio::test]
+async fn a_fault_is_never_an_expected_result() {
+    let desk = Desk::new();
+    let traps_on_zeros = filter(
+        "(if (i32.eq (i32.load8_u (i32.load offset=60 (local.get $event))) (i32.const 48)) (then (unreachable))) \
+         (i32.const 1040)",
+    );
+    fs::write(desk.path("p.wasm"), traps_on_zeros).expect("a component");
+    desk.write("plugin.toml", "name = 'p'\nlanguage = 'rust'\ncomponent = 'p.wasm'");
+    desk.write("events/zero.json", r#"{"event": {"type": "a.b", "data": 0}}"#);
+    desk.write("events/one.json", r#"{"event": {"type": "a.b", "data": 1}}"#);
+    let written = |case: &str| fs::read_to_string(desk.path(&format!("expected/{case}.json")));
+
+    let output = desk.plugin("test --update").await.expect(1);
+    for part in [
+        "it broke as a filter (trap): it gave up",
+        "a fault is never what is expected: mend the plugin, or its `config` or `limits`",
+        "nothing was written to ./expected/zero.json",
+        "1 written, 1 FAILED",
+    ] {
+        assert!(output.stdout.contains(part), "{part:?} in {}", output.stdout);
+    }
+    assert!(written("one").is_ok() && written("zero").is_err(), "{}", output.stdout);
+
+    // A file that holds the very fault, as it was written before or by hand.
+    let trap = r#"{"filter": {"failure": {"trap": "it gave up (it reached an `unreachable` instruction, as a panic or a failed allocation does)"}}}"#;
+    desk.write("expected/zero.json", trap);
+    let output = desk.plugin("test").await.expect(1);
+    assert!(output.stdout.contains("./expected/zero.json expects such a fault"), "{}", output.stdout);
+    assert!(output.stdout.contains("1 passed, 1 FAILED"), "{}", output.stdout);
+    desk.plugin("test --update").await.expect(1);
+    assert_eq!(written("zero").expect("the file as it was"), trap);
+    desk.write("expected/one.json", r#"{"filter": {"failure": {"deadline": "it took long"}}}"#);
+    let output = desk.plugin("test --case one").await.expect(1);
+    assert!(output.stdout.contains("expects a fault, which is never a result"), "{}", output.stdout);
+
+    // An answer may well be expected.
+    desk.write("events/zero.json", r#"{"event": {"type": "a.b", "data": 2}}"#);
+    desk.plugin("test --update").await.expect(0);
+    desk.plugin("test").await.expect(0);
+}
+
+#[tokio::test]
 async fn limits_of_the_folder_are_those_of_the_calls() {
     let desk = Desk::new();
     let component = fs::canonicalize(plugin("to-slack")).expect("a plugin");
@@ -190,11 +234,9 @@ async fn limits_of_the_folder_are_those_of_the_calls() {
         &format!("name = 'p'\nlanguage = 'rust'\ncomponent = {component:?}\n[limits]\noutput = '20B'"),
     );
     desk.write("events/one.json", r#"{"event": {"type": "a.b", "data": {"total": 1}}}"#);
-    desk.write(
-        "expected/one.json",
-        r#"{"transform": {"failure": {"output": "it handed over more than 20 bytes"}}}"#,
-    );
-    desk.plugin("test").await.expect(0);
+    let output = desk.plugin("test").await.expect(1);
+    let sentence = "it broke as a transformer (output): it handed over more than 20 bytes";
+    assert!(output.stdout.contains(sentence), "{}", output.stdout);
     desk.write(
         "plugin.toml",
         "name = 'p'\nlanguage = 'rust'\ncomponent = 'p.wasm'\n[limits]\noutptu = '20B'",

@@ -6,8 +6,9 @@
 //!   "transform": {"content_type": "application/json", "headers": [["x-a", "1"]], "data": {"total": 1}}
 //! }
 //! ```
-//! A filter's result may also be `{"drop": REASON}`, and each of the two `{"failure": {KIND: TEXT}}`. A role that the
-//! component does not export, or that was not reached, is not there.
+//! A filter's result may also be `{"drop": REASON}`, and each of the two `{"failure": {KIND: TEXT}}`, where KIND is an answer,
+//! `invalid` or `unavailable`. A trap or another fault is never expected. A role that the component does not export, or that
+//! was not reached, is not there.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -64,6 +65,17 @@ impl Results {
         }
     }
 
+    /// The call that broke the plugin, if one did: a fault that it did not give as its answer.
+    pub(super) fn broken(&self) -> Option<(PluginRole, &Failure)> {
+        let filter = match &self.filter {
+            Some(Filtered::Failure(failure)) => Some((PluginRole::Filter, failure)),
+            _ => None,
+        };
+        let transform = self.transform.as_ref().and_then(|made| made.as_ref().err());
+        let transform = transform.map(|failure| (PluginRole::Transformer, failure));
+        filter.or(transform).filter(|(_, failure)| failure.kind.is_plugins_own())
+    }
+
     /// As JSON, with the transformer's data written in the way that `like` has it.
     pub(super) fn as_like(&self, like: &Value) -> Value {
         let wanted = like.get("transform");
@@ -113,6 +125,15 @@ impl Results {
         let set_out = crate::cli::show::indented(&written).unwrap_or(written);
         Ok(format!("{}\n", whole.replace(&place, &set_out.replace('\n', "\n    "))))
     }
+}
+
+/// Whether a file of `expected` asks for a plugin that breaks.
+pub(super) fn expects_a_fault(wanted: &Value) -> bool {
+    let kinds = || FaultKind::ALL.into_iter().filter(|kind| kind.is_plugins_own());
+    ["filter", "transform"]
+        .into_iter()
+        .filter_map(|role| wanted.get(role)?.get("failure"))
+        .any(|failure| kinds().any(|kind| failure.get(kind.as_str()).is_some()))
 }
 
 impl Failure {
@@ -205,6 +226,24 @@ mod tests {
         assert!(text.contains("\"b\": 1.50,\n      \"a\": [\n        10000000000000000000001\n"), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["filter"], json!({"keep": true}));
+    }
+
+    #[test]
+    fn faults_are_told_from_answers() {
+        for kind in FaultKind::ALL {
+            let failure = || Failure { kind, message: "m".to_owned() };
+            let filter = Results { filter: Some(Filtered::Failure(failure())), transform: None };
+            let transform = Results { filter: Some(Filtered::Keep), transform: Some(Err(failure())) };
+            for (results, role) in [(filter, PluginRole::Filter), (transform, PluginRole::Transformer)] {
+                let broken = results.broken().map(|(role, failure)| (role, failure.kind));
+                assert_eq!(broken, kind.is_plugins_own().then_some((role, kind)));
+                assert_eq!(expects_a_fault(&results.as_like(&Value::Null)), kind.is_plugins_own());
+            }
+        }
+        assert_eq!(made(b"{}").broken(), None);
+        assert!(!expects_a_fault(
+            &json!({"filter": {"drop": "trap"}, "transform": {"data": {"failure": {"trap": 1}}}})
+        ));
     }
 
     #[test]

@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookweir_host::{FaultKind, Limits, Plugin, Ran, Used, Verdict};
-use hookweir_model::{Digest, PluginId, TenantId};
+use hookweir_model::{Digest, PluginId, PluginRole, TenantId};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::dry_run::{Window, dry_run};
 use super::folder::{Named, Subject};
 use super::local::Local;
-use super::results::Results;
+use super::results::{Failure, Results, expects_a_fault};
 use crate::cli::client::AdminArgs;
 use crate::cli::exit::Usage;
 use crate::cli::{Exit, client, show};
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Run one case alone, by its name in `events`
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
-    /// Write what the plugin does now to `expected`, instead of comparing it
+    /// Write what the plugin does now to `expected`, instead of comparing it; a fault, as a trap, is not written
     #[arg(long)]
     update: bool,
     /// Instead, ask a gateway what the component would change for this tenant, by its stored events; nothing is sent
@@ -107,12 +107,14 @@ fn try_case(
     let ran = call(false)?;
     let results = Results::of(&ran, plugin.exports());
     let file = expected.join(format!("{name}.json"));
-    let mut fault = None;
-    if update {
-        fs::write(&file, results.file()?).with_context(|| format!("can't write {}", file.display()))?;
-    } else {
-        fault = compare(&file, &results)?;
-    }
+    let mut fault = match results.broken() {
+        Some((role, failure)) => Some(broken(&file, role, failure, update)?),
+        None if update => {
+            fs::write(&file, results.file()?).with_context(|| format!("can't write {}", file.display()))?;
+            None
+        }
+        None => compare(&file, &results)?,
+    };
     // A second event must not see the first one. An instance that is reused shows whether it does.
     if fault.is_none() && subject.reuse {
         let again = Results::of(&call(true)?, plugin.exports());
@@ -125,17 +127,48 @@ fn try_case(
     Ok(Outcome { name: name.clone(), results, ran, fault })
 }
 
-/// Says how the results differ from the file's.
-fn compare(file: &Path, results: &Results) -> Result<Option<String>> {
+/// What is said of a plugin that broke: that is never a result, whatever the file says.
+fn broken(file: &Path, role: PluginRole, failure: &Failure, update: bool) -> Result<String> {
+    let Failure { kind, message } = failure;
+    let (role, kind, shown) = (role.as_str(), kind.as_str(), file.display());
+    let next = match wanted(file)? {
+        _ if update => format!("nothing was written to {shown}: then run this again"),
+        Some(wanted) if expects_a_fault(&wanted) => {
+            format!("{shown} expects such a fault: then --update writes what it does")
+        }
+        Some(wanted) => format!("{shown} expects\n{}", pretty(&wanted)?),
+        None => format!("{shown} is not there: then --update writes it"),
+    };
+    Ok(format!(
+        "it broke as a {role} ({kind}): {message}\na fault is never what is expected: mend the plugin, or its `config` or \
+         `limits`; {next}\n"
+    ))
+}
+
+/// What a file of `expected` holds, if it is there.
+fn wanted(file: &Path) -> Result<Option<Value>> {
     let shown = file.display();
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Some(format!("{shown} is not there: --update writes what the plugin does now\n")));
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("can't read {shown}")),
     };
-    let wanted: Value = serde_json::from_str(&text).with_context(|| format!("{shown} is not JSON"))?;
+    serde_json::from_str(&text).map(Some).with_context(|| format!("{shown} is not JSON"))
+}
+
+/// Says how the results differ from the file's.
+fn compare(file: &Path, results: &Results) -> Result<Option<String>> {
+    let Some(wanted) = wanted(file)? else {
+        let shown = file.display();
+        return Ok(Some(format!("{shown} is not there: --update writes what the plugin does now\n")));
+    };
+    if expects_a_fault(&wanted) {
+        let now = pretty(&results.as_like(&wanted))?;
+        return Ok(Some(format!(
+            "{} expects a fault, which is never a result: --update writes what the plugin does now, which is\n{now}\n",
+            file.display()
+        )));
+    }
     let found = results.as_like(&wanted);
     Ok((wanted != found).then_some(diff(&pretty(&wanted)?, &pretty(&found)?)))
 }
@@ -187,7 +220,8 @@ fn told(subject: &Subject, outcomes: &[Outcome], updated: bool) -> String {
     let _ = match (failed, updated) {
         (0, true) => writeln!(text, "\n{passed} written to {}", subject.folder.join("expected").display()),
         (0, false) => writeln!(text, "\n{passed} passed"),
-        _ => writeln!(text, "\n{passed} passed, {failed} FAILED"),
+        (_, true) => writeln!(text, "\n{passed} written, {failed} FAILED"),
+        (_, false) => writeln!(text, "\n{passed} passed, {failed} FAILED"),
     };
     text
 }
