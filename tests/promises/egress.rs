@@ -203,3 +203,85 @@ async fn check_warns_of_what_will_not_work() {
     assert_eq!(told.matches("warning: ").count(), 3, "{told}");
     assert!(!told.contains("0123"), "{told}");
 }
+
+/// Where the URL that requests go to is not the text that is configured, `check` says so, and nothing of a path that may be a secret.
+#[tokio::test]
+async fn check_tells_what_goes_out_otherwise_than_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let endpoints = [
+        ("plain", "https://hooks.example.com:8443/a?b=c"),
+        ("port", "https://hooks.example.com:443/SECRET"),
+        ("host", "https://b\u{fc}cher.example/SECRET"),
+        ("dots", "https://hooks.example.com/a/../SECRET"),
+    ];
+    let endpoints = endpoints.map(|(name, url)| endpoint("acme", name, url, "")).concat();
+    let text = format!("[tenants.acme]\nkeys = []\n{endpoints}");
+    std::fs::write(folder.path().join("hookweir.toml"), text).expect("the configuration to be written");
+    let mut check = Command::new(binary());
+    let told = run(check.arg("check").current_dir(folder.path()), b"").await.expect(0).stderr;
+    let notes: Vec<&str> = told.lines().filter(|line| line.starts_with("note: ")).collect();
+    assert_eq!(notes.len(), 3, "{told}");
+    for (name, words) in [
+        ("port", "the port 443 is the scheme's own and is left out"),
+        ("host", "the host goes out as \"xn--bcher-kva.example\""),
+        ("dots", "the path goes out in another form (`.` and `..` are resolved"),
+    ] {
+        let key = format!("tenants.acme.endpoints.{name}.url: ");
+        assert!(notes.iter().any(|line| line.contains(&key) && line.contains(words)), "{name}: {told}");
+    }
+    assert!(!told.contains("SECRET"), "{told}");
+}
+
+/// A file that the gateway's user may not read is told with whose it is; so is one that is no UTF-8, with the line.
+#[tokio::test]
+async fn check_says_who_may_not_read_what() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(mode))
+            .expect("a mode");
+    };
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).expect("a file");
+    let check = async || {
+        let mut command = Command::new(binary());
+        // Root may read everything.
+        command.arg("check").current_dir(folder.path()).uid(65_534).gid(65_534);
+        run(&mut command, b"").await.expect(78).stderr
+    };
+    mode("", 0o755);
+    std::fs::create_dir(folder.path().join("closed")).expect("a folder");
+    write("secret", b"key-of-acme-0123456789");
+    write("marked", b"\xef\xbb\xbfkey-of-acme-0123456789");
+    write("open", b"key-of-acme-0123456789");
+    mode("marked", 0o640);
+    std::os::unix::fs::chown(folder.path().join("marked"), Some(65_534), None).expect("another owner");
+    mode("secret", 0o600);
+    mode("open", 0o644);
+    mode("closed", 0o700);
+    let keys = ["secret", "closed/secret", "open", "marked"].map(|name| format!("{{ file = \"{name}\" }}"));
+    write("hookweir.toml", format!("[tenants.acme]\nkeys = [{}]\n", keys.join(", ")).as_bytes());
+    let told = check().await;
+    for words in [
+        "secret can't be read: the gateway's user, 65534, may not read it; it belongs to user 0 and group 0, with mode 0600",
+        "closed/secret can't be read: the gateway's user, 65534, may not look into the folder closed",
+        "let that user read it, by chown, chmod or a group",
+        "open is not kept secret: its mode 644 opens it to every user",
+        "chmod o-rwx open; of a mounted secret, set `defaultMode: 0400` in Kubernetes",
+        "marked can't be used: it begins with a byte order mark",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    mode("hookweir.toml", 0o600);
+    let told = check().await;
+    assert!(
+        told.contains("the configuration can't be read: the gateway's user, 65534, may not read it"),
+        "{told}"
+    );
+    mode("hookweir.toml", 0o644);
+    write("hookweir.toml", b"[tenants.acme]\nkeys = []\n# caf\xe9\n");
+    let told = check().await;
+    assert!(told.contains("it is not UTF-8: line 3 has the byte E9"), "{told}");
+    write("hookweir.toml", b"\xff\xfe[\0");
+    let told = check().await;
+    assert!(told.contains("it is UTF-16 or UTF-32"), "{told}");
+}

@@ -169,6 +169,49 @@ fn raw_authority(text: &str) -> &str {
     rest.split(['/', '\\', '?', '#']).next().unwrap_or(rest)
 }
 
+/// How the requests to a URL differ from the text that it was written as, a clause each. Nothing is said of what a path or a
+/// query holds, which may be a secret, and nothing of what no receiver can tell: the case of the host, or a path that is left
+/// out.
+pub fn differences(text: &str, url: &Url) -> Vec<String> {
+    let authority = raw_authority(text);
+    // An IPv6 address has colons too, in brackets.
+    let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let mut clauses = Vec::new();
+    let sent = url.host_str().unwrap_or_default();
+    if !host.eq_ignore_ascii_case(sent) {
+        clauses.push(format!("the host goes out as {sent:?}"));
+    }
+    match (port, url.port()) {
+        (Some(""), None) | (None, _) => {}
+        (Some(port), None) => clauses.push(format!("the port {port} is the scheme's own and is left out")),
+        (Some(port), Some(sent)) if port != sent.to_string() => {
+            clauses.push(format!("the port goes out as {sent}"));
+        }
+        (Some(_), Some(_)) => {}
+    }
+    let rest = text.find(authority).and_then(|at| text.get(at + authority.len()..)).unwrap_or_default();
+    let (rest, fragment) =
+        rest.split_once('#').map_or((rest, None), |(rest, fragment)| (rest, Some(fragment)));
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    if !(path == url.path() || path.is_empty() && url.path() == "/") {
+        clauses.push(
+            "the path goes out in another form (`.` and `..` are resolved, `\\` is `/`, and what a URL can't hold is \
+             percent-encoded)"
+                .to_owned(),
+        );
+    }
+    if query != url.query() {
+        clauses.push("the query goes out percent-encoded".to_owned());
+    }
+    if fragment.is_some() {
+        clauses.push("what stands behind `#` is not sent".to_owned());
+    }
+    clauses
+}
+
 /// Says whether an address may be dialled on a port.
 pub fn check_ip(ip: IpAddr, port: u16, policy: &EgressPolicy) -> Result<(), Forbidden> {
     if policy.own_addresses.iter().any(|own| is_own(*own, ip, port)) {

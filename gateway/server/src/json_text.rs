@@ -21,12 +21,12 @@ pub(crate) fn object(body: &[u8], wanted: &str, many: &str) -> Result<(), Proble
 /// What a text begins with that no JSON text does, and what to do about it.
 fn foreign_beginning(text: &[u8]) -> Option<&'static str> {
     if text.starts_with(BYTE_ORDER_MARK) {
-        return Some("begins with a byte order mark (EF BB BF): send UTF-8 without it");
+        return Some("begins with a byte order mark (EF BB BF): it has to be UTF-8 without one");
     }
     let is_wide = text.starts_with(b"\xff\xfe")
         || text.starts_with(b"\xfe\xff")
         || text.get(..2).is_some_and(|two| two.contains(&0));
-    is_wide.then_some("is UTF-16 or UTF-32, or begins with zero bytes: send UTF-8")
+    is_wide.then_some("is UTF-16 or UTF-32, or begins with zero bytes: it has to be UTF-8")
 }
 
 /// What is wrong with the encoding of a text that should be JSON, of which `what` is the name.

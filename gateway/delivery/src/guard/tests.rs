@@ -505,3 +505,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_goes_out_otherwise_than_it_was_written_is_told() {
+    let path = "the path goes out in another form (`.` and `..` are resolved, `\\` is `/`, and what a URL can't hold is \
+                percent-encoded)";
+    for (text, told) in [
+        ("https://hooks.example.com", &[][..]),
+        ("https://hooks.example.com/", &[]),
+        ("HTTPS://Hooks.Example.com/a/b?c=d%20e", &[]),
+        ("https://hooks.example.com:8443/a", &[]),
+        ("https://[2001:db8::1]:8443/a", &[]),
+        ("https://[2001:db8::1]/a", &[]),
+        ("https://hooks.example.com:443/a", &["the port 443 is the scheme's own and is left out"]),
+        ("http://hooks.example.com:80", &["the port 80 is the scheme's own and is left out"]),
+        ("https://hooks.example.com:08443/", &["the port goes out as 8443"]),
+        ("https://hooks.example.com:/", &[]),
+        ("https://b\u{fc}cher.example/", &["the host goes out as \"xn--bcher-kva.example\""]),
+        ("https://127.1/", &["the host goes out as \"127.0.0.1\""]),
+        ("https://[2001:DB8:0::1]/", &["the host goes out as \"[2001:db8::1]\""]),
+        ("https://hooks.example.com/a/../b", &[path]),
+        ("https://hooks.example.com/a/./b", &[path]),
+        ("https://hooks.example.com/%2e%2e/b", &[path]),
+        ("https://hooks.example.com\\a", &[path]),
+        ("https://hooks.example.com/\u{fc}", &[path]),
+        ("https://hooks.example.com/?a=\u{fc}", &["the query goes out percent-encoded"]),
+        ("https://hooks.example.com/a#part", &["what stands behind `#` is not sent"]),
+        (
+            "https://b\u{fc}cher.example:443/a/../b#c",
+            &[
+                "the host goes out as \"xn--bcher-kva.example\"",
+                "the port 443 is the scheme's own and is left out",
+                path,
+                "what stands behind `#` is not sent",
+            ],
+        ),
+    ] {
+        assert_eq!(differences(text, &Url::parse(text).unwrap()), told, "{text}");
+    }
+}

@@ -37,9 +37,8 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {
         Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
         Ok(config) => {
-            let warnings: String =
-                config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-            log::say(&warnings);
+            let remark = |warning: &config::Warning| format!("{}: {warning}\n", warning.severity.as_str());
+            log::say(&config.warnings.iter().map(remark).collect::<String>());
             show::print(&lines(&config))?;
         }
         Err(problems) => {

@@ -136,7 +136,7 @@ fn tell_troubles(app: &App) {
 }
 
 fn warn_of(warnings: &[config::Warning]) {
-    for warning in warnings {
+    for warning in warnings.iter().filter(|warning| warning.severity == config::Severity::Warning) {
         warn!("in the configuration: {warning}");
     }
 }

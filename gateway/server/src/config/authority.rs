@@ -6,7 +6,7 @@ use hookweir_delivery::{Authorities, check_authority};
 
 use super::check::Surroundings;
 use super::problem::{Fault, Report};
-use super::source::plain_reason;
+use super::unreadable;
 use super::written::{Table, Value};
 
 /// A file of certificate authorities is small; more is another file.
@@ -69,9 +69,7 @@ fn file(value: &Value<'_>, help: &str, outside: &Surroundings<'_>, report: &mut 
             Ok(()) => Ok(Arc::from(pem)),
             Err(fault) => Err(Fault::new(format!("{} can't be used: {fault}", path.display()), help)),
         },
-        Err(error) => {
-            Err(Fault::new(format!("{} can't be read: {}", path.display(), plain_reason(&error)), help))
-        }
+        Err(error) => Err(unreadable::fault(&path, &error, help)),
     };
     value.take(checked, report)
 }

@@ -26,9 +26,10 @@ use super::limits::{self, Ceilings};
 use super::problem::{Blame, Fault, Problems, Report};
 use super::quantity::{address, cidr, duration, nameserver, show_duration, show_size, size};
 use super::secret::{self, check_bearer, secret};
-use super::source::{FileId, Source, plain_reason, shown};
+use super::source::{FileId, Source, shown};
 use super::telemetry;
 use super::tenant::Tenants;
+use super::unreadable;
 use super::written::{Table, Value};
 use crate::role::Role;
 
@@ -116,8 +117,9 @@ fn read(path: &Path, env: &dyn Env, inspect: Option<Inspect<'_>>) -> Result<Read
         Ok(main) => main,
         Err(error) => {
             let help = "name the configuration by --config, or start where hookweir.toml lies";
-            let what = format!("the configuration can't be read: {}", plain_reason(&error));
-            return Err(Problems::of_unreadable(path, Fault::new(what, help)));
+            let what = format!("the configuration can't be read: {}", unreadable::reason(path, &error));
+            let fault = Fault::new(what, unreadable::help(&error, help));
+            return Err(Problems::of_unreadable(path, fault));
         }
     };
     let document = file::parse(FileId(0), &main, &mut report);

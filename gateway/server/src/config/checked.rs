@@ -30,7 +30,7 @@ pub(crate) struct Config {
     pub tenants: BTreeMap<TenantId, Tenant>,
     /// The patterns of `include`.
     pub includes: Vec<Include>,
-    /// What may be a mistake.
+    /// What may be a mistake, or is done otherwise than it is written.
     pub warnings: Vec<Warning>,
     /// The included files that can't be used as they are.
     pub broken: Vec<Broken>,

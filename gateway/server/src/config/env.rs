@@ -28,6 +28,8 @@ pub(crate) enum Unreadable {
     Unset,
     #[error("it is not UTF-8 text")]
     NotText,
+    #[error("it begins with a byte order mark (EF BB BF), which is no part of a secret")]
+    Marked,
     #[error("it is larger than {SECRET_CAP} bytes")]
     TooLarge,
     #[error("its mode {0:03o} opens it to every user of the machine")]
@@ -67,6 +69,9 @@ impl Env for StdEnv {
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > SECRET_CAP {
             return Err(Unreadable::TooLarge);
         }
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            return Err(Unreadable::Marked);
+        }
         String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
     }
 }
@@ -100,6 +105,8 @@ mod tests {
     fn a_secret_file_is_short_text() {
         let file = with_mode(0o600, b"\xff");
         assert!(matches!(StdEnv.secret_file(file.path()), Err(Unreadable::NotText)));
+        let file = with_mode(0o600, b"\xef\xbb\xbfsesame");
+        assert!(matches!(StdEnv.secret_file(file.path()), Err(Unreadable::Marked)));
         let file = with_mode(0o600, &vec![b'a'; (64 << 10) + 1]);
         assert!(matches!(StdEnv.secret_file(file.path()), Err(Unreadable::TooLarge)));
         assert!(matches!(StdEnv.secret_file(&std::env::temp_dir()), Err(Unreadable::Io(_))));

@@ -10,7 +10,8 @@ use toml::de::DeTable;
 
 use super::checked::Include;
 use super::problem::{Fault, Place, Report};
-use super::source::{FileId, Source, plain_reason, secrets_by_prefix};
+use super::source::{FileId, Source, secrets_by_prefix};
+use super::unreadable;
 use super::written::{Table, Value, names_secret};
 
 /// Reads the text of a file as TOML. On a mistake in the syntax nothing of the file is used, since what the parser
@@ -154,9 +155,9 @@ pub(super) fn included(main: &Source, document: &DeTable<'_>, report: &mut Repor
                     }
                 }
                 Err(error) => {
-                    let what = format!("{} can't be read: {}", path.display(), plain_reason(&error));
                     let help = "a relative path starts from the folder of the main file";
-                    report.add_missing(pattern.name(), pattern.place(), Fault::new(what, help), path);
+                    let fault = unreadable::fault(&path, &error, help);
+                    report.add_missing(pattern.name(), pattern.place(), fault, path);
                 }
             }
         }
@@ -204,10 +205,10 @@ fn look_at_pattern(
         Err(error) => {
             let reason = match error.kind() {
                 std::io::ErrorKind::NotFound => "there is no such folder".to_owned(),
-                _ => plain_reason(error),
+                _ => unreadable::reason(&folder, error),
             };
             let what = format!("{} can't be read: {reason}", folder.display());
-            let help = "mount or make the folder, or remove the pattern";
+            let help = unreadable::help(error, "mount or make the folder, or remove the pattern");
             pattern.refuse(Fault::new(what, help), report);
         }
         Ok(_) if matched == 0 => {

@@ -10,7 +10,8 @@ use super::file;
 use super::limits::{self, Ceilings};
 use super::plugin::{id, settings};
 use super::problem::{Fault, Problems, Report};
-use super::source::{FileId, Source, plain_reason};
+use super::source::{FileId, Source};
+use super::unreadable;
 use super::written::Table;
 
 /// The file's name.
@@ -50,8 +51,8 @@ pub(crate) fn load_plugin_folder(folder: &Path) -> Result<PluginFolder, Problems
     let path = folder.join(PLUGIN_TOML);
     let source = Source::read(path.clone()).map_err(|error| {
         let help = "name a folder that `hookweir plugin new` has made, or a component's file";
-        let what = format!("the plugin can't be read: {}", plain_reason(&error));
-        Problems::of_unreadable(&path, Fault::new(what, help))
+        let what = format!("the plugin can't be read: {}", unreadable::reason(&path, &error));
+        Problems::of_unreadable(&path, Fault::new(what, unreadable::help(&error, help)))
     })?;
     let mut report = Report::default();
     let document = file::parse(FileId(0), &source, &mut report);

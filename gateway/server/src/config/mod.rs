@@ -21,6 +21,7 @@ mod secret;
 mod source;
 mod telemetry;
 mod tenant;
+mod unreadable;
 mod written;
 
 pub(crate) use check::{Unusable, load, load_inspecting};
@@ -32,4 +33,4 @@ pub(crate) use folder::{LANGUAGES, PLUGIN_TOML, PluginFolder, load_plugin_folder
 pub(crate) use include::vanished;
 pub(crate) use kind::VISIBILITY;
 pub(crate) use plugin::{MAX_PLUGIN_SIZE, read_component};
-pub(crate) use problem::{Problems, Warning};
+pub(crate) use problem::{Problems, Severity, Warning};

@@ -15,7 +15,8 @@ use super::checked::{Plugin, PluginSource};
 use super::limits::Ceilings;
 use super::near;
 use super::problem::{Fault, Report};
-use super::source::{plain_reason, read_at_most};
+use super::source::read_at_most;
+use super::unreadable;
 use super::written::{Table, Value};
 use crate::builtin::{self, Builtin};
 use crate::case::Case;
@@ -28,6 +29,9 @@ const MAX_SETTINGS: usize = 64 << 10;
 
 /// An event is held in memory whole, and so is its sample.
 const MAX_SAMPLE: usize = 4 << 20;
+
+/// What helps with most paths that can't be read.
+const RELATIVE: &str = "a relative path starts from the folder of the file that names it";
 
 const KEYS: [&str; 7] = ["file", "builtin", "sha256", "config", "limits", "reuse", "sample"];
 
@@ -128,7 +132,8 @@ pub(super) fn plugin(
 pub(crate) fn read_component(path: &Path, checked: Digest) -> Result<Bytes, String> {
     let changed = || "its file has changed since it was checked: load the configuration again".to_owned();
     let read = read_at_most(path, MAX_PLUGIN_SIZE as u64);
-    let read = read.map_err(|error| format!("its file can't be read: {}", plain_reason(&error)))?;
+    let read =
+        read.map_err(|error| format!("its file can't be read: {}", unreadable::reason(path, &error)))?;
     read.filter(|wasm| Digest::of(wasm) == checked).map(Bytes::from).ok_or_else(changed)
 }
 
@@ -145,10 +150,7 @@ fn sample(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) ->
             format!("{shown} is larger than {} MiB", MAX_SAMPLE >> 20),
             "a sample is one event",
         )),
-        Err(error) => Err(Fault::new(
-            format!("{shown} can't be read: {}", plain_reason(&error)),
-            "a relative path starts from the folder of the file that names it",
-        )),
+        Err(error) => Err(unreadable::fault(&full, &error, RELATIVE)),
     };
     value.take(read, report)
 }
@@ -179,10 +181,7 @@ fn read(path: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Op
             format!("{shown} is larger than {} MiB", MAX_PLUGIN_SIZE >> 20),
             "strip it of debug information: wasm-tools strip",
         )),
-        Err(error) => Err(Fault::new(
-            format!("{shown} can't be read: {}", plain_reason(&error)),
-            "a relative path starts from the folder of the file that names it",
-        )),
+        Err(error) => Err(unreadable::fault(&full, &error, RELATIVE)),
     };
     path.take(checked, report).map(|wasm| (full, wasm))
 }

@@ -62,13 +62,33 @@ pub(super) enum Blame {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    warnings: Vec<(Severity, Problem)>,
     secrets: Vec<Place>,
 }
 
-/// What may be a mistake, and is none for certain: the configuration can be used.
+/// How much a remark about a configuration matters that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// It may be a mistake, and is none for certain.
+    Warning,
+    /// It is done otherwise than it is written: `check` tells it, the log does not.
+    Note,
+}
+
+impl Severity {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// A remark about a configuration that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Warning {
+    pub severity: Severity,
     /// The file and line; empty where no place stands for it.
     place: String,
     key: String,
@@ -78,7 +98,7 @@ pub(crate) struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, key, message, help } = self;
+        let Self { severity: _, place, key, message, help } = self;
         if !place.is_empty() {
             write!(f, "{place}: ")?;
         }
@@ -136,24 +156,28 @@ impl Report {
 
     /// Adds what may be a mistake. `place` is where it stands, if it stands anywhere.
     pub(super) fn warn(&mut self, key: &str, place: Option<&Place>, fault: Fault) {
-        self.warnings.push(Problem {
-            key: key.to_owned(),
-            fault,
-            place: place.cloned(),
-            also: None,
-            missing: None,
-        });
+        self.remark(Severity::Warning, key, place, fault);
     }
 
-    /// The warnings so far, in the order in which they were added.
+    /// Adds that something is done otherwise than it is written.
+    pub(super) fn note(&mut self, key: &str, place: &Place, fault: Fault) {
+        self.remark(Severity::Note, key, Some(place), fault);
+    }
+
+    fn remark(&mut self, severity: Severity, key: &str, place: Option<&Place>, fault: Fault) {
+        let (key, place) = (key.to_owned(), place.cloned());
+        self.warnings.push((severity, Problem { key, fault, place, also: None, missing: None }));
+    }
+
+    /// The remarks so far, in the order in which they were added.
     pub(super) fn take_warnings(&mut self, sources: &[&Source]) -> Vec<Warning> {
-        let shown = |warning: Problem| {
+        let shown = |(severity, warning): (Severity, Problem)| {
             let place = warning.place.as_ref().and_then(|place| {
                 let source = sources.get(place.file.0)?;
                 Some(format!("{}:{}", source.shown_path(), source.position(place.span.start).0))
             });
             let Fault { what, help } = warning.fault;
-            Warning { place: place.unwrap_or_default(), key: warning.key, message: what, help }
+            Warning { severity, place: place.unwrap_or_default(), key: warning.key, message: what, help }
         };
         std::mem::take(&mut self.warnings).into_iter().map(shown).collect()
     }

@@ -11,7 +11,7 @@ use super::check::Surroundings;
 use super::checked::ApiKey;
 use super::env::Unreadable;
 use super::problem::{Fault, Report};
-use super::source::plain_reason;
+use super::unreadable;
 use super::written::Value;
 use crate::role::Role;
 use crate::secret_file::{self, Line};
@@ -161,15 +161,18 @@ fn file(path: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Op
         Ok(found) => return filled(found.trim_end_matches(['\r', '\n']), path, report),
         Err(reason @ Unreadable::Open(_)) => Fault::new(
             format!("{shown} is not kept secret: {reason}"),
-            format!("close it to others: chmod o-rwx {shown}"),
+            format!(
+                "close it to others: chmod o-rwx {shown}; of a mounted secret, set `defaultMode: 0400` in Kubernetes, or \
+                 `mode: 0400` in a compose file"
+            ),
         ),
-        Err(Unreadable::Io(error)) => Fault::new(
-            format!("{shown} can't be read: {}", plain_reason(&error)),
-            "a relative path starts from the folder of the file that names it",
-        ),
+        Err(Unreadable::Io(error)) => {
+            let help = "a relative path starts from the folder of the file that names it";
+            unreadable::fault(&full, &error, help)
+        }
         Err(reason) => Fault::new(
             format!("{shown} can't be used: {reason}"),
-            "the file holds the secret and nothing else",
+            "the file holds the secret and nothing else, as UTF-8: some shells and editors write UTF-16, or a mark before it",
         ),
     };
     path.refuse(fault, report);

@@ -5,6 +5,8 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::json_text;
+
 /// Far above any file that a person writes; it keeps a wrong path, as of a log, from filling the memory.
 const FILE_CAP: u64 = 16 << 20;
 
@@ -27,7 +29,10 @@ impl Source {
     pub(super) fn read(path: PathBuf) -> io::Result<Self> {
         let bytes =
             read_at_most(&path, FILE_CAP)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let what = json_text::encoding(error.as_bytes(), "it");
+            io::Error::other(what.unwrap_or_else(|| "it is not UTF-8".to_owned()))
+        })?;
         Ok(Self::new(path, text))
     }
 
@@ -119,17 +124,6 @@ pub(super) fn shown(path: &Path) -> String {
         false => letter.to_string(),
     };
     path.display().to_string().chars().map(escape).collect()
-}
-
-/// What an error of the system means, without its number.
-pub(super) fn plain_reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "the gateway's user may not read it".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        io::ErrorKind::FileTooLarge => "it is too large".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

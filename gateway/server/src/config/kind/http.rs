@@ -1,6 +1,6 @@
 //! `kind = "http"`: signed requests to a URL.
 
-use hookweir_delivery::guard::check_url;
+use hookweir_delivery::guard::{check_url, differences};
 use hookweir_delivery::sign::Key as SigningKey;
 use hookweir_delivery::{HttpTarget, Signing, Target};
 use hookweir_model::{InvalidHeader, MAX_HEADERS, check_header};
@@ -50,7 +50,14 @@ fn url(value: &Value<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Op
     }
     let checked = check_url(text, &outside.egress)
         .map_err(|fault| super::told(&fault, "write it as https://hooks.example.com/path"));
-    value.take(checked, report).map(|url| (text.to_owned(), url))
+    let url = value.take(checked, report)?;
+    let clauses = differences(text, &url);
+    if !clauses.is_empty() {
+        let what = format!("requests go out otherwise than it is written here: {}", clauses.join("; "));
+        let help = "write it so, if that is what is meant";
+        report.note(value.name(), value.place(), Fault::new(what, help));
+    }
+    Some((text.to_owned(), url))
 }
 
 fn signing(table: &Table<'_>, outside: &Surroundings<'_>, report: &mut Report) -> Signing {
