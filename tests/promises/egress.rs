@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
 use hookweir_tests::{
-    Config, Gateway, KEY, NameServer, Receiver, Reply, binary, endpoint, eventually, one_endpoint, run,
-    tenant,
+    Config, Gateway, KEY, NameServer, Receiver, Reply, authority, binary, endpoint, eventually, one_endpoint,
+    run, tenant,
 };
 use tokio::process::Command;
 
@@ -175,6 +175,33 @@ async fn a_machine_without_authorities_says_so() {
     let gateway =
         Gateway::start_with_etc(one_endpoint("https://hooks.example.com/", ""), &[("hosts", "")]).await;
     gateway.logged(&["WARN", "certificate authorit", "`ca` in [egress]"]).await;
+    let ready = gateway.admin().json("/readyz").await;
+    let trust = ready["trust"].as_str().expect("what is trusted");
+    assert!(trust.contains("certificate authorit") && ready["ready"] == true, "{ready}");
+}
+
+/// That nothing is trusted is seen from outside; authorities that are installed meanwhile count from the next reload on.
+#[tokio::test]
+async fn what_no_authority_vouches_for_is_told_by_readyz_until_there_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let environment = [("SSL_CERT_FILE", ca.to_str().expect("a path")), ("SSL_CERT_DIR", "/nowhere")];
+    let config = one_endpoint("https://127.0.0.1:9/", "");
+    let gateway = Gateway::start_with_environment(config, &environment).await;
+    let admin = gateway.admin();
+    let ready = admin.json("/readyz").await;
+    let trust = ready["trust"].as_str().expect("why nothing is trusted");
+    assert!(trust.contains("no certificate authority is trusted") && trust.contains("and reload"), "{trust}");
+    assert_eq!(ready["ready"], true, "events are taken all the same");
+    std::fs::write(&ca, authority()).expect("an authority");
+    gateway.reload();
+    gateway.logged(&["the new configuration is in force"]).await;
+    assert_eq!(admin.json("/readyz").await["trust"], serde_json::Value::Null);
+
+    // Whom nothing that is met by https depends on.
+    let gateway =
+        Gateway::start_with_environment(one_endpoint("http://127.0.0.1:9/", ""), &environment).await;
+    assert_eq!(gateway.admin().json("/readyz").await["trust"], serde_json::Value::Null);
 }
 
 /// What may be a mistake is told by `check`, and costs nothing: a credential in the open, a place that nothing fills, and

@@ -76,6 +76,16 @@ impl Gateway {
         }
     }
 
+    /// Starts a gateway with these variables beside those of the test, and waits until it is ready.
+    pub async fn start_with_environment(config: impl Into<Config>, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the gateway");
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        match Self::try_start_with(folder, config, variables.collect()).await {
+            Ok(gateway) => gateway,
+            Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
+        }
+    }
+
     /// Starts a gateway that may refuse to.
     pub async fn try_start(config: impl Into<Config>) -> Result<Self, NotStarted> {
         let folder = tempfile::tempdir().expect("a folder for the gateway");

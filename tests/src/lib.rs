@@ -47,3 +47,4 @@ pub use relay::Relay;
 pub use script::{Output, peer, peers, run, run_for};
 pub use sender::{KEY, Sender};
 pub use servant::Servant;
+pub use tls::authority;

@@ -5,6 +5,14 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
+/// The certificate of an authority that has vouched for nobody, in PEM.
+pub fn authority() -> String {
+    let mut authority = CertificateParams::new([]).expect("parameters of an authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key pair");
+    CertifiedIssuer::self_signed(authority, key).expect("an authority").pem()
+}
+
 /// Writes `ca.pem`, `cert.pem` (for 127.0.0.1) and `key.pem`.
 pub(crate) fn write(folder: &Path) {
     let key = || KeyPair::generate().expect("a key pair");

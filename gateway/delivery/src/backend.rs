@@ -39,7 +39,7 @@ use crate::queue::redis::Redis;
 use crate::queue::smq::outlet::Smq;
 #[cfg(feature = "sqs")]
 use crate::queue::sqs::Sqs;
-use crate::{EgressPolicy, Error, HttpClient, Report, Request};
+use crate::{EgressPolicy, Error, HttpClient, Report, Request, SystemTrust, tls};
 
 /// One way out.
 pub trait Backend: Send + Sync {
@@ -142,13 +142,20 @@ impl Target {
 #[derive(Debug, Clone)]
 pub struct Outlets {
     ways: Arc<Ways>,
+    trust: SystemTrust,
 }
 
 impl Outlets {
     /// Trusts the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name; on a
     /// machine that has none, Mozilla's list.
     pub fn new(policy: EgressPolicy) -> Result<Self, Error> {
-        Ok(Self { ways: Arc::new(Ways::over(&HttpClient::new(policy)?)) })
+        let (roots, trust) = tls::system();
+        Ok(Self { ways: Arc::new(Ways::over(&HttpClient::with_roots(policy, roots)?)), trust })
+    }
+
+    /// Whose word is taken where a configuration names no authority, as it was found when these were made.
+    pub fn system_trust(&self) -> SystemTrust {
+        self.trust
     }
 
     /// Whether these are the same ways out, with the same connections.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use hookweir_delivery::Outlets;
+use hookweir_delivery::{Outlets, system_trust};
 use hookweir_host::Step;
 use hookweir_model::{
     Digest, EndpointId, EndpointKey, EventType, PluginId, PluginKey, PluginRole, Subscriptions, TenantId,
@@ -205,9 +205,13 @@ impl Live {
             }
         }
         config.tenants.extend(kept);
-        // Connections are kept over a reload, unless the policy that allowed them has changed.
+        // Connections are kept over a reload, unless the policy that allowed them has changed, or the machine has got
+        // authorities, or lost them.
+        let is_same = |before: &Self| {
+            before.config.egress == config.egress && before.outlets.system_trust() == system_trust()
+        };
         let outlets = match before {
-            Some(before) if before.config.egress == config.egress => {
+            Some(before) if is_same(before) => {
                 before.outlets.look_again();
                 Ok(before.outlets.clone())
             }
@@ -276,6 +280,13 @@ impl Live {
         config.tenants.insert(tenant.clone(), settings);
         live.config = Arc::new(config);
         live
+    }
+
+    /// Why no https receiver is trusted, or not as the machine would have it, and what to do; `None` where all is well, or no
+    /// receiver depends on it.
+    pub(crate) fn distrust(&self) -> Option<String> {
+        let warning = self.outlets.system_trust().warning().filter(|_| self.config.trusts_the_machine());
+        warning.map(|(what, help)| format!("{what}; {help}, and reload"))
     }
 
     pub(crate) fn slot(&self, key: &PluginKey) -> Option<&Slot> {

@@ -36,6 +36,10 @@ pub(super) struct Readiness {
     /// Damage in the journal that nobody has acknowledged; left out where there is none. Events are taken all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<DamageSummaryView>,
+    /// Why https receivers are not trusted by the machine's own authorities, and what to do; left out where they are, or where
+    /// there are none. Events are taken all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust: Option<String>,
 }
 
 /// 200 while events are taken, else 503. It tells nothing of a tenant, so it asks for no token.
@@ -56,6 +60,7 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Result<Response, Proble
         pending: health.pending,
         reason,
         damage: DamageSummaryView::new(&admin.journal.damage_summary()),
+        trust: admin.live.load().distrust(),
     };
     if readiness.ready {
         Ok(ok(&readiness))

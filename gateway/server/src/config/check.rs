@@ -3,7 +3,7 @@
 //!
 //! This step reads the files that the configuration names. It dials nothing, resolves no name and compiles no plugin.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +17,7 @@ use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
 use super::authority::authorities;
-use super::checked::{
-    Accept, Admin, Broken, Config, Destination, Dispatch, Endpoint, Journal, Plugin, Tenant,
-};
+use super::checked::{Accept, Admin, Broken, Config, Dispatch, Journal, Plugin};
 use super::env::Env;
 use super::file;
 use super::limits::{self, Ceilings};
@@ -230,19 +228,27 @@ fn config(
         tenants.read(&other, &outside, report);
     }
     let (tenants, egress) = (tenants.into_tenants(), outside.egress);
-    warn_of_trust(&egress, &tenants, report);
     let (includes, warnings, broken, problems) = Default::default();
-    Config { accept, admin, journal, dispatch, egress, otlp, tenants, includes, warnings, broken, problems }
-}
-
-/// Where receivers are met by https, and this machine trusts nobody of its own, that is told before the first delivery.
-fn warn_of_trust(egress: &EgressPolicy, tenants: &BTreeMap<TenantId, Tenant>, report: &mut Report) {
-    let by_machine = |endpoint: &Endpoint| matches!(&endpoint.target, Destination::Outside(target) if target.trusts_the_machine());
-    let is_needed = egress.ca.as_ref().is_none_or(|ca| ca.and_system)
-        && tenants.values().flat_map(|tenant| tenant.endpoints.values()).any(by_machine);
-    if is_needed && let Some((what, help)) = system_trust().warning() {
+    let config = Config {
+        accept,
+        admin,
+        journal,
+        dispatch,
+        egress,
+        otlp,
+        tenants,
+        includes,
+        warnings,
+        broken,
+        problems,
+    };
+    // That is told before the first delivery.
+    if config.trusts_the_machine()
+        && let Some((what, help)) = system_trust().warning()
+    {
         report.warn("egress.ca", None, Fault::new(what, help));
     }
+    config
 }
 
 fn accept(table: Option<Table<'_>>, report: &mut Report) -> Accept {

@@ -38,6 +38,18 @@ pub(crate) struct Config {
     pub problems: Vec<String>,
 }
 
+impl Config {
+    /// Whether a receiver is met by https for whose certificate this machine's authorities have to vouch.
+    pub(crate) fn trusts_the_machine(&self) -> bool {
+        let by_machine = |endpoint: &Endpoint| match &endpoint.target {
+            Destination::Outside(target) => target.trusts_the_machine(),
+            Destination::Pull(_) => false,
+        };
+        self.egress.ca.as_ref().is_none_or(|ca| ca.and_system)
+            && self.tenants.values().flat_map(|tenant| tenant.endpoints.values()).any(by_machine)
+    }
+}
+
 /// An included file that can't be used as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
