@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use hookweir_tests::{Config, Gateway, KEY, Receiver, Reply, endpoint, one_endpoint, raw, tenant};
 use hyper::Method;
 use tempfile::NamedTempFile;
@@ -83,11 +84,15 @@ async fn who_may_only_look_sees_no_url_and_no_tenant_sees_addresses() {
     .await;
     let url =
         format!("{}?token=t0ken-2", port.url("/services/t0ken-1").replace("127.0.0.1", "hooks.example.com"));
+    // A receiver that has moved, and says where to.
+    let place = "https://new.example.com/services/t0ken-3".to_owned();
+    let moved = Receiver::always(Reply::Whole(308, vec![("location", place)], Bytes::new())).await;
     let (reader, operator) = ("key-of-acme-to-read-0123456789", "key-of-acme-to-operate-0123456789");
     let (of_reader, of_operator) = (key_file(reader), key_file(operator));
     let keys = [item(&of_reader, "read"), item(&of_operator, "operate"), format!("\"{KEY}\"")].join(", ");
     let tenants = format!("[tenants.acme]\nkeys = [{keys}]\n")
-        + &endpoint("acme", "hook", &url, "retry = { waits = [] }");
+        + &endpoint("acme", "hook", &url, "retry = { waits = [] }")
+        + &endpoint("acme", "moved", &moved.url("/"), "retry = { waits = [] }");
     let config = Config::new(tenants);
     let egress = format!("{}\nnameservers = [\"{}\"]", config.egress, name_server.address());
     let config = Config { admin: format!("token = \"{TOKEN}\""), egress, ..config };
@@ -95,6 +100,7 @@ async fn who_may_only_look_sees_no_url_and_no_tenant_sees_addresses() {
     let event = gateway.sender().event("a.b", "1").await;
     let admin = gateway.admin().with_token(TOKEN);
     admin.delivery("acme", &event, "hook", "exhausted").await;
+    admin.delivery("acme", &event, "moved", "exhausted").await;
     let pages = [
         "/v1/tenants/acme/endpoints".to_owned(),
         "/v1/tenants/acme/endpoints/hook".to_owned(),
@@ -102,6 +108,9 @@ async fn who_may_only_look_sees_no_url_and_no_tenant_sees_addresses() {
         "/t/acme".to_owned(),
         format!("/v1/tenants/acme/events/{event}/deliveries/hook"),
         format!("/t/acme/deliveries/{event}/hook"),
+        format!("/v1/tenants/acme/events/{event}/deliveries/moved"),
+        format!("/t/acme/deliveries/{event}/moved"),
+        "/v1/tenants/acme/deliveries".to_owned(),
     ];
     for (key, sees_url, sees_addresses) in
         [(TOKEN, true, true), (operator, true, false), (reader, false, false)]
@@ -114,8 +123,12 @@ async fn who_may_only_look_sees_no_url_and_no_tenant_sees_addresses() {
         assert_eq!(all.contains("t0ken-1") && all.contains("t0ken-2"), sees_url, "{key}");
         assert_eq!(all.contains("t0ken"), sees_url, "{key}");
         assert_eq!(all.contains("127.0.0.2"), sees_addresses, "{key}");
-        assert!(all.contains("hooks.example.com"), "{key}: the host is shown to all");
+        assert_eq!(all.contains("t0ken-3"), sees_url, "{key}: where a redirect leads");
+        for host in ["hooks.example.com", "it leads to https://new.example.com/***"] {
+            assert!(all.contains(host), "{key}: the host is shown to all");
+        }
     }
+    assert!(!gateway.log().contains("t0ken-3"), "{}", gateway.log());
 }
 
 fn guarded() -> Config {

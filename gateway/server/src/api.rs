@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hookweir_delivery::text::masked;
 use hookweir_journal::{self as journal, Journal, Made, StoredEvent};
 use hookweir_model::{
     Attempt, Delivery, DeliveryKey, Disabled, EndpointId, Event, EventId, EventType, Shaped, Status,
     TenantId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::clock::Clock;
@@ -137,15 +139,15 @@ pub(crate) struct DeliveryDetail {
 }
 
 impl DeliveryDetail {
-    /// A delivery with all that the journal keeps of it; the addresses that were dialled only for one who sees them.
+    /// A delivery with all that the journal keeps of it, as far as it may be seen.
     pub(crate) async fn read(
         journal: &dyn Journal,
         clock: &Clock,
         key: &DeliveryKey,
-        sees_network: bool,
+        sees: Sees,
     ) -> Result<Option<Self>, journal::Error> {
         let Some(delivery) = journal.delivery(key).await? else { return Ok(None) };
-        let view = if sees_network { AttemptView::with_addresses } else { AttemptView::from };
+        let view = |attempt| AttemptView::new(attempt, sees);
         let attempts = journal.attempts(key).await?.into_iter().map(view).collect();
         let Made { shaped, calls } = journal.made(key).await?;
         let delivery = DeliveryView::new(clock, delivery);
@@ -422,21 +424,35 @@ impl DeliveryView {
 }
 
 /// Without the addresses that were dialled, which are not a tenant's to see.
-impl From<Attempt> for AttemptView {
-    fn from(mut attempt: Attempt) -> Self {
+/// What of an attempt somebody sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sees {
+    /// Where URLs lead behind their hosts.
+    pub urls: bool,
+    /// The addresses that were dialled.
+    pub network: bool,
+}
+
+impl Sees {
+    /// What everybody sees who sees the attempt.
+    pub(crate) const LEAST: Self = Self { urls: false, network: false };
+    /// For one who has the journal's files.
+    pub(crate) const ALL: Self = Self { urls: true, network: true };
+}
+
+impl AttemptView {
+    pub(crate) fn new(mut attempt: Attempt, sees: Sees) -> Self {
         if let Some(exchange) = &mut attempt.exchange {
-            exchange.tried.clear();
+            if !sees.network {
+                exchange.tried.clear();
+            }
+            if !sees.urls {
+                exchange.answer_headers.iter_mut().for_each(mask_url);
+            }
             if **exchange == hookweir_model::Exchange::default() {
                 attempt.exchange = None;
             }
         }
-        Self::with_addresses(attempt)
-    }
-}
-
-impl AttemptView {
-    /// An attempt with the addresses that were dialled.
-    fn with_addresses(attempt: Attempt) -> Self {
         Self {
             number: attempt.number,
             started: attempt.started.to_string(),
@@ -447,6 +463,13 @@ impl AttemptView {
             plugins: attempt.plugins,
             exchange: attempt.exchange,
         }
+    }
+}
+
+/// Takes from a receiver's header what the URL in it has behind its host: it may be a secret, as in the endpoint's own URL.
+fn mask_url((name, value): &mut (String, String)) {
+    if ["location", "content-location", "refresh", "link"].iter().any(|url| name.eq_ignore_ascii_case(url)) {
+        *value = Url::parse(value).map_or_else(|_| "***".to_owned(), |url| masked(&url));
     }
 }
 

@@ -9,7 +9,7 @@ use hookweir_journal::{Next, Settlement};
 use hookweir_model::{EndpointId, Event, Status};
 use tokio::sync::broadcast;
 
-use crate::api::{AttemptView, DeliveryView, Happening, Told};
+use crate::api::{AttemptView, DeliveryView, Happening, Sees, Told};
 use crate::clock::Clock;
 
 /// How many happenings a watcher may be behind.
@@ -78,7 +78,7 @@ fn handled(clock: &Clock, event: &Event, settlement: &Settlement, attempts: u32)
         due,
         reason,
     };
-    let attempt = settlement.attempt.clone().map(AttemptView::from);
+    let attempt = settlement.attempt.clone().map(|attempt| AttemptView::new(attempt, Sees::LEAST));
     Told {
         tenant: event.tenant.clone(),
         what: Happening::Handled { delivery, attempt: attempt.map(Box::new) },

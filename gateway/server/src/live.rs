@@ -12,6 +12,7 @@ use hookweir_model::{
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
+use crate::api::Sees;
 use crate::config::{self, Config, Destination, PluginSource, Quota};
 use crate::operational;
 use crate::plugins::{Component, Loader, Slot, Unloaded, Watch, misfits, step};
@@ -160,9 +161,9 @@ impl Caller {
         self.role.may(Action::Operate)
     }
 
-    /// Whether it sees addresses of the network that the gateway stands in.
-    pub(crate) const fn sees_network(&self) -> bool {
-        self.tenant.is_none()
+    /// What it sees of attempts: the addresses of the network that the gateway stands in are for operators.
+    pub(crate) fn sees_of_attempts(&self) -> Sees {
+        Sees { urls: self.sees_urls(), network: self.tenant.is_none() }
     }
 
     /// Whether it sees this tenant.

@@ -14,7 +14,7 @@ use hookweir_model::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::{Probe, ProbeResult};
+use crate::api::{AttemptView, Probe, ProbeResult, Sees};
 use crate::config::Destination;
 use crate::live::{Endpoint, Live};
 use crate::problem::Problem;
@@ -148,7 +148,9 @@ async fn once(
         plugins,
         exchange: report.exchange,
     };
-    ended(ProbeResult::Sent, None, Some(shaped.into()), Some(attempt.into()))
+    // Who may send a sample may see where URLs lead.
+    let sees = Sees { urls: true, network: false };
+    ended(ProbeResult::Sent, None, Some(shaped.into()), Some(AttemptView::new(attempt, sees)))
 }
 
 fn request<'a>(event: &'a Event, shaped: &'a Shaped, in_force: &'a InForce) -> Request<'a> {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use hookweir_model::{Outcome, Success, Timestamp};
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use url::{ParseError, Url};
 
 use super::MAX_BODY_BYTES;
+use crate::text::masked;
 
 /// A receiver can't put an event off for longer.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -19,11 +21,8 @@ pub(super) struct Verdict {
     pub(super) gone: bool,
 }
 
-/// Of a `Location`, as much stands in a reason.
-const MAX_LOCATION: usize = 200;
-
 /// The policy says what success is, and 410 that the receiver wants no more; every other status may change. `location` is
-/// where a redirect leads, for whoever has to change the URL.
+/// where a redirect leads, for the one who has to change the URL.
 pub(super) fn judge(status: StatusCode, location: Option<&HeaderValue>, success: &Success) -> Verdict {
     let code = status.as_u16();
     if success.contains(code) {
@@ -31,15 +30,29 @@ pub(super) fn judge(status: StatusCode, location: Option<&HeaderValue>, success:
     }
     let gone = status == StatusCode::GONE;
     let outcome = if gone { Outcome::Rejected } else { Outcome::Retry };
-    let remark = match (code, location.and_then(|location| location.to_str().ok())) {
-        (300..400, Some(location)) if (1..=MAX_LOCATION).contains(&location.len()) => {
-            format!(": redirects are not followed; it leads to {location}, which the endpoint's url may be")
-        }
-        (300..400, _) => ": redirects are not followed".to_owned(),
+    let remark = match (code, location.and_then(|location| leads_to(location.to_str().ok()?))) {
+        (300..400, Some(place)) => format!(
+            ": redirects are not followed; it leads to {place}: where the answer's `location` says may be what the \
+             endpoint's url has to be"
+        ),
+        (300..400, None) => ": redirects are not followed".to_owned(),
         (410, _) => ": the receiver wants no more events".to_owned(),
         _ => String::new(),
     };
     Verdict { outcome, reason: Some(format!("answered {code}{remark}")), gone }
+}
+
+/// Where a redirect leads, for all who read reasons and logs: what stands behind the host may be a secret, as it may in the
+/// endpoint's own URL.
+fn leads_to(location: &str) -> Option<String> {
+    match Url::parse(location) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Some(masked(&url)),
+        Ok(url) => Some(format!("a URL of the scheme {:?}", url.scheme())),
+        Err(ParseError::RelativeUrlWithoutBase) if !location.is_empty() => {
+            Some("another path of the same server".to_owned())
+        }
+        Err(_) => None,
+    }
 }
 
 /// How long the receiver asks to be left alone, in seconds or until a date. Only the two statuses that mean "later"
@@ -85,19 +98,25 @@ mod tests {
 
     #[test]
     fn a_redirect_says_where_it_leads() {
-        let long = format!("https://new.example.com/{}", "a".repeat(MAX_LOCATION));
-        for (location, wanted) in [
-            (
-                "https://new.example.com/hook",
-                "answered 308: redirects are not followed; it leads to https://new.example.com/hook, which the \
-                 endpoint's url may be",
-            ),
-            ("", "answered 308: redirects are not followed"),
-            (long.as_str(), "answered 308: redirects are not followed"),
+        for (location, place) in [
+            ("https://new.example.com/hook/SECRET", Some("https://new.example.com/***")),
+            ("https://new.example.com:8443/?token=SECRET", Some("https://new.example.com:8443/***")),
+            ("https://user:SECRET@new.example.com", Some("https://new.example.com")),
+            ("/hook/SECRET/", Some("another path of the same server")),
+            ("SECRET", Some("another path of the same server")),
+            ("javascript:SECRET", Some("a URL of the scheme \"javascript\"")),
+            ("https://", None),
+            ("", None),
         ] {
-            let location = HeaderValue::from_str(location).unwrap();
-            let verdict = judge(StatusCode::PERMANENT_REDIRECT, Some(&location), &Success::Any2xx);
-            assert_eq!(verdict.reason.as_deref(), Some(wanted));
+            let header = HeaderValue::from_str(location).unwrap();
+            let verdict = judge(StatusCode::PERMANENT_REDIRECT, Some(&header), &Success::Any2xx);
+            let told = place.map(|place| {
+                format!(
+                    "; it leads to {place}: where the answer's `location` says may be what the endpoint's url has to be"
+                )
+            });
+            let wanted = format!("answered 308: redirects are not followed{}", told.unwrap_or_default());
+            assert_eq!(verdict.reason, Some(wanted), "{location}");
         }
         let told = judge(StatusCode::BAD_REQUEST, Some(&HeaderValue::from_static("/x")), &Success::Any2xx);
         assert_eq!(told.reason.as_deref(), Some("answered 400"));

@@ -55,19 +55,19 @@ pub(super) async fn get(
     Reader(caller): Reader,
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
-    Ok(ok(&delivery(&*admin.journal, &admin.clock, tenant, &path, caller.sees_network()).await?))
+    Ok(ok(&delivery(&*admin.journal, &admin.clock, tenant, &path, caller.sees_of_attempts()).await?))
 }
 
-/// One delivery, with all that is kept of it; the addresses that were dialled only for one who sees them.
+/// One delivery, with all that is kept of it, as far as it may be seen.
 pub(super) async fn delivery(
     journal: &dyn Journal,
     clock: &Clock,
     tenant: TenantId,
     path: &DeliveryPath,
-    sees_network: bool,
+    sees: api::Sees,
 ) -> Result<api::DeliveryDetail, Problem> {
     let key = path.key(tenant)?;
-    api::DeliveryDetail::read(journal, clock, &key, sees_network).await?.ok_or(Problem::NotFound("delivery"))
+    api::DeliveryDetail::read(journal, clock, &key, sees).await?.ok_or(Problem::NotFound("delivery"))
 }
 
 #[cfg_attr(test, utoipa::path(post, operation_id = "retry_delivery", path = "/v1/tenants/{tenant}/events/{event}/deliveries/{endpoint}/retry", params(("tenant" = hookweir_model::TenantId, Path), ("event" = hookweir_model::EventId, Path), ("endpoint" = hookweir_model::EndpointId, Path)), responses((status = 200, description = "How many deliveries are sent", body = api::Requeued), Refusals)))]

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::deliveries::{self, DeliveryPath};
 use super::events::{self, EventPath};
 use super::query::{DeliveriesQuery, EventsQuery};
+use crate::api::Sees;
 use crate::clock::Clock;
 use crate::numbers::Numbers;
 use crate::problem::Problem;
@@ -41,7 +42,7 @@ pub(crate) async fn answer(
         }
         ["events", event, "deliveries", endpoint] => {
             let path = DeliveryPath { event: (*event).to_owned(), endpoint: (*endpoint).to_owned() };
-            json(&deliveries::delivery(journal, &clock, tenant, &path, true).await?)
+            json(&deliveries::delivery(journal, &clock, tenant, &path, Sees::ALL).await?)
         }
         _ => Err(Problem::NotFound("route")),
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookweir_delivery::text::masked;
 use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
 use hookweir_journal::engines::embedded::OnDamage;
@@ -249,22 +250,12 @@ impl Destination {
     pub(crate) fn masked_address(&self) -> String {
         match self {
             Self::Outside(target) => match &**target {
-                Target::Http(http) if shows_more_than_host(&http.url) => mask(&http.url),
+                Target::Http(http) => masked(&http.url),
                 _ => target.address(),
             },
             Self::Pull(_) => self.address(),
         }
     }
-}
-
-/// Whether a URL has what may be a secret of its receiver's: path or query.
-fn shows_more_than_host(url: &Url) -> bool {
-    url.path() != "/" || url.query().is_some()
-}
-
-/// A URL without its path and query.
-fn mask(url: &Url) -> String {
-    format!("{}/***", url.origin().ascii_serialization())
 }
 
 /// A queue that consumers fetch from.

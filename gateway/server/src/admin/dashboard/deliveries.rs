@@ -49,9 +49,10 @@ pub(super) async fn get(
     Path(path): Path<DeliveryPath>,
 ) -> Result<Response, Problem> {
     let key = path.key(tenant.clone())?;
-    let detail = api::DeliveryDetail::read(&*admin.journal, &admin.clock, &key, viewer.caller.sees_network())
-        .await?
-        .ok_or(Problem::NotFound("delivery"))?;
+    let detail =
+        api::DeliveryDetail::read(&*admin.journal, &admin.clock, &key, viewer.caller.sees_of_attempts())
+            .await?
+            .ok_or(Problem::NotFound("delivery"))?;
     let event = admin.journal.stored_event(&tenant, &key.event).await?.ok_or(Problem::NotFound("event"))?;
     let live = admin.live.load_full();
     let endpoint = match live.endpoint(&EndpointKey::new(tenant.clone(), key.endpoint.clone())) {
