@@ -7,8 +7,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hookweir_tests::{Admin, Config, Gateway, Receiver, Reply, one_endpoint};
+use hookweir_tests::{Admin, Config, Gateway, Receiver, Reply, binary, one_endpoint, run};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::ledger::{Ledger, Load, drained};
 
@@ -208,9 +209,28 @@ async fn damage_is_shown_over_restarts_until_it_is_acknowledged() {
         (1, &json!("log"), &range),
         "{listed:?}"
     );
-    let up_to = json!({ "up_to": listed[0]["number"] }).to_string();
-    let answer = admin.post("/v1/damage/acknowledge", &up_to).await.expect(200).json();
-    assert_eq!(answer, json!({ "records": 1 }));
+    let number = listed[0]["number"].to_string();
+    let hookweir = async |words: &[&str]| {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .args(words)
+            .args(["--admin", &format!("http://{}", crashed.gateway.admin_address())]);
+        run(&mut command, b"").await.expect(0).stdout
+    };
+    let shown = hookweir(&["damage", "list"]).await;
+    let row: Vec<&str> = shown.lines().nth(1).expect("a row").split_whitespace().take(3).collect();
+    let numbers = format!("{}-{}", range["first"], range["last"]);
+    let one = range["first"].to_string();
+    assert_eq!(
+        row,
+        [number.as_str(), "log", if range["first"] == range["last"] { &one } else { &numbers }],
+        "{shown}"
+    );
+    let answer = hookweir(&["damage", "acknowledge", &number]).await;
+    assert_eq!(answer, "1 record is acknowledged\n");
+    let answer = hookweir(&["damage", "acknowledge", &number, "--json"]).await;
+    assert_eq!(answer, "{\"records\":0}\n");
     assert_eq!(admin.json("/readyz").await["damage"], Value::Null);
     assert!(records(&admin).await[0]["acknowledged"].is_string());
 }

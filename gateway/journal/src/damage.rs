@@ -59,6 +59,21 @@ pub struct Damage {
     pub found: Timestamp,
 }
 
+impl Damage {
+    /// Damage that was found now, and of which no more is known.
+    pub fn new(kind: DamageKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            events: None,
+            tenant: None,
+            endpoint: None,
+            event: None,
+            what: what.into(),
+            found: Timestamp::now(),
+        }
+    }
+}
+
 /// A record of damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamageRecord {

@@ -272,12 +272,13 @@ pub(crate) struct Content {
 }
 
 /// Asks for a recovery: either of what was given up, or of what waits for the time of its next attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+///
+/// What is asked for in JSON is one of `RecoverForms`: this takes both, and `admin/endpoints.rs` tells them apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecoverRequest {
     /// Of what was given up: events received then or later, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
     pub since: Option<String>,
     /// What waits for the time of its next attempt is sent now.
     #[serde(default)]

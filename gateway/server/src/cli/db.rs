@@ -85,7 +85,11 @@ fn lines(examined: &Examined) -> String {
         places => text.push_str(&format!("{places} places are damaged in a journal of {events} events\n")),
     }
     if examined.recorded > 0 {
-        text.push_str(&format!("{} records of earlier damage are not acknowledged yet\n", examined.recorded));
+        let records = examined.recorded;
+        text.push_str(&format!(
+            "{records} records of earlier damage are not acknowledged yet: `hookweir damage list` of a running gateway \
+             shows them\n"
+        ));
     }
     text
 }
@@ -93,42 +97,28 @@ fn lines(examined: &Examined) -> String {
 #[cfg(test)]
 mod tests {
     use hookweir_journal::{DamageKind, Seq};
-    use hookweir_model::{EndpointId, EventId, TenantId, Timestamp};
+    use hookweir_model::{EndpointId, EventId, TenantId};
 
     use super::*;
 
     #[test]
     fn findings_are_lines_and_a_sum() {
-        let file = Damage {
-            kind: DamageKind::File,
-            events: None,
-            tenant: None,
-            endpoint: None,
-            event: None,
-            what: "page 7 is\u{1b} bad".to_owned(),
-            found: Timestamp::from_millis(0),
-        };
+        let file = Damage::new(DamageKind::File, "page 7 is\u{1b} bad");
         let delivery = Damage {
-            kind: DamageKind::Delivery,
             events: Some((Seq(3), Seq(3))),
             tenant: Some(TenantId::new("acme").unwrap()),
             endpoint: Some(EndpointId::new("billing").unwrap()),
             event: Some(EventId::new("evt_1").unwrap()),
-            what: "lost".to_owned(),
-            ..file
+            ..Damage::new(DamageKind::Delivery, "lost")
         };
-        let range = Damage {
-            kind: DamageKind::Event,
-            events: Some((Seq(4), Seq(9))),
-            what: "gone".to_owned(),
-            ..file.clone()
-        };
+        let range = Damage { events: Some((Seq(4), Seq(9))), ..Damage::new(DamageKind::Event, "gone") };
         for (damage, recorded, wanted) in [
             (vec![], 0, "the journal is whole: 5 events\n"),
             (
                 vec![],
                 2,
-                "the journal is whole: 5 events\n2 records of earlier damage are not acknowledged yet\n",
+                "the journal is whole: 5 events\n2 records of earlier damage are not acknowledged yet: `hookweir damage \
+                 list` of a running gateway shows them\n",
             ),
             (
                 vec![file, delivery, range],

@@ -9,6 +9,7 @@ mod attempt;
 mod bench;
 mod check;
 mod client;
+mod damage;
 mod db;
 mod delivery;
 mod demo;
@@ -104,6 +105,9 @@ enum Command {
     Sign(sign::Args),
     /// Check a Standard Webhooks signature
     Verify(verify::Args),
+    /// See what a gateway has found damaged in its journal, and mark it as seen
+    #[command(subcommand)]
+    Damage(damage::Command),
     /// Look after the journal of a gateway that is not running
     #[command(subcommand)]
     Db(db::Command),
@@ -198,6 +202,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Secret(command) => secret::run(&command),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Damage(command) => client(damage::run(command)),
         Command::Db(command) => db::run(&command),
         Command::Listen(args) => client(listen::run(args)),
         #[cfg(feature = "bench")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hookweir_model::{EventId, Timestamp};
+use hookweir_model::EventId;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::fault::Fault;
@@ -30,7 +30,7 @@ pub(super) fn examine(path: &Path) -> Result<Examined, Fault> {
     let looked = match open::look(path, "stop it first") {
         Ok(looked) => looked,
         Err(Fault::Corrupt(why) | Fault::Damaged(why)) => {
-            examined.damage.push(of_file(format!("the journal can't be read: {why}")));
+            examined.damage.push(Damage::new(DamageKind::File, format!("the journal can't be read: {why}")));
             return Ok(examined);
         }
         Err(fault) => return Err(fault),
@@ -39,18 +39,18 @@ pub(super) fn examine(path: &Path) -> Result<Examined, Fault> {
     examined.damage.extend(Embedded::check_log(path).map_err(|error| Fault::Other(error.to_string()))?);
     match read_now(shared, pages) {
         Ok(faults) => examined.damage.extend(faults),
-        Err(Fault::Corrupt(why)) => examined.damage.push(of_file(why)),
+        Err(Fault::Corrupt(why)) => examined.damage.push(Damage::new(DamageKind::File, why)),
         Err(fault) => return Err(fault),
     }
     let mut found = Vec::new();
     let swept = sweep::all(shared, &mut |part| found.push(part));
     if let Err(Fault::Corrupt(why)) = &swept {
-        examined.damage.push(of_file(format!("the rows could not all be read: {why}")));
+        examined.damage.push(Damage::new(DamageKind::File, format!("the rows could not all be read: {why}")));
     } else {
         swept?;
     }
     for part in found {
-        examined.damage.extend(part.index.map(|what| of_file(what.to_owned())));
+        examined.damage.extend(part.index.map(|what| Damage::new(DamageKind::File, what)));
         for finding in &part.findings {
             let damage = read_now(shared, |connection| told(connection, shared, finding));
             examined.damage.push(damage?);
@@ -73,19 +73,11 @@ fn pages(connection: &Connection) -> Result<Vec<Damage>, Fault> {
     let mut statement = connection.prepare(&format!("PRAGMA integrity_check({FAULTS})"))?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
     let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
-    Ok(lines.into_iter().filter(|line| line != "ok").map(of_file).collect())
-}
-
-fn of_file(what: String) -> Damage {
-    Damage {
-        kind: DamageKind::File,
-        events: None,
-        tenant: None,
-        endpoint: None,
-        event: None,
-        what,
-        found: Timestamp::now(),
-    }
+    Ok(lines
+        .into_iter()
+        .filter(|line| line != "ok")
+        .map(|line| Damage::new(DamageKind::File, line))
+        .collect())
 }
 
 fn told(connection: &Connection, shared: &Shared, finding: &Finding) -> Result<Damage, Fault> {
@@ -106,13 +98,11 @@ fn told(connection: &Connection, shared: &Shared, finding: &Finding) -> Result<D
     let of_event =
         event.as_ref().and_then(|(tenant, _)| shared.names(|names| names.tenant_name(*tenant).cloned()));
     Ok(Damage {
-        kind,
         events: seq.map(|seq| (Seq(seq.unsigned_abs()), Seq(seq.unsigned_abs()))),
         tenant: key.as_ref().map(|key| key.tenant.clone()).or(of_event),
         endpoint: key.map(|key| key.endpoint),
         event: event.map(|(_, id)| id),
-        what: what.to_owned(),
-        found: Timestamp::now(),
+        ..Damage::new(kind, what)
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use hookweir_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::damage;
@@ -137,13 +136,8 @@ pub(super) fn number(connection: &Connection) -> Result<Option<i64>, Fault> {
 
 fn record(loss: &Loss, examined: &Examined, aside: Option<&Path>) -> Damage {
     Damage {
-        kind: DamageKind::Log,
         events: loss.events.map(|(first, last)| (Seq(first), Seq(last))),
-        tenant: None,
-        endpoint: None,
-        event: None,
-        what: sentence(loss, examined, aside),
-        found: Timestamp::now(),
+        ..Damage::new(DamageKind::Log, sentence(loss, examined, aside))
     }
 }
 

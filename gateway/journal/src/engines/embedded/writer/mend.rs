@@ -242,16 +242,7 @@ impl Mender<'_, '_> {
         {
             return Ok(false);
         }
-        let damage = Damage {
-            kind: DamageKind::Blob,
-            events: None,
-            tenant: None,
-            endpoint: None,
-            event: None,
-            what,
-            found: Timestamp::now(),
-        };
-        self.keep(&damage)
+        self.keep(&Damage::new(DamageKind::Blob, what))
     }
 
     /// Records damage of an event, once: its bytes stay as they are, and the sweep meets them each time.
@@ -261,16 +252,8 @@ impl Mender<'_, '_> {
             return Ok(false);
         }
         let tenant = self.shared.names(|names| names.tenant_name(place.tenant).cloned());
-        let damage = Damage {
-            kind: DamageKind::Event,
-            events: Some(range(seq)),
-            tenant,
-            endpoint: None,
-            event: place.id.clone(),
-            what: what.to_owned(),
-            found: Timestamp::now(),
-        };
-        self.keep(&damage)
+        let event = place.id.clone();
+        self.keep(&Damage { events: Some(range(seq)), tenant, event, ..Damage::new(DamageKind::Event, what) })
     }
 
     fn record(
@@ -281,16 +264,13 @@ impl Mender<'_, '_> {
         event: Option<EventId>,
         what: &str,
     ) -> Result<(), Fault> {
-        let damage = Damage {
-            kind,
+        self.keep(&Damage {
             events: Some(range(seq)),
             tenant: key.map(|key| key.tenant.clone()),
             endpoint: key.map(|key| key.endpoint.clone()),
             event,
-            what: what.to_owned(),
-            found: Timestamp::now(),
-        };
-        self.keep(&damage)?;
+            ..Damage::new(kind, what)
+        })?;
         Ok(())
     }
 

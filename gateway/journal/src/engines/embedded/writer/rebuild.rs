@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookweir_model::Timestamp;
 use rusqlite::Connection;
 
 use crate::engines::embedded::fault::Fault;
@@ -75,21 +74,11 @@ fn take_over(shared: &Shared, connection: &Connection, last: i64, report: &Repor
 pub(in crate::engines::embedded) fn record(connection: &Connection, report: &Report) -> Result<(), Fault> {
     let sentence = report.sentence();
     tracing::error!("{sentence}");
-    let file = Damage {
-        kind: DamageKind::File,
-        events: None,
-        tenant: None,
-        endpoint: None,
-        event: None,
-        what: sentence,
-        found: Timestamp::now(),
-    };
-    damage::record(connection, &file)?;
+    damage::record(connection, &Damage::new(DamageKind::File, sentence))?;
     for (first, last) in &report.gaps {
-        let what = "events with these numbers may be missing; those that had expired leave such a gap too"
-            .to_owned();
+        let what = "events with these numbers may be missing; those that had expired leave such a gap too";
         let events = Some((Seq(first.unsigned_abs()), Seq(last.unsigned_abs())));
-        damage::record(connection, &Damage { kind: DamageKind::Event, events, what, ..file.clone() })?;
+        damage::record(connection, &Damage { events, ..Damage::new(DamageKind::Event, what) })?;
     }
     Ok(())
 }
