@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::accept::{self, Accept};
 use crate::admin::{self, Admin, Changes};
+use crate::background;
 use crate::clock::{Clock, Watch};
 use crate::config::{self, Config};
 use crate::dispatch::{self, Dispatcher};
@@ -203,14 +204,20 @@ impl App {
         let tasks = vec![
             tokio::spawn(accept::serve(accept_listener, senders, accept, stop.clone())),
             tokio::spawn(admin),
-            tokio::spawn(upkeep::run(
-                Arc::clone(&journal),
-                Arc::clone(&live),
-                Arc::clone(&clock),
-                max_age,
-                stop.clone(),
-            )),
-            tokio::spawn(reset_timers(Arc::clone(&clock), dispatcher.clone(), queues, stop.clone())),
+            background::spawn("upkeep", &stop, {
+                let (journal, live) = (Arc::clone(&journal), Arc::clone(&live));
+                let (clock, stop) = (Arc::clone(&clock), stop.clone());
+                move || {
+                    let (journal, live) = (Arc::clone(&journal), Arc::clone(&live));
+                    upkeep::run(journal, live, Arc::clone(&clock), max_age, stop.clone())
+                }
+            }),
+            background::spawn("resetting timers", &stop, {
+                let (clock, dispatcher, stop) = (Arc::clone(&clock), dispatcher.clone(), stop.clone());
+                move || {
+                    reset_timers(Arc::clone(&clock), dispatcher.clone(), Arc::clone(&queues), stop.clone())
+                }
+            }),
         ];
         let watch = Watch::start(Arc::clone(&clock)).inspect_err(|error| {
             warn!(%error, "the kernel does not tell of steps of the wall clock: they are seen within a minute");

@@ -11,6 +11,7 @@ mod accept;
 mod admin;
 mod api;
 mod app;
+mod background;
 mod builtin;
 mod case;
 mod cli;

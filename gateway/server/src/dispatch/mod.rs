@@ -43,6 +43,7 @@ use self::lane::{Lane, Ready};
 pub(crate) use self::pace::BreakerState;
 use self::pace::Limit;
 use self::settler::Item;
+use crate::background;
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::live::Live;
@@ -155,8 +156,14 @@ impl Dispatcher {
             shared.add_lane(&key, state);
         }
         tokio::spawn(settler::run(Arc::clone(&shared), settle));
-        tokio::spawn(absent::watch(Arc::clone(&shared)));
-        tokio::spawn(read::grant(Arc::clone(&shared)));
+        background::spawn("watching for endpoints that are gone", &shared.stopping, {
+            let shared = Arc::clone(&shared);
+            move || absent::watch(Arc::clone(&shared))
+        });
+        background::spawn("granting memory", &shared.stopping, {
+            let shared = Arc::clone(&shared);
+            move || read::grant(Arc::clone(&shared))
+        });
         dispatcher.reloaded();
         for lease in leases {
             let heads = shared.journal.lanes(lease.shard).await.context("failed to read what is pending")?;

@@ -1,10 +1,8 @@
 //! Brings what is due from the journal, as there is room for it, and sets the timer for what is due next.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hookweir_journal::{Amount, Due, Seq};
 use hookweir_model::Timestamp;
 use tokio::time::{Instant, sleep_until};
@@ -12,7 +10,7 @@ use tracing::error;
 
 use super::budget::{Room, Turn};
 use super::lane::{Lane, Ready};
-use super::work::{AFTER_A_FAULT, text};
+use super::work::AFTER_A_FAULT;
 use super::{Shared, queue};
 
 /// How long a lane that holds nothing waits for its turn before the others let go of what only waits in them.
@@ -20,15 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Grants room to the lanes that wait for it, in their turn, until attempts are to stop.
 pub(super) async fn grant(shared: Arc<Shared>) {
-    while !shared.stopping.is_cancelled() {
-        // Without it no lane that waits would ever go on.
-        if let Err(panic) = AssertUnwindSafe(grant_on(&shared)).catch_unwind().await {
-            error!(reason = text(panic.as_ref()), "granting memory panicked; it goes on");
-        }
-    }
-}
-
-async fn grant_on(shared: &Arc<Shared>) {
     let budget = &shared.budget;
     let mut since = Instant::now();
     loop {

@@ -14,8 +14,8 @@ use tracing::{debug, error, warn};
 
 use super::Shared;
 use super::lane::{Held, Lane};
-use super::work::text;
 use crate::api::Told;
+use crate::background::text;
 use crate::metrics::Stage;
 
 /// How many results may wait; beyond it workers wait too, which bounds memory when the journal stalls.

@@ -1,6 +1,5 @@
 //! The workers of a lane. Whatever happens to an attempt, its place is free again afterwards and its delivery is still known.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::lane::{Lane, Ready};
 use super::pace::Heard;
 use super::settler::Item;
 use super::{Flow, Shared};
+use crate::background::text;
 use crate::config::Format;
 use crate::live::{Endpoint, Live};
 
@@ -152,12 +152,6 @@ fn heard(sent: Sent, code: Option<u16>, again: bool) -> Heard {
 /// endpoint itself: its credentials, its path, its time, its load.
 const fn blames_the_event(code: u16) -> bool {
     matches!(code, 400..=499) && !matches!(code, 401 | 403 | 404 | 408 | 410 | 429)
-}
-
-/// What a panic says of itself.
-pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
-    let owned = || panic.downcast_ref::<String>().map(String::as_str);
-    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("no reason is known")
 }
 
 /// About how many bytes an attempt makes beside the event.

@@ -23,6 +23,7 @@ use super::connections::{Connections, Peer, Place};
 use super::failures::{Failures, Tell};
 use super::stream::Watched;
 use super::{HEAD_TIME, LEAVE};
+use crate::background;
 
 /// Bytes of a head, all headers together.
 const HEAD_SIZE: usize = 64 << 10;
@@ -66,18 +67,40 @@ pub(crate) async fn serve<S, F, B>(
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(100).max_buf_size(HEAD_SIZE);
-    let mut failures = Failures::default();
     let left = async {
         stop.cancelled().await;
         tokio::time::sleep(LEAVE).await;
     };
-    tokio::pin!(left);
+    let accept = || accept(name, &listener, &connections, &answer, &http, &graceful);
+    tokio::select! {
+        () = background::keep_on(name, &stop, accept) => {}
+        () = left => {}
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        warn!(listener = name, "connections were cut");
+    }
+}
+
+/// Accepts connections, each of them served in a task of its own.
+async fn accept<S, F, B>(
+    name: &'static str,
+    listener: &TcpListener,
+    connections: &Arc<Connections>,
+    answer: &S,
+    http: &http1::Builder,
+    graceful: &GracefulShutdown,
+) where
+    S: Fn(Request<Incoming>, From) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut failures = Failures::default();
     loop {
-        let accepted = tokio::select! {
-            accepted = next(name, &listener, &connections, &mut failures) => accepted,
-            () = &mut left => break,
+        let Some((place, stream, address)) = next(name, listener, connections, &mut failures).await else {
+            continue;
         };
-        let Some((place, stream, address)) = accepted else { continue };
         let from = From { peer: Arc::clone(&place.peer), address };
         let answer = answer.clone();
         let service = service_fn(move |request| handled(answer.clone(), request, from.clone()));
@@ -92,10 +115,6 @@ pub(crate) async fn serve<S, F, B>(
             }
             drop(place);
         });
-    }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        warn!(listener = name, "connections were cut");
     }
 }
 
@@ -155,4 +174,52 @@ where
         peer.answers();
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// What panics when it is cloned for the first time, as it is for each connection.
+    struct PanicsOnce(Arc<AtomicBool>);
+
+    impl Clone for PanicsOnce {
+        fn clone(&self) -> Self {
+            assert!(self.0.swap(true, Relaxed), "while a connection is accepted");
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    async fn asked(address: SocketAddr) -> io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_a_connection_is_accepted_does_not_end_the_listener() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, panicked) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let panics = PanicsOnce(Arc::clone(&panicked));
+        let answer = move |_: Request<Incoming>, _: From| {
+            let _held = &panics;
+            async { Response::new(Full::new(Bytes::from_static(b"here"))) }
+        };
+        let serving =
+            tokio::spawn(serve("test", listener, Connections::new(8, 1 << 20), answer, stop.clone()));
+        assert_eq!(asked(address).await.unwrap_or_default(), "", "its connection is lost");
+        assert!(panicked.load(Relaxed));
+        assert!(asked(address).await.unwrap().ends_with("here"), "the next one is served");
+        stop.cancel();
+        serving.await.unwrap();
+    }
 }

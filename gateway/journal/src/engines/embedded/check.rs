@@ -3,6 +3,7 @@
 //! First SQLite's own check of the pages, then the sweep of what the rows say (`sweep`). It delays nothing: deliveries
 //! start at once, its thread has a low priority, and it works in small parts with pauses between them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -106,9 +107,10 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
             tracing::debug!(%error, "the journal is checked at the priority of all else");
         }
         loop {
-            check_pages(&shared);
-            if let Err(fault) = sweep::run(&shared) {
-                tracing::warn!("the journal's rows could not all be checked: {}", fault.of_read());
+            // Without the thread no damage would ever be found again.
+            if catch_unwind(AssertUnwindSafe(|| look_through(&shared))).is_err() {
+                tracing::error!("the check of the journal panicked; the next one is made at its time");
+                shared.check.lock().running = None;
             }
             if !shared.check.wait_for_next() {
                 return;
@@ -117,6 +119,13 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
     };
     let spawned = thread::Builder::new().name("journal-check".to_owned()).spawn(check);
     spawned.map_err(|error| Fault::Other(format!("the journal's check can't be started: {error}")))
+}
+
+fn look_through(shared: &Arc<Shared>) {
+    check_pages(shared);
+    if let Err(fault) = sweep::run(shared) {
+        tracing::warn!("the journal's rows could not all be checked: {}", fault.of_read());
+    }
 }
 
 fn check_pages(shared: &Shared) {
