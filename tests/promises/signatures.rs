@@ -2,11 +2,13 @@
 //! JavaScript and Rust, before, during and after a rotation of the secret.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookweir_tests::{
-    Config, Gateway, KEY, Receiver, Reply, Request, endpoint, eventually, one_endpoint, peer, peers, tenant,
+    Clock, Config, Gateway, KEY, Receiver, Reply, Request, endpoint, eventually, one_endpoint, peer, peers,
+    tenant,
 };
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -219,6 +221,45 @@ async fn the_gateway_rotates_a_secret_in_its_file_and_the_old_one_signs_on() {
     assert_eq!(std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
     let log = gateway.log();
     assert!([&first, &second, &third].iter().all(|secret| !log.contains(secret.as_str())), "{log}");
+}
+
+/// How long the secret of before signs on is a span of time, whatever the wall clock does meanwhile.
+#[tokio::test]
+async fn the_wall_clock_ends_no_secret_that_was_rotated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    std::fs::write(&path, secret()).expect("a secret");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let clock = Clock::new();
+    let from_file = format!("secret = {{ file = {path:?} }}");
+    let gateway = Gateway::start_by(&clock, one_endpoint(&receiver.url("/hook"), &from_file)).await;
+    let signatures = async || {
+        let event = gateway.sender().event("order.created", "[1]").await;
+        receiver.wait_for_event(&event).await.header("webhook-signature").split(' ').count()
+    };
+    let rotate = async |keep: u32| {
+        let body = json!({ "keep_seconds": keep }).to_string();
+        gateway.admin().post(ROTATE, &body).await.expect(200);
+    };
+    let hour = Duration::from_secs(3600);
+    rotate(3600).await;
+    assert_eq!(signatures().await, 2);
+    clock.forward(24 * hour);
+    assert_eq!(signatures().await, 2, "a day ahead");
+    gateway.reload();
+    gateway.logged(&["the new configuration is in force"]).await;
+    assert_eq!(signatures().await, 2, "and read again");
+    rotate(7200).await;
+    assert_eq!(signatures().await, 3, "and rotated once more");
+    clock.back(48 * hour);
+    assert_eq!(signatures().await, 3, "a day behind");
+    clock.pass(hour);
+    assert_eq!(signatures().await, 2, "an hour later by all clocks");
+    clock.pass(hour);
+    assert_eq!(signatures().await, 1, "two hours later");
+    clock.set_right();
+    assert_eq!(signatures().await, 1, "it does not sign again");
 }
 
 #[tokio::test]

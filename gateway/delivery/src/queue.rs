@@ -14,6 +14,7 @@ mod pool;
 pub(crate) mod rabbitmq;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod signed;
 pub mod smq;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;

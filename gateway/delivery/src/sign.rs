@@ -9,7 +9,7 @@ mod key;
 mod standard;
 
 pub use ims::{IMS_SIGNATURE, IMS_TIMESTAMP, sign_ims, verify_ims};
-pub use key::{Algorithm, Key, KeyFault, NewSecret, VerifyingKey};
+pub use key::{Algorithm, End, Key, KeyFault, NewSecret, VerifyingKey};
 pub use standard::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign_standard, verify_standard};
 
 use std::time::Duration;

@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::numbers::Numbers;
 use crate::plugins::{Loader, Plugins};
 use crate::pull::Queues;
+use crate::rotate;
 use crate::telemetry::Telemetry;
 use crate::upkeep;
 
@@ -267,6 +268,7 @@ impl App {
         let before = change.live();
         config.egress.own_addresses.clone_from(&before.config.egress.own_addresses);
         config.keep_broken(&before.config);
+        rotate::keep_ends(&mut config, &before.config);
         let vanished: Vec<_> = config::vanished(&before.config.includes, &config.includes).collect();
         if !vanished.is_empty() {
             return Err(NotTaken::Configuration(vanished));

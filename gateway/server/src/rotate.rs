@@ -5,18 +5,21 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hookweir_delivery::sign::{Key, KeyFault, NewSecret};
+use hookweir_delivery::sign::{Algorithm, Key, KeyFault, NewSecret};
 use hookweir_delivery::{HttpTarget, Signing, Target};
 use hookweir_model::{EndpointKey, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 
-use crate::config::{self, Destination, Env as _, StdEnv, Unreadable};
+use crate::config::{self, Config, Destination, Env as _, StdEnv, Unreadable};
 use crate::live::Live;
 use crate::plugins::Plugins;
 use crate::secret_file::{self, Line, Misread};
+
+/// A line's end stays as it is written, where the clock tells another one by no more than this.
+const AS_WRITTEN: Duration = Duration::from_secs(2);
 
 /// The new secret, as far as it may be told.
 #[derive(Debug)]
@@ -64,27 +67,26 @@ pub(crate) async fn rotate(
             (secret, None)
         }
         None => {
+            let algorithm = in_force.first().map_or(Algorithm::HmacSha256, Key::algorithm);
             let mut random = [0; 32];
             getrandom::fill(&mut random).map_err(Refused::Random)?;
-            let NewSecret { secret, public } = in_force.algorithm().secret(random);
+            let NewSecret { secret, public } = algorithm.secret(random);
             (secret.clone(), Some(public.map_or(Told::Secret(secret), Told::Public)))
         }
     };
-    let now = Timestamp::now();
-    let until = now.after(keep);
     let written = tokio::task::spawn_blocking({
         let path = path.clone();
-        move || write(&path, secret, now, until)
+        move || write(&path, secret, &in_force, keep)
     });
-    let lines = written.await.map_err(|_| conflict(&path, &"writing it was broken off"))??;
+    let (lines, until) = written.await.map_err(|_| conflict(&path, &"writing it was broken off"))??;
     let keys = keys(&lines).map_err(|fault| conflict(&path, &fault))?;
     change.put(signing_with(&live, key, &path, &keys));
     tracing::info!(endpoint = %key, %until, "another signing secret is in force; those before it sign up to then");
     Ok(Rotated { told, until })
 }
 
-/// The file that holds all signing secrets of an endpoint, and the key in force. Endpoints of the same tenant may share it.
-fn file(live: &Live, key: &EndpointKey) -> Result<(PathBuf, Key), Refused> {
+/// The file that holds all signing secrets of an endpoint, and its keys. Endpoints of the same tenant may share it.
+fn file(live: &Live, key: &EndpointKey) -> Result<(PathBuf, Vec<Key>), Refused> {
     let settings = &live.endpoint(key).ok_or(Refused::Gone)?.settings;
     let refused = |reason: &str| Err(Refused::Conflict(reason.to_owned()));
     let Some(keys) = standard(&settings.target) else {
@@ -92,7 +94,7 @@ fn file(live: &Live, key: &EndpointKey) -> Result<(PathBuf, Key), Refused> {
             "the endpoint's requests are not signed as Standard Webhooks has it: only such a secret is rotated here",
         );
     };
-    let (Some(path), Some(in_force)) = (&settings.secret_file, keys.first()) else {
+    let (Some(path), false) = (&settings.secret_file, keys.is_empty()) else {
         return refused(
             "the endpoint's secret is from no file of its own: write secret = { file = \"path\" }, or change it where it is",
         );
@@ -102,7 +104,7 @@ fn file(live: &Live, key: &EndpointKey) -> Result<(PathBuf, Key), Refused> {
     if others.any(|endpoint| endpoint.secret_file.as_ref() == Some(path)) {
         return refused("another tenant's endpoint has the same file: give each a file of its own");
     }
-    Ok((path.clone(), in_force.clone()))
+    Ok((path.clone(), keys.to_vec()))
 }
 
 fn standard(target: &Destination) -> Option<&[Key]> {
@@ -115,15 +117,71 @@ fn standard(target: &Destination) -> Option<&[Key]> {
     }
 }
 
-/// Reads the file as it is now and writes it with another secret.
-fn write(path: &Path, secret: SecretString, now: Timestamp, until: Timestamp) -> Result<Vec<Line>, Refused> {
+/// Reads the file as it is now and writes it with another secret. Answers what is in it then, and when the secrets before end.
+fn write(
+    path: &Path,
+    secret: SecretString,
+    in_force: &[Key],
+    keep: Duration,
+) -> Result<(Vec<Line>, Timestamp), Refused> {
     let text = StdEnv.secret_file(path).map_err(|error: Unreadable| conflict(path, &error))?;
     let before = secret_file::lines(&text).map_err(|misread: Misread| conflict(path, &misread))?;
     // What could not be read back must not get in.
-    keys(&before).map_err(|fault| conflict(path, &fault))?;
-    let after = secret_file::rotated(before, secret, now, until);
+    let parsed = keys(&before).map_err(|fault| conflict(path, &fault))?;
+    let (wall, now) = (Timestamp::now(), Instant::now());
+    let until = wall.after(keep);
+    let left = parsed.iter().map(|key| key.end_among(in_force).map(|end| end.left(now)));
+    let after = secret_file::rotated(by_the_clock(before, left, wall), secret, wall, until);
     secret_file::replace(path, &after).map_err(|error: io::Error| conflict(path, &error))?;
-    Ok(after)
+    Ok((after, until))
+}
+
+/// The lines with their ends as the wall clock tells them now, where it was set since they were written.
+fn by_the_clock(
+    lines: Vec<Line>,
+    left: impl Iterator<Item = Option<Duration>>,
+    wall: Timestamp,
+) -> Vec<Line> {
+    let told = |(line, left): (Line, Option<Duration>)| {
+        let until = left.filter(|left| *left < Duration::MAX).map(|left| wall.after(left));
+        match (line.until, until) {
+            (Some(written), Some(until)) if apart(written, until) > AS_WRITTEN => {
+                Line { until: Some(until), ..line }
+            }
+            _ => line,
+        }
+    };
+    lines.into_iter().zip(left).map(told).collect()
+}
+
+fn apart(one: Timestamp, other: Timestamp) -> Duration {
+    one.since(other).max(other.since(one))
+}
+
+/// Has the keys of a configuration that was read again end when they would have ended by the one before: what is left of a
+/// secret's time goes on, though the wall clock may have been set since it was written.
+pub(crate) fn keep_ends(config: &mut Config, before: &Config) {
+    for (tenant, settings) in &mut config.tenants {
+        let Some(before) = before.tenants.get(tenant) else { continue };
+        for (endpoint, settings) in &mut settings.endpoints {
+            let before = before.endpoints.get(endpoint).and_then(|endpoint| standard(&endpoint.target));
+            let (Some(before), Some(keys)) = (before, standard_mut(&mut settings.target)) else { continue };
+            for key in keys {
+                let end = key.end_among(before);
+                *key = key.clone().until(end);
+            }
+        }
+    }
+}
+
+fn standard_mut(target: &mut Destination) -> Option<&mut Vec<Key>> {
+    match target {
+        Destination::Outside(target) => match &mut **target {
+            Target::Http(HttpTarget { signing: Signing::Standard(keys), .. }) => Some(keys),
+            _ => None,
+        },
+        Destination::Pull(_) => None,
+    }
 }
 
 fn keys(lines: &[Line]) -> Result<Vec<Key>, KeyFault> {
@@ -135,8 +193,7 @@ fn signing_with(live: &Live, key: &EndpointKey, path: &Path, keys: &[Key]) -> Li
     let mut tenant: config::Tenant = live.config.tenants.get(&key.tenant).cloned().unwrap_or_default();
     for endpoint in tenant.endpoints.values_mut() {
         if endpoint.secret_file.as_deref() == Some(path)
-            && let Destination::Outside(target) = &mut endpoint.target
-            && let Target::Http(HttpTarget { signing: Signing::Standard(signing), .. }) = &mut **target
+            && let Some(signing) = standard_mut(&mut endpoint.target)
         {
             *signing = keys.to_vec();
         }
@@ -147,4 +204,28 @@ fn signing_with(live: &Live, key: &EndpointKey, path: &Path, keys: &[Key]) -> Li
 fn conflict(path: &Path, reason: &dyn std::fmt::Display) -> Refused {
     let name = path.display();
     Refused::Conflict(format!("the secrets stay as they are, since {name} can't be replaced: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_line_is_told_by_the_clock_as_it_is_now() {
+        let second = Duration::from_secs(1);
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        for (written, left, wall, wanted) in [
+            (None, None, 500, None),
+            (Some(1000), Some(500 * second), 500, Some(1000)),
+            (Some(1000), Some(501 * second), 500, Some(1000)),
+            (Some(1000), Some(500 * second), 90_000, Some(90_500)),
+            (Some(90_000), Some(500 * second), 100, Some(600)),
+            (Some(1000), Some(Duration::ZERO), 90_000, Some(90_000)),
+            (Some(1000), Some(Duration::MAX), 500, Some(1000)),
+        ] {
+            let line = Line { secret: "s".into(), until: written.map(at) };
+            let told = by_the_clock(vec![line], [left].into_iter(), at(wall));
+            assert_eq!(told[0].until, wanted.map(at), "{written:?} {left:?} {wall}");
+        }
+    }
 }

@@ -10,8 +10,9 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
+use std::time::Instant;
 
-use hookweir_delivery::sign::{Key, KeyFault};
+use hookweir_delivery::sign::{End, Key, KeyFault};
 use hookweir_model::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::NamedTempFile;
@@ -28,9 +29,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The key of Standard Webhooks that it is.
+    /// The key of Standard Webhooks that it is. What is left of its time counts from now on.
     pub(crate) fn key(&self) -> Result<Key, KeyFault> {
-        Key::parse(self.secret.expose_secret()).map(|key| key.until(self.until))
+        let end = self.until.map(|until| End::new(until, Timestamp::now(), Instant::now()));
+        Key::parse(self.secret.expose_secret()).map(|key| key.until(end))
     }
 }
 

@@ -23,7 +23,7 @@ use url::Url;
 use self::sign::Signed;
 use super::gather::{Bounds, Ended, Gather};
 use super::smq::Element;
-use super::{Fault, Progress, Template, attempt, fingerprint};
+use super::{Fault, Progress, Template, attempt, fingerprint, signed};
 use crate::client::{Post, credential};
 use crate::text::{hex, is_xml};
 use crate::{Backend, HttpClient, InForce, Report, Request, Trust};
@@ -153,22 +153,17 @@ async fn post(
         .unzip();
     let call = json!({ "QueueUrl": target.url.as_str(), "Entries": entries });
     let body = Bytes::from(call.to_string());
-    let answered = match headers(&target, &body, Timestamp::now()) {
-        Ok(headers) => {
-            let mut url = target.url.clone();
-            url.set_path("/");
-            let request = Post {
-                tenant: &tenant,
-                url: &url,
-                trust: &target.trust,
-                timeout: target.timeout,
-                connect_timeout: target.connect_timeout,
-                in_force: &in_force,
-            };
-            http.post(request, || Ok((headers, body))).await.map_err(Fault::from)
-        }
-        Err(fault) => Err(fault),
+    let mut url = target.url.clone();
+    url.set_path("/");
+    let request = Post {
+        tenant: &tenant,
+        url: &url,
+        trust: &target.trust,
+        timeout: target.timeout,
+        connect_timeout: target.connect_timeout,
+        in_force: &in_force,
     };
+    let answered = signed::post(&http, request, body, |body, now| headers(&target, body, now)).await;
     match answered.and_then(|answer| read(answer.status, &answer.body)) {
         Err(fault) => vec![Err(fault); digests.len()],
         Ok(answer) => digests.iter().enumerate().map(|(place, digest)| answer.end(place, digest)).collect(),

@@ -1,6 +1,7 @@
 //! Keys, as their textual forms name them: `whsec_` (HMAC), `whsk_` (Ed25519) and `whpk_` (its public half).
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -10,6 +11,8 @@ use hookweir_model::Timestamp;
 use ring::hmac;
 use secrecy::SecretString;
 use thiserror::Error;
+
+use super::standard::sign_one;
 
 /// Secrets are copied by hand, and padding gets lost on the way: its absence changes no bit of the key.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -49,7 +52,29 @@ pub enum KeyFault {
 pub struct Key {
     pub(super) signer: Signer,
     /// It signs no more from then on: another has taken its place.
-    until: Option<Timestamp>,
+    end: Option<End>,
+}
+
+/// When a key signs for the last time. What is written is a moment of the wall clock; what counts is the span that was left
+/// when it was read, since the wall clock may be set meanwhile, and a receiver that has not changed over yet knows no other
+/// key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    written: Timestamp,
+    /// `None`: later than the clock can tell.
+    at: Option<Instant>,
+}
+
+impl End {
+    /// `wall` and `now` are the same moment.
+    pub fn new(written: Timestamp, wall: Timestamp, now: Instant) -> Self {
+        Self { written, at: now.checked_add(written.since(wall)) }
+    }
+
+    /// How long is left.
+    pub fn left(self, now: Instant) -> Duration {
+        self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(now))
+    }
 }
 
 #[derive(Clone)]
@@ -75,18 +100,37 @@ impl Key {
     }
 
     const fn of(signer: Signer) -> Self {
-        Self { signer, until: None }
+        Self { signer, end: None }
     }
 
     /// The same key, which signs up to a time; without one it has no end.
     #[must_use]
-    pub fn until(self, until: Option<Timestamp>) -> Self {
-        Self { until, ..self }
+    pub fn until(self, end: Option<End>) -> Self {
+        Self { end, ..self }
     }
 
-    /// Whether it signs a request of this time, in Unix seconds.
-    pub(super) fn signs_at(&self, seconds: i64) -> bool {
-        self.until.is_none_or(|until| seconds < until.as_seconds())
+    /// When it signs for the last time.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Whether it signs a request that is made now.
+    pub(super) fn signs_at(&self, now: Instant) -> bool {
+        self.end.is_none_or(|end| !end.left(now).is_zero())
+    }
+
+    /// Whether the two sign alike, whenever they end.
+    fn is_same(&self, other: &Self) -> bool {
+        sign_one(self, "", b"") == sign_one(other, "", b"")
+    }
+
+    /// The end of this key as these have it, which were read before: where the same is written, less is left by now.
+    pub fn end_among(&self, before: &[Self]) -> Option<End> {
+        let end = self.end?;
+        let same = before
+            .iter()
+            .find(|key| key.end.is_some_and(|other| other.written == end.written) && self.is_same(key));
+        same.map_or(Some(end), |key| key.end)
     }
 
     /// The algorithm that it signs with.

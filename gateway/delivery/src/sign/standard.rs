@@ -1,6 +1,6 @@
 //! Standard Webhooks: `{id}.{timestamp}.{body}` under HMAC-SHA256 (`v1`) or Ed25519 (`v1a`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,13 +22,13 @@ pub const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signa
 /// The value of `webhook-signature`: one signature for each key that has not ended, in the order of the keys. `timestamp`
 /// is the value of `webhook-timestamp`, in Unix seconds.
 pub fn sign_standard(keys: &[Key], id: &str, timestamp: i64, body: &[u8]) -> String {
-    let head = format!("{id}.{timestamp}.");
+    let (head, now) = (format!("{id}.{timestamp}."), Instant::now());
     let signatures: Vec<String> =
-        keys.iter().filter(|key| key.signs_at(timestamp)).map(|key| sign_one(key, &head, body)).collect();
+        keys.iter().filter(|key| key.signs_at(now)).map(|key| sign_one(key, &head, body)).collect();
     signatures.join(" ")
 }
 
-fn sign_one(key: &Key, head: &str, body: &[u8]) -> String {
+pub(super) fn sign_one(key: &Key, head: &str, body: &[u8]) -> String {
     match &key.signer {
         Signer::Symmetric(key) => {
             let mut mac = hmac::Context::with_key(key);

@@ -1,5 +1,7 @@
 //! Vectors from the specifications, and a second implementation as the judge.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -258,17 +260,41 @@ fn no_debug_form_shows_a_secret() {
 
 #[test]
 fn a_key_that_has_ended_signs_no_more() {
-    let body = b"{}";
-    let (old, new) = (key(SECRET).until(Some(at(1000))), key("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"));
-    for (seconds, signatures) in [(999, 2), (1000, 1), (1001, 1)] {
-        let signature = sign_standard(&[new.clone(), old.clone()], "evt_1", seconds, body);
-        assert_eq!(signature.split(' ').count(), signatures, "{seconds}: {signature}");
-        let headers = signed("evt_1", seconds, &signature);
-        let verified =
-            |key: &Key| verify_standard(&[key.verifying()], &headers, body, at(seconds), TOLERANCE);
+    let (body, now, new) = (b"{}", Instant::now(), key("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"));
+    // What the wall clock said when it was read, and whether any time was left then.
+    for (wall, is_left) in [(at(999), true), (at(1000), false), (at(1001), false)] {
+        let old = key(SECRET).until(Some(End::new(at(1000 + 3600 * i64::from(is_left)), wall, now)));
+        let signature = sign_standard(&[new.clone(), old.clone()], "evt_1", 1000, body);
+        assert_eq!(signature.split(' ').count(), 1 + usize::from(is_left), "{wall}: {signature}");
+        let headers = signed("evt_1", 1000, &signature);
+        let verified = |key: &Key| verify_standard(&[key.verifying()], &headers, body, at(1000), TOLERANCE);
         assert_eq!(verified(&new), Ok(()));
-        assert_eq!(verified(&old).is_ok(), signatures == 2);
+        assert_eq!(verified(&old).is_ok(), is_left);
     }
+}
+
+#[test]
+fn a_span_that_is_left_is_no_moment_of_the_wall_clock() {
+    let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+    let end = End::new(at(3600), at(0), now);
+    let old = key(SECRET).until(Some(end));
+    for (passed, left) in
+        [(Duration::ZERO, hour), (hour / 4, hour * 3 / 4), (hour, Duration::ZERO), (hour * 2, Duration::ZERO)]
+    {
+        assert_eq!(end.left(now + passed), left);
+        assert_eq!(old.signs_at(now + passed), !left.is_zero(), "{passed:?}");
+    }
+    let far = End::new(at(i64::MAX / 1000), at(0), now);
+    assert!(far.left(now) > hour, "later than any clock tells");
+    // Read again after the wall clock was set forward by a day: the same line is the same end.
+    let again = |text: &str, written| key(text).until(Some(End::new(at(written), at(86_400), now)));
+    let before = [key(PRIVATE), old];
+    assert_eq!(again(SECRET, 3600).end_among(&before), Some(end));
+    for (text, written) in [(SECRET, 3601), (PRIVATE, 3600)] {
+        let other = again(text, written);
+        assert_eq!(other.end_among(&before), other.end(), "{text} {written}");
+    }
+    assert_eq!(key(SECRET).end_among(&before), None, "it has no end any more");
 }
 
 #[test]

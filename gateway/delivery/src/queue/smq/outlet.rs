@@ -20,7 +20,7 @@ use super::{
 };
 use crate::client::{Post, credential};
 use crate::queue::gather::{Bounds, Ended, Gather};
-use crate::queue::{Fault, Progress, attempt, fingerprint};
+use crate::queue::{Fault, Progress, attempt, fingerprint, signed};
 use crate::text::is_xml;
 use crate::{Backend, HttpClient, InForce, Report, Request, Trust};
 
@@ -165,20 +165,16 @@ async fn post(
     let resource = format!("/queues/{}/messages", target.queue);
     let mut url = target.url.clone();
     url.set_path(&resource);
-    let answered = match headers(&target, &resource, Timestamp::now()) {
-        Ok(headers) => {
-            let request = Post {
-                tenant: &tenant,
-                url: &url,
-                trust: &target.trust,
-                timeout: target.timeout,
-                connect_timeout: target.connect_timeout,
-                in_force: &in_force,
-            };
-            http.post(request, || Ok((headers, Bytes::from(body)))).await.map_err(Fault::from)
-        }
-        Err(fault) => Err(fault),
+    let request = Post {
+        tenant: &tenant,
+        url: &url,
+        trust: &target.trust,
+        timeout: target.timeout,
+        connect_timeout: target.connect_timeout,
+        in_force: &in_force,
     };
+    let sign = |_: &[u8], now| headers(&target, &resource, now);
+    let answered = signed::post(&http, request, Bytes::from(body), sign).await;
     match answered {
         Err(fault) => vec![Err(fault); messages.len()],
         Ok(answer) => {

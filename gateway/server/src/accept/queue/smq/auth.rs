@@ -1,11 +1,12 @@
 //! Who speaks: the signature over a request's head, its date, and the digest of its body.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookweir_delivery::smq::Signed;
 use hookweir_delivery::text::hex;
+use hookweir_model::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderName};
 use md5::{Digest as _, Md5};
@@ -37,20 +38,21 @@ pub(super) fn claim(headers: &HeaderMap) -> Result<Claim, Fault> {
     Ok(Claim { id, signature })
 }
 
-/// Checks the date and the signature of a request to `resource`, its path and query as they were sent.
+/// Checks the date and the signature of a request to `resource`, its path and query as they were sent. The date must be near
+/// one of the clocks: the wall clock, which may have been set wrong for a moment, or the gateway's own, which goes on as it
+/// began, and that may have been in 1970.
 pub(super) fn check(
     claim: &Claim,
     secret: &SecretString,
     method: &str,
     resource: &str,
     headers: &HeaderMap,
-    now: SystemTime,
+    clocks: [Timestamp; 2],
 ) -> Result<(), Fault> {
     let date =
         text(headers, "x-mns-date").or_else(|| text(headers, DATE.as_str())).ok_or_else(Fault::no_date)?;
-    let said = httpdate::parse_http_date(date).map_err(|_| Fault::bad_date())?;
-    let apart = now.duration_since(said).unwrap_or_else(|ahead| ahead.duration());
-    if apart > SKEW {
+    let said = Timestamp::from(httpdate::parse_http_date(date).map_err(|_| Fault::bad_date())?);
+    if clocks.into_iter().all(|now| now.since(said).max(said.since(now)) > SKEW) {
         return Err(Fault::expired());
     }
     let or_empty = |name: &str| text(headers, name).unwrap_or_default();
@@ -106,14 +108,14 @@ mod tests {
         all
     }
 
-    fn at(date: &str) -> SystemTime {
-        httpdate::parse_http_date(date).unwrap()
+    fn at(date: &str) -> Timestamp {
+        httpdate::parse_http_date(date).unwrap().into()
     }
 
     fn verdict(method: &str, resource: &str, headers: &HeaderMap, secret: &str) -> Result<(), &'static str> {
         let now = at("Thu, 31 Jul 2025 12:00:05 GMT");
         let claim = claim(headers).map_err(|fault| fault.code)?;
-        check(&claim, &secret.into(), method, resource, headers, now).map_err(|fault| fault.code)
+        check(&claim, &secret.into(), method, resource, headers, [now; 2]).map_err(|fault| fault.code)
     }
 
     /// What Alibaba's own SDKs computed.
@@ -181,10 +183,11 @@ mod tests {
 
     #[test]
     fn dates_must_be_near() {
-        let read = |pairs: &[(&'static str, &str)], now: &str| {
+        let by = |pairs: &[(&'static str, &str)], clocks: [&str; 2]| {
             let claim = Claim { id: "a".to_owned(), signature: String::new() };
-            check(&claim, &"s".into(), "GET", "/", &headers(pairs), at(now)).unwrap_err().code
+            check(&claim, &"s".into(), "GET", "/", &headers(pairs), clocks.map(at)).unwrap_err().code
         };
+        let read = |pairs: &[(&'static str, &str)], now: &str| by(pairs, [now; 2]);
         let noon = "Thu, 31 Jul 2025 12:00:00 GMT";
         for (date, now, wanted) in [
             (noon, "Thu, 31 Jul 2025 12:15:00 GMT", "SignatureDoesNotMatch"),
@@ -197,6 +200,15 @@ mod tests {
             assert_eq!(read(&[("date", "no date"), ("x-mns-date", date)], now), wanted);
         }
         assert_eq!(read(&[], noon), "MissingDateHeader");
+        // A clock that was set wrong, or that began so, refuses nobody while the other is right.
+        let (wrong, date) = ("Thu, 01 Jan 1970 00:01:00 GMT", [("date", noon)]);
+        for (clocks, wanted) in [
+            ([noon, wrong], "SignatureDoesNotMatch"),
+            ([wrong, noon], "SignatureDoesNotMatch"),
+            ([wrong, wrong], "TimeExpired"),
+        ] {
+            assert_eq!(by(&date, clocks), wanted, "{clocks:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,10 @@ mod request;
 mod xml;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use hookweir_delivery::smq::VERSION;
+use hookweir_model::Timestamp;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -94,7 +94,7 @@ impl Accept {
     async fn smq_answer(&self, request: Request<Incoming>, host: &str, peer: &Peer) -> Result<Answer, Fault> {
         let (head, body) = request.into_parts();
         let live = self.live.load_full();
-        let access = authorize(&live, &head).map_err(Fault::before_the_body)?;
+        let access = authorize(&live, &head, self.queues.now()).map_err(Fault::before_the_body)?;
         peer.known(Some(&access.queue.tenant));
         let limit = live.config.accept.max_body;
         let body = self.read(&head.headers, body, limit, &access.queue.tenant).await;
@@ -109,12 +109,19 @@ impl Accept {
     }
 }
 
-/// Finds whose request this is, by its signature.
-fn authorize<'a>(live: &'a Live, head: &Parts) -> Result<&'a Access, Fault> {
+/// Finds whose request this is, by its signature. `own` is the gateway's own time.
+fn authorize<'a>(live: &'a Live, head: &Parts, own: Timestamp) -> Result<&'a Access, Fault> {
     let claim = auth::claim(&head.headers)?;
     let access = live.access(&claim.id).ok_or_else(Fault::unknown_id)?;
     let resource = head.uri.path_and_query().map_or("/", |whole| whole.as_str());
-    auth::check(&claim, &access.secret, head.method.as_str(), resource, &head.headers, SystemTime::now())?;
+    auth::check(
+        &claim,
+        &access.secret,
+        head.method.as_str(),
+        resource,
+        &head.headers,
+        [Timestamp::now(), own],
+    )?;
     Ok(access)
 }
 
