@@ -41,6 +41,7 @@ mod scrape;
 mod secret_file;
 mod settle;
 mod shape;
+mod shell;
 #[cfg_attr(not(feature = "otlp"), path = "telemetry/off.rs")]
 mod telemetry;
 mod to_the_end;

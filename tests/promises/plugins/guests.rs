@@ -16,6 +16,14 @@ pub(crate) fn transformer(body: &str) -> Vec<u8> {
     component("transformer-plugin", "hookweir:plugin/transformer@0.1.0#transform", body)
 }
 
+/// A filter and transformer in one, whose calls do these two bodies.
+pub(crate) fn plugin(filter: &str, transform: &str) -> Vec<u8> {
+    let function = format!(
+        "(func (export \"hookweir:plugin/filter@0.1.0#filter\") (param $event i32) (result i32) {filter})"
+    );
+    component_with("plugin", "hookweir:plugin/transformer@0.1.0#transform", &function, transform)
+}
+
 /// A filter that keeps every event and says a text to its log. The guests that say something say of an event whose id begins
 /// with a number the text at that place, and begin again after the last; of any other event the first.
 pub(crate) fn keeping(texts: &[impl AsRef<str>]) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use hookweir_host::{Exports, Host};
-use hookweir_model::PluginId;
+use hookweir_model::{PluginId, PluginRole};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -19,7 +19,7 @@ use super::{Exit, show};
 use crate::app;
 use crate::config::{self, Config, Problems, StdEnv, Unusable};
 use crate::log;
-use crate::plugins::{Asked, trial};
+use crate::plugins::try_sample;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +33,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
     let plugins = PluginHost::default();
-    let inspect = |plugin: &config::Plugin, wasm: &Bytes| plugins.inspect(plugin, wasm);
+    let inspect =
+        |plugin: &config::Plugin, roles: &[PluginRole], wasm: &Bytes| plugins.inspect(plugin, roles, wasm);
     match config::load_inspecting(&args.config, &StdEnv, &inspect) {
         Ok(config) if args.json => show::print(&format!("{}\n", summary(&config)))?,
         Ok(config) => {
@@ -61,7 +62,12 @@ struct PluginHost {
 }
 
 impl PluginHost {
-    fn inspect(&self, settings: &config::Plugin, wasm: &Bytes) -> Result<Exports, Unusable> {
+    fn inspect(
+        &self,
+        settings: &config::Plugin,
+        roles: &[PluginRole],
+        wasm: &Bytes,
+    ) -> Result<Exports, Unusable> {
         let component = |error: anyhow::Error| Unusable::Component(format!("{error:#}"));
         let (runtime, host) = self.host().map_err(component)?;
         let plugin = runtime
@@ -70,7 +76,7 @@ impl PluginHost {
         if let Some(sample) = &settings.sample {
             // Guests see no name of their own.
             let id = PluginId::new("plugin").map_err(|error| component(error.into()))?;
-            let tried = trial(host, &id, settings, &plugin, sample, Asked::Result);
+            let tried = try_sample(host, &id, settings, &plugin, sample, roles);
             runtime.block_on(tried).map_err(Unusable::Sample)?;
         }
         Ok(plugin.exports())

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hookweir_delivery::{EgressPolicy, system_trust};
 use hookweir_host::Exports;
 use hookweir_journal::engines::embedded::{Disk, LEAST_RESERVE, OnDamage, default_reserve};
-use hookweir_model::{InvalidName, TenantId};
+use hookweir_model::{InvalidName, PluginRole};
 use secrecy::ExposeSecret as _;
 use toml::de::DeTable;
 
@@ -31,8 +31,9 @@ use super::unreadable;
 use super::written::{Table, Value};
 use crate::role::Role;
 
-/// Looks into a plugin's component, compiles it if need be, runs its sample, and says what it exports.
-pub(crate) type Inspect<'a> = &'a dyn Fn(&Plugin, &Bytes) -> Result<Exports, Unusable>;
+/// Looks into a plugin's component, compiles it if need be, runs its sample in the roles in which endpoints use it, and
+/// says what it exports.
+pub(crate) type Inspect<'a> = &'a dyn Fn(&Plugin, &[PluginRole], &Bytes) -> Result<Exports, Unusable>;
 
 /// Why a plugin can't be used, in a sentence.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookweir_host::Exports;
-use hookweir_model::{Digest, Event, PluginId, TenantId};
+use hookweir_model::{Digest, Event, PluginId, PluginRole, TenantId};
 use serde_json::{Map, Number, Value as Json};
 use toml::de::{DeTable, DeValue};
 
@@ -59,9 +59,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Reads a plugin's table, and the files that it names.
+/// Reads a plugin's table, and the files that it names. `roles` is what endpoints use it as.
 pub(super) fn plugin(
     table: &Table<'_>,
+    roles: &[PluginRole],
     ceilings: &Ceilings,
     outside: &Surroundings<'_>,
     report: &mut Report,
@@ -112,7 +113,7 @@ pub(super) fn plugin(
         Origin::Builtin(builtin) => PluginSource::Builtin { builtin, digest },
     };
     let plugin = Plugin { source, config, limits, compile_deadline, reuse, sample: sample.flatten() };
-    let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, &wasm) {
+    let exports = outside.inspect.and_then(|inspect| match inspect(&plugin, roles, &wasm) {
         Ok(exports) => Some(exports),
         Err(Unusable::Component(reason)) => {
             let help = "build it as a component for a world of hookweir:plugin";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hookweir_model::{Digest, EndpointId, TenantId};
+use hookweir_model::{Digest, EndpointId, PluginRole, TenantId};
 use secrecy::ExposeSecret as _;
 
 use super::check::{Surroundings, bad_name, not_yet};
@@ -95,8 +95,9 @@ impl Tenants {
         let mut plugins = BTreeMap::new();
         let example = "write a table for each plugin: [tenants.acme.plugins.large-only]";
         for (key, value) in table_of(table, "plugins", example, report).iter().flat_map(Table::entries) {
+            let roles = outside.inspect.map(|_| roles(table, key.text)).unwrap_or_default();
             let Some(table) = value.table(example, report) else { continue };
-            let plugin = plugin(&table, &ceilings, outside, report);
+            let plugin = plugin(&table, &roles, &ceilings, outside, report);
             match plugin::id(key.text) {
                 Ok(id) => {
                     plugins.insert(id, plugin);
@@ -161,6 +162,22 @@ impl Tenants {
         }
         keys
     }
+}
+
+/// What a tenant's endpoints use a plugin as, as far as they can be read; all that it can be where none names it.
+fn roles(tenant: &Table<'_>, plugin: &str) -> Vec<PluginRole> {
+    let endpoints = tenant.get("endpoints").and_then(|endpoints| endpoints.as_table());
+    let endpoints: Vec<_> = endpoints.iter().flat_map(Table::entries).collect();
+    let is_named = |list: &Value<'_>| {
+        let is_it = |item: &Value<'_>| item.raw().as_str() == Some(plugin);
+        list.as_list().is_some_and(|items| items.iter().any(is_it))
+    };
+    let uses = |key: &str| {
+        endpoints.iter().filter_map(|(_, endpoint)| endpoint.as_table()?.get(key)).any(|list| is_named(&list))
+    };
+    let both = [(PluginRole::Filter, "filters"), (PluginRole::Transformer, "transformers")];
+    let used: Vec<_> = both.iter().filter(|(_, key)| uses(key)).map(|(role, _)| *role).collect();
+    if used.is_empty() { both.map(|(role, _)| role).to_vec() } else { used }
 }
 
 fn table_of<'a>(table: &Table<'a>, key: &str, example: &str, report: &mut Report) -> Option<Table<'a>> {

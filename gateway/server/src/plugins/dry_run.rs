@@ -2,27 +2,23 @@
 //! component. Nothing is sent and nothing is kept.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hookweir_host::{Fault, Job, Outgoing, Plugin, Step, Verdict};
+use hookweir_host::{Fault, Outgoing, Step, Verdict};
 use hookweir_journal::EventFilter;
-use hookweir_model::{EndpointId, Event, PluginId, PluginKey, PluginRole};
+use hookweir_model::{Event, PluginId, PluginKey};
 
-use super::history::{History, users};
+use super::chain::{self, Chain};
+use super::history::{Bounds, History};
 use super::registry::{Plugins, Refused, inspect};
-use super::slot::{fits, misfits, step, tried};
+use super::slot::misfits;
 use crate::api::{DryRun, DryRunContent, DryRunEvent, DryRunResult};
-use crate::config;
-use crate::live::{Live, Tenant, named};
-use crate::operational;
 
-/// Stored events that are looked at for one that is run.
-const LOOK: usize = 10_000;
-/// No dry run takes longer, so that a client that waits for its answer gets one.
-const TIME: Duration = Duration::from_secs(20);
+/// How far it looks for stored events to run. No dry run takes longer, so that a client that waits for its answer gets one.
+const BOUNDS: Bounds = Bounds { events: 10_000, bytes: 1 << 30, time: Duration::from_secs(20) };
 /// Data that the whole answer may show.
 const SHOWN: usize = 16 << 20;
 /// Data that one result may show.
@@ -61,8 +57,14 @@ pub(crate) async fn dry_run(
             return Err(Refused::Conflict(format!("send a component: the plugin has none ({reason})")));
         }
     };
-    let chains = chains(&live, key, tenant, &new);
-    let mut history = History::new(&*plugins.journal, request.filter, tenant, &key.plugin, LOOK);
+    let loaded = live.tenant(key.tenant.as_str()).ok_or(Refused::NotConfigured)?;
+    let chains = Chain::all(tenant, &key.plugin);
+    let compared = |chain| {
+        let steps = |new| Chain::steps(chain, loaded, &key.plugin, new);
+        Compared { chain, before: steps(None), after: steps(Some(&new)) }
+    };
+    let chains: Vec<_> = chains.iter().map(compared).collect();
+    let mut history = History::new(&*plugins.journal, request.filter, tenant, &key.plugin, BOUNDS);
     let mut run = DryRun {
         before: current.map(|plugin| plugin.digest()),
         after: new.digest(),
@@ -72,10 +74,9 @@ pub(crate) async fn dry_run(
         cut: false,
         data: Vec::new(),
     };
-    let started = Instant::now();
     let mut shown = 0;
     while run.events < request.limit {
-        if started.elapsed() > TIME || shown > SHOWN {
+        if shown > SHOWN {
             run.cut = true;
             break;
         }
@@ -85,9 +86,10 @@ pub(crate) async fn dry_run(
         };
         let event = Arc::new(event);
         run.events += 1;
-        for chain in chains.iter().filter(|chain| chain.wants(&event)) {
-            let before = result(plugins, &event, &chain.before).await;
-            let after = result(plugins, &event, &chain.after).await;
+        for Compared { chain, before, after } in chains.iter().filter(|compared| compared.chain.wants(&event))
+        {
+            let before = result(plugins, &event, before).await;
+            let after = result(plugins, &event, after).await;
             let same = before == after;
             if same {
                 run.same += 1;
@@ -98,7 +100,7 @@ pub(crate) async fn dry_run(
             run.data.push(DryRunEvent {
                 event: event.id.clone(),
                 event_type: event.event_type.clone(),
-                endpoint: chain.endpoint.cloned(),
+                endpoint: chain.endpoint().cloned(),
                 same,
                 before: view(before),
                 after: view(after),
@@ -109,67 +111,10 @@ pub(crate) async fn dry_run(
 }
 
 /// An endpoint's plugins as they are and as they would be. The error is why they can't be run.
-struct Chain<'a> {
-    endpoint: Option<&'a EndpointId>,
-    settings: Option<&'a config::Endpoint>,
+struct Compared<'a> {
+    chain: &'a Chain<'a>,
     before: Result<Arc<[Step]>, String>,
     after: Result<Arc<[Step]>, String>,
-}
-
-impl Chain<'_> {
-    fn wants(&self, event: &Event) -> bool {
-        self.settings.is_none_or(|settings| operational::wants(&settings.event_types, &event.event_type))
-    }
-}
-
-/// The chains of all endpoints that name the plugin; where none does, the plugin alone.
-fn chains<'a>(
-    live: &'a Live,
-    key: &PluginKey,
-    settings: &'a config::Tenant,
-    new: &Arc<Plugin>,
-) -> Vec<Chain<'a>> {
-    let Some(tenant) = live.tenant(key.tenant.as_str()) else { return Vec::new() };
-    let mut chains = Vec::new();
-    for (id, endpoint) in users(settings, &key.plugin) {
-        let names: Vec<_> = named(endpoint).collect();
-        chains.push(Chain {
-            endpoint: Some(id),
-            settings: Some(endpoint),
-            before: steps(tenant, &names, &key.plugin, None),
-            after: steps(tenant, &names, &key.plugin, Some(new)),
-        });
-    }
-    if chains.is_empty() {
-        let roles = [PluginRole::Filter, PluginRole::Transformer];
-        let names: Vec<_> = roles.into_iter().map(|role| (&key.plugin, role)).collect();
-        let of = |new| steps(tenant, &names, &key.plugin, new);
-        chains.push(Chain { endpoint: None, settings: None, before: of(None), after: of(Some(new)) });
-    }
-    chains
-}
-
-/// The steps of a chain, with `new` in the place of `plugin`. What a component does not export is left out: endpoints
-/// name no such thing, and a plugin alone is run as what it is.
-fn steps(
-    tenant: &Tenant,
-    names: &[(&PluginId, PluginRole)],
-    plugin: &PluginId,
-    new: Option<&Arc<Plugin>>,
-) -> Result<Arc<[Step]>, String> {
-    let mut steps = Vec::with_capacity(names.len());
-    for (name, role) in names.iter().copied() {
-        let Some(slot) = tenant.plugins.get(name) else { continue };
-        let component = match (new.filter(|_| name == plugin), &slot.component) {
-            (Some(new), _) => new,
-            (None, Ok(component)) => &component.plugin,
-            (None, Err(reason)) => return Err(format!("plugin {name} has no component: {reason}")),
-        };
-        if fits(component.exports(), role) {
-            steps.push(tried(step(name, role, &slot.settings, component)));
-        }
-    }
-    Ok(steps.into())
 }
 
 /// What an event came to, with all that can differ.
@@ -183,11 +128,10 @@ enum Ended {
 
 async fn result(plugins: &Plugins, event: &Arc<Event>, steps: &Result<Arc<[Step]>, String>) -> Ended {
     let steps = match steps {
-        Ok(steps) => Arc::clone(steps),
+        Ok(steps) => steps,
         Err(reason) => return Ended::Wait(reason.clone()),
     };
-    let job = Job { tenant: event.tenant.clone(), event: Arc::clone(event), steps };
-    match plugins.host.run(job).await.verdict {
+    match chain::run(&plugins.host, event, steps).await.verdict {
         Verdict::Keep(Some(made)) => Ended::Send(made),
         Verdict::Keep(None) => Ended::Send(Outgoing {
             content_type: event.content_type.clone(),

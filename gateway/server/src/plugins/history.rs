@@ -1,6 +1,7 @@
 //! The stored events that a plugin has to do with, newest first.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use hookweir_journal::{Cursor, Error, EventFilter, Journal};
 use hookweir_model::{Event, PluginId};
@@ -12,14 +13,25 @@ use crate::operational;
 /// Events that one page brings, each with its data.
 const PAGE: usize = 20;
 
-/// Walks a tenant's events and passes over those that no endpoint with the plugin wants. It looks at no more than
-/// `look` of them, so that a plugin of rare events does not read the whole journal.
+/// How much of the stored events is looked at, so that a plugin of rare events does not read the whole journal. What no
+/// endpoint wants counts too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub events: usize,
+    /// Of data.
+    pub bytes: usize,
+    /// From the making of the history on. A page that is being read is read to its end.
+    pub time: Duration,
+}
+
+/// Walks a tenant's events within bounds and passes over those that no endpoint with the plugin wants.
 pub(crate) struct History<'a> {
     journal: &'a dyn Journal,
     filter: EventFilter,
     tenant: &'a config::Tenant,
     plugin: &'a PluginId,
-    look: usize,
+    left: Bounds,
+    since: Instant,
     page: VecDeque<Event>,
     /// `None` before the first page.
     next: Option<Option<Cursor>>,
@@ -31,16 +43,18 @@ impl<'a> History<'a> {
         filter: EventFilter,
         tenant: &'a config::Tenant,
         plugin: &'a PluginId,
-        look: usize,
+        left: Bounds,
     ) -> Self {
-        Self { journal, filter, tenant, plugin, look, page: VecDeque::new(), next: None }
+        let (since, page) = (Instant::now(), VecDeque::new());
+        Self { journal, filter, tenant, plugin, left, since, page, next: None }
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, Error> {
-        while self.look > 0 {
+        while !self.gave_up() {
             match self.page.pop_front() {
                 Some(event) => {
-                    self.look -= 1;
+                    self.left.events -= 1;
+                    self.left.bytes = self.left.bytes.saturating_sub(event.data.len());
                     if concerns(self.tenant, self.plugin, &event) {
                         return Ok(Some(event));
                     }
@@ -52,9 +66,9 @@ impl<'a> History<'a> {
         Ok(None)
     }
 
-    /// Whether it stopped before the end, having looked at as many events as it may.
+    /// Whether it stopped at a bound, maybe before the end.
     pub(crate) fn gave_up(&self) -> bool {
-        self.look == 0
+        self.left.events == 0 || self.left.bytes == 0 || self.since.elapsed() > self.left.time
     }
 
     /// Reads the next page; says whether there was one. A page may be empty before the end.
@@ -90,4 +104,59 @@ pub(crate) fn users<'a>(
     plugin: &PluginId,
 ) -> impl Iterator<Item = (&'a hookweir_model::EndpointId, &'a config::Endpoint)> {
     tenant.endpoints.iter().filter(move |(_, endpoint)| named(endpoint).any(|(name, _)| name == plugin))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use hookweir_journal::NewEvent;
+    use hookweir_journal::engines::memory::Memory;
+    use hookweir_model::{Digest, EventId, EventType, TenantId, Timestamp};
+
+    use super::*;
+
+    fn event(number: usize) -> NewEvent {
+        let event = Event {
+            tenant: TenantId::new("acme").unwrap(),
+            id: EventId::new(&number.to_string()).unwrap(),
+            event_type: EventType::new("a.b").unwrap(),
+            source: "/s".to_owned(),
+            subject: None,
+            time: "2026-01-31T12:00:00Z".to_owned(),
+            received: Timestamp::from_millis(1),
+            content_type: "application/json".to_owned(),
+            attributes: Vec::new(),
+            ordering_key: None,
+            data: Bytes::from_static(b"0123456789"),
+        };
+        let fingerprint = Digest::of(event.id.as_str().as_bytes());
+        NewEvent { event: Arc::new(event), fingerprint, idempotency_key: None, endpoints: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn it_ends_at_each_of_its_bounds() {
+        let journal = Memory::new();
+        journal.append((0..50).map(event).collect()).await.unwrap();
+        let long = Duration::from_secs(3600);
+        let bounds = |events, bytes, time| Bounds { events, bytes, time };
+        let (tenant, plugin) = (config::Tenant::default(), PluginId::new("p").unwrap());
+        for (bounds, wanted, gave_up) in [
+            (bounds(100, 1000, long), 50, false),
+            (bounds(50, 1000, long), 50, true),
+            (bounds(30, 1000, long), 30, true),
+            (bounds(100, 205, long), 21, true),
+            (bounds(100, 1000, Duration::ZERO), 0, true),
+        ] {
+            let filter = EventFilter::of(TenantId::new("acme").unwrap());
+            let mut history = History::new(&journal, filter, &tenant, &plugin, bounds);
+            let mut met = Vec::new();
+            while let Some(event) = history.next().await.unwrap() {
+                met.push(event.id.as_str().to_owned());
+            }
+            let newest_first: Vec<_> = (0..50).rev().map(|number| number.to_string()).take(wanted).collect();
+            assert_eq!((met, history.gave_up()), (newest_first, gave_up), "{bounds:?}");
+        }
+    }
 }

@@ -8,15 +8,17 @@
 //! in a child process, a trial, the journal, and only then the swap. Calls that run keep the component that they began
 //! with.
 
+mod chain;
 mod dry_run;
 mod history;
 mod registry;
 mod slot;
+mod tally;
 mod trial;
 mod watch;
 
 pub(crate) use dry_run::{DryRunRequest, dry_run};
 pub(crate) use registry::{Plugins, Refused};
 pub(crate) use slot::{Component, Loader, Slot, Unloaded, misfits, step};
-pub(crate) use trial::{Asked, trial};
+pub(crate) use trial::try_sample;
 pub(crate) use watch::{Heard, Watch};

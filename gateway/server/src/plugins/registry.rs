@@ -6,19 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hookweir_host::{Host, Inspection, LoadError, Plugin};
-use hookweir_journal::{Error, EventFilter, Journal};
-use hookweir_model::{Event, EventType, PluginKey, PluginState, Timestamp, Upload};
+use hookweir_journal::{Error, Journal};
+use hookweir_model::{PluginKey, PluginState, Timestamp, Upload};
 
-use super::history::{History, users};
 use super::slot::{Component, Loader, Slot, misfits, not_pinned};
-use super::trial::{Asked, trial};
+use super::trial::Trial;
 use super::watch::Watch;
-use crate::case::Case;
 use crate::config::{self, Config};
 use crate::live::{Live, PluginProblem};
-
-/// How many stored events are looked at for one to try a component on.
-const LOOK: usize = 200;
 
 /// The plugins of all tenants, as far as they change while the gateway runs.
 #[derive(Debug)]
@@ -142,7 +137,7 @@ impl Plugins {
         }
         check_fit(&live, key, found.exports)?;
         let plugin = self.host.load(wasm.clone(), settings.compile_deadline).await?;
-        self.try_on_something(&live, key, &settings, &plugin).await?;
+        self.trial(&live, key, &plugin).run(&settings).await?;
         self.install(key, plugin, Some(wasm)).await
     }
 
@@ -276,7 +271,7 @@ impl Plugins {
                 if before.slot(&key).is_some_and(|before| is_same(before, slot)) {
                     continue;
                 }
-                let tried = self.try_on_something(live, &key, &slot.settings, &component.plugin).await;
+                let tried = self.trial(live, &key, &component.plugin).run(&slot.settings).await;
                 let reason = match tried {
                     Ok(()) => continue,
                     Err(Refused::Unusable(reason)) => reason,
@@ -289,55 +284,14 @@ impl Plugins {
         problems
     }
 
-    /// Tries a component on the plugin's sample, else on the newest stored event that is its business, else on an
-    /// event that is made up.
-    async fn try_on_something(
-        &self,
-        live: &Live,
-        key: &PluginKey,
-        settings: &config::Plugin,
-        plugin: &Arc<Plugin>,
-    ) -> Result<(), Refused> {
-        let tenant = live.config.tenants.get(&key.tenant).ok_or(Refused::NotConfigured)?;
-        let (event, asked) = match &settings.sample {
-            Some(sample) => (of_tenant(key, Event::clone(sample)), Asked::Result),
-            None => (self.some_event(key, tenant).await?, Asked::Answer),
-        };
-        let tried = trial(&self.host, &key.plugin, settings, plugin, &Arc::new(event), asked).await;
-        tried.map_err(Refused::Unusable)
-    }
-
-    async fn some_event(&self, key: &PluginKey, tenant: &config::Tenant) -> Result<Event, Error> {
-        let filter = EventFilter::of(key.tenant.clone());
-        let stored = History::new(&*self.journal, filter, tenant, &key.plugin, LOOK).next().await?;
-        match stored {
-            Some(event) => Ok(event),
-            None => made_up(key, tenant).map_err(|error| Error::Failed(format!("{error:#}"))),
-        }
+    fn trial<'a>(&'a self, live: &'a Live, key: &'a PluginKey, plugin: &'a Arc<Plugin>) -> Trial<'a> {
+        Trial { journal: &*self.journal, host: &self.host, live, key, plugin }
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<PluginKey, PluginState>> {
         // Entries are replaced whole, so the map is right after any panic.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An event of a type that an endpoint with the plugin is sent.
-fn made_up(key: &PluginKey, tenant: &config::Tenant) -> anyhow::Result<Event> {
-    let event = of_tenant(key, Case::made_up(&key.tenant)?);
-    let patterns = users(tenant, &key.plugin).flat_map(|(_, endpoint)| &endpoint.event_types);
-    let event_type = patterns.filter_map(|pattern| a_type(pattern.as_str())).next();
-    Ok(Event { event_type: event_type.unwrap_or_else(|| event.event_type.clone()), ..event })
-}
-
-fn of_tenant(key: &PluginKey, event: Event) -> Event {
-    Event { tenant: key.tenant.clone(), received: Timestamp::now(), ..event }
-}
-
-/// A type that a pattern matches.
-fn a_type(pattern: &str) -> Option<EventType> {
-    let segments = pattern.split('.').map(|segment| if segment.contains('*') { "sample" } else { segment });
-    EventType::new(&segments.collect::<Vec<_>>().join(".")).ok()
 }
 
 /// Whether a trial of the one says all that a trial of the other would.
@@ -366,18 +320,4 @@ pub(super) async fn inspect(wasm: Bytes) -> Result<Inspection, Refused> {
     let look = move || Inspection::of(&wasm).and_then(|found| found.verdict().map(|()| found));
     let found = tokio::task::spawn_blocking(look).await.map_err(|_| Refused::Host)?;
     Ok(found?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hookweir_model::TypePattern;
-
-    #[test]
-    fn a_made_up_type_is_one_that_its_pattern_matches() {
-        for pattern in ["order.created", "order.*", "order.**", "*.created", "*", "**"] {
-            let event_type = a_type(pattern).unwrap();
-            assert!(TypePattern::parse(pattern).unwrap().matches(&event_type), "{pattern}: {event_type}");
-        }
-    }
 }

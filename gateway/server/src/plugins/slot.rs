@@ -187,8 +187,3 @@ pub(crate) fn step(id: &PluginId, role: PluginRole, settings: &config::Plugin, p
         reuse: settings.reuse.then(Reuse::default),
     }
 }
-
-/// The same step on a fresh instance: what is only tried must not meet, or leave, what events left behind.
-pub(crate) fn tried(step: Step) -> Step {
-    Step { reuse: None, ..step }
-}

@@ -9,7 +9,7 @@ use hookweir_tests::{Admin, Answer, KEY, endpoint, tenant};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::guests::{filter, transformer};
+use super::guests::{filter, plugin as both, transformer};
 
 /// A plugin of tenant `acme` that is managed by upload.
 fn uploaded(name: &str, lines: &str) -> String {
@@ -34,6 +34,11 @@ fn drops() -> Vec<u8> {
     )
 }
 
+/// A plugin that keeps everything as a filter, and traps as a transformer.
+fn keeps_and_traps() -> Vec<u8> {
+    both("(i32.const 1040)", "(unreachable)")
+}
+
 /// A filter that traps on data that starts with `0` and keeps all else.
 fn picky() -> Vec<u8> {
     // The event's last field is its data: address and length after fifteen words.
@@ -45,16 +50,21 @@ fn picky() -> Vec<u8> {
 
 /// A transformer that makes the same body of everything: `host` or `elsewhere`.
 fn says(word: &str) -> Vec<u8> {
+    transformer(&making(word))
+}
+
+/// The body of a call that makes this of an event.
+fn making(word: &str) -> String {
     let (at, length) = match word {
         "host" => (544, 4),
         "elsewhere" => (552, 9),
         other => panic!("no guest says {other:?}"),
     };
-    transformer(&format!(
+    format!(
         "(i32.store (i32.const 1028) (i32.const 512)) (i32.store (i32.const 1032) (i32.const 16)) \
          (i32.store (i32.const 1044) (i32.const {at})) (i32.store (i32.const 1048) (i32.const {length})) \
          (i32.const 1024)"
-    ))
+    )
 }
 
 fn digest(wasm: &[u8]) -> String {

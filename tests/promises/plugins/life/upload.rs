@@ -59,7 +59,7 @@ async fn a_refused_upload_leaves_the_old_component_in_force() {
             "wasi:clocks/monotonic-clock@0.2.0",
         ),
         ("role", says("host"), 422, "endpoint hook uses it as a filter, and it exports no filter"),
-        ("trap", super::filter("(unreachable)"), 422, "it failed as a filter: it gave up"),
+        ("trap", super::filter("(unreachable)"), 422, "it failed as a filter on all "),
         ("loop", super::filter("(loop $on (br $on)) (unreachable)"), 422, "10 ms of processor time"),
         ("size", huge, 413, "25165824 bytes"),
     ] {
@@ -90,12 +90,25 @@ async fn a_component_is_tried_on_the_sample_or_on_what_was_sent_last() {
     let keep_above = std::fs::read(shipped("keep-above")).expect("the shipped plugin");
     put(&admin, &keep_above).await.expect(200);
 
-    // A component that traps on zeros is refused once a zero was sent, and taken after a one.
-    let event = gateway.sender().event("a.b", "0").await;
-    admin.delivery("acme", &event, "hook", "filtered").await;
+    // A component that traps on zeros is refused while all that was sent are zeros, and taken once there is a one.
+    let zeros = [gateway.sender().event("a.b", "0").await, gateway.sender().event("a.b", "0").await];
+    for event in &zeros {
+        admin.delivery("acme", event, "hook", "filtered").await;
+    }
     let refused = put(&admin, &super::picky()).await.expect(422);
-    assert!(detail(&refused).contains("on a trial (an event of type a.b) it failed"), "{refused}");
-    gateway.sender().event("a.b", "1").await;
+    let newest = &zeros[1];
+    for part in [
+        "on a trial (as endpoint hook would run it) it failed as a filter on all 2 stored events of type a.b",
+        &format!("on {newest}: it gave up"),
+        &format!("`hookweir event get --tenant acme {newest}` shows that event"),
+        "`hookweir plugin test FILE --tenant acme --plugin p --event-type a.b`",
+    ] {
+        assert!(detail(&refused).contains(part), "{part}: {refused}");
+    }
+    let one = gateway.sender().event("a.b", "1").await;
+    admin.delivery("acme", &one, "hook", "filtered").await;
+    let zero = gateway.sender().event("a.b", "0").await;
+    admin.delivery("acme", &zero, "hook", "filtered").await;
     put(&admin, &super::picky()).await.expect(200);
 
     let sample = gateway.folder().join("sample.json");
@@ -108,6 +121,115 @@ async fn a_component_is_tried_on_the_sample_or_on_what_was_sent_last() {
         detail(&refused).contains("on its sample (an event of type a.b) it failed as a filter"),
         "{refused}"
     );
+}
+
+/// A transformer that traps on `SMALL` and makes "host" of all else.
+fn traps_on_small() -> Vec<u8> {
+    let traps = "(if (i32.eq (i32.load8_u offset=11 (i32.load offset=60 (local.get $event))) (i32.const 125)) \
+                 (then (unreachable)))";
+    super::transformer(&format!("{traps} {}", super::making("host")))
+}
+
+const SMALL: &str = r#"{"amount":1}"#;
+
+/// A tenant with a plugin that is uploaded, a filter that refuses `SMALL`, and these endpoints.
+fn with_a_filter(endpoints: &str) -> String {
+    let above = format!(
+        "[tenants.acme.plugins.above]\nfile = \"{}\"\nconfig = {{ field = \"amount\", minimum = 100 }}\n",
+        shipped("keep-above").display()
+    );
+    tenant("acme", KEY) + &uploaded("p", "") + &above + endpoints
+}
+
+/// What an endpoint's filter keeps from a component says nothing of it.
+#[tokio::test]
+async fn a_component_is_tried_as_its_endpoint_would_run_it() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let hook = endpoint("acme", "hook", &receiver.url("/"), "filters = [\"above\"]\ntransformers = [\"p\"]");
+    let gateway = Gateway::start(with_a_filter(&hook)).await;
+    let admin = gateway.admin();
+    put(&admin, &says("elsewhere")).await.expect(200);
+    let event = gateway.sender().event("a.b", SMALL).await;
+    admin.delivery("acme", &event, "hook", "filtered").await;
+    put(&admin, &traps_on_small()).await.expect(200);
+    let event = gateway.sender().event("a.b", r#"{"amount":1000}"#).await;
+    assert_eq!(receiver.wait_for_event(&event).await.body, "host", "it is in force");
+}
+
+#[tokio::test]
+async fn a_component_is_not_tried_as_what_no_endpoint_uses_it() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let gateway = Gateway::start(acme(&receiver.url("/"), "filters = [\"p\"]")).await;
+    let event = gateway.sender().event("a.b", "1").await;
+    put(&gateway.admin(), &super::keeps_and_traps()).await.expect(200);
+    gateway.admin().delivery("acme", &event, "hook", "delivered").await;
+
+    // The same for its sample, and for what `check` says of it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let sample = folder.path().join("sample.json");
+    std::fs::write(&sample, r#"{"event":{"type":"a.b","data":1}}"#).expect("a sample");
+    let install = super::super::guests::install(folder.path(), "acme", "p", &super::keeps_and_traps());
+    let config = |lines: &str| {
+        tenant("acme", KEY)
+            + &install
+            + &format!("sample = \"{}\"\n", sample.display())
+            + &endpoint("acme", "hook", &receiver.url("/"), lines)
+    };
+    let used = Gateway::start(config("filters = [\"p\"]")).await;
+    let mut check = tokio::process::Command::new(hookweir_tests::binary());
+    check.args(["check", "--config"]).arg(used.folder().join("hookweir.toml"));
+    hookweir_tests::run(&mut check, b"").await.expect(0);
+    used.reconfigure(config("filters = [\"p\"]\ntransformers = [\"p\"]"));
+    let refused = hookweir_tests::run(&mut check, b"").await.expect(78);
+    let sentence = "on its sample (an event of type a.b) it failed as a transformer";
+    assert!(refused.stderr.contains(sentence), "{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn a_component_that_fails_for_one_of_its_endpoints_is_refused_for_it() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let url = receiver.url("/");
+    let endpoints = endpoint("acme", "aside", &url, "transformers = [\"p\"]\nevent_types = [\"c.d\"]")
+        + &endpoint("acme", "hook", &url, "filters = [\"above\"]\ntransformers = [\"p\"]");
+    let gateway = Gateway::start(with_a_filter(&endpoints)).await;
+    let admin = gateway.admin();
+    put(&admin, &says("elsewhere")).await.expect(200);
+    let event = gateway.sender().event("c.d", SMALL).await;
+    admin.delivery("acme", &event, "aside", "delivered").await;
+    for _ in 0..3 {
+        let other = gateway.sender().event("a.b", SMALL).await;
+        admin.delivery("acme", &other, "hook", "filtered").await;
+    }
+    let refused = put(&admin, &traps_on_small()).await.expect(422);
+    let sentence =
+        "(as endpoint aside would run it) it failed as a transformer on the stored event of type c.d";
+    assert!(detail(&refused).contains(sentence), "{refused}");
+    assert!(detail(&refused).contains(&format!("on {event}: it gave up")), "{refused}");
+}
+
+/// Nobody has sent what a component of a new tenant is tried on, and the refusal says how to go on.
+#[tokio::test]
+async fn without_a_stored_event_one_is_made_up() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let gateway =
+        Gateway::start(acme(&receiver.url("/"), "filters = [\"p\"]\nevent_types = [\"order.*\"]")).await;
+    let admin = gateway.admin();
+    // It traps on `{}`, whose first byte is 123.
+    let traps_on_objects = super::filter(
+        "(if (i32.eq (i32.load8_u (i32.load offset=60 (local.get $event))) (i32.const 123)) (then (unreachable))) \
+         (i32.const 1040)",
+    );
+    let refused = put(&admin, &traps_on_objects).await.expect(422);
+    for part in [
+        "no stored event is for it",
+        "made up, of type order.sample with the data {}",
+        "send one that it is for",
+    ] {
+        assert!(detail(&refused).contains(part), "{part}: {refused}");
+    }
+    let event = gateway.sender().event("order.created", "1").await;
+    put(&admin, &traps_on_objects).await.expect(200);
+    admin.delivery("acme", &event, "hook", "delivered").await;
 }
 
 #[tokio::test]

@@ -215,10 +215,13 @@ fn plugins_are_looked_into_with_all_else() {
     let problems =
         |inspect: Inspect<'_>| load_inspecting(&file, &variables(), inspect).unwrap_err().to_string();
 
-    let shown = problems(&|_, _| Ok(Exports { filter: true, transformer: false }));
+    let shown = problems(&|_, roles, _| {
+        assert_eq!(roles, [hookweir_model::PluginRole::Transformer], "as what it is used");
+        Ok(Exports { filter: true, transformer: false })
+    });
     assert!(shown.contains("transformers[0]: \"p\" exports no transformer"), "{shown}");
     assert!(shown.contains("rtry"), "{shown}");
-    let shown = problems(&|_, _| Err(Unusable::Component("it imports `clock`".to_owned())));
+    let shown = problems(&|_, _, _| Err(Unusable::Component("it imports `clock`".to_owned())));
     assert!(shown.contains("tenants.acme.plugins.p.file: it imports `clock`"), "{shown}");
     assert!(!shown.contains("exports no"), "nothing is said of what can't be told: {shown}");
 }
