@@ -20,6 +20,7 @@ use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Epoch, Event, EventId, EventType, Outcome, PluginId, PluginKey,
     PluginState, Shaped, Status, TenantId, Timestamp, Upload,
 };
+use hookweir_tests::eventually;
 use rusqlite::Connection;
 
 const PAGE: u64 = 4096;
@@ -220,17 +221,29 @@ fn pages(directory: &Path) -> BTreeMap<String, Vec<u64>> {
 }
 
 async fn swept(journal: &Embedded) {
-    let wait = async {
-        while !journal.is_swept() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(120), wait).await.expect("the sweep never ended");
+    eventually("the sweep to end", async || match journal.is_swept() {
+        true => Ok(()),
+        false => Err("it goes on".to_owned()),
+    })
+    .await;
     // Everything that it found is written before what comes in now.
     journal
         .put_endpoint_state(&key("other", "c"), &hookweir_model::EndpointState::default())
         .await
         .expect("written");
+}
+
+/// What is due of a lane next; nothing where all of it has ended.
+async fn next_due(journal: &Embedded, lane: &EndpointKey) -> Result<Option<Vec<DueDelivery>>, String> {
+    let due = journal.due(lane, END_OF_TIME, &[], Amount::of(200)).await;
+    let due = due.map_err(|error| error.to_string())?.deliveries;
+    if !due.is_empty() {
+        return Ok(Some(due));
+    }
+    match journal.next_due(lane, &[]).await {
+        Ok(None) => Ok(None),
+        other => Err(format!("nothing is due, and next is {other:?}")),
+    }
 }
 
 /// Delivers all that is due, as the lanes do, and answers what that was.
@@ -239,25 +252,9 @@ async fn deliver(journal: &Embedded) -> Vec<(EndpointKey, DueDelivery)> {
     let mut delivered = Vec::new();
     for lane in [key("acme", "a"), key("acme", "b"), key("other", "c")] {
         // The journal ends what is damaged, or mends the file, and then answers the rest.
-        for round in 0.. {
-            assert!(round < 500, "{lane} never came to an end");
-            let due = match journal.due(&lane, END_OF_TIME, &[], Amount::of(200)).await {
-                Ok(due) => due.deliveries,
-                Err(error) => {
-                    eprintln!("{lane}: {error}");
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                    continue;
-                }
-            };
-            if due.is_empty() {
-                match journal.next_due(&lane, &[]).await {
-                    Ok(None) => break,
-                    _ => {
-                        tokio::time::sleep(Duration::from_millis(5)).await;
-                        continue;
-                    }
-                }
-            }
+        while let Some(due) =
+            eventually(&format!("{lane} to be read"), async || next_due(journal, &lane).await).await
+        {
             let ended = Next::Final { status: Status::Delivered, reason: None };
             let settle =
                 due.iter().map(|due| settlement(&lane, due.seq, epoch, due.attempts + 1, ended.clone()));
@@ -385,8 +382,9 @@ async fn damage_anywhere_costs_what_lies_there() {
         let options = Options { on_damage, ..Options::default() };
         // All places are tried, so that one run tells of all that fail.
         let (kept, path) = (Arc::clone(&kept), directory.path().to_owned());
-        let judged = tokio::spawn(async move { judge(&path, options, &kept, &place).await });
-        let Ok(outcome) = judged.await else {
+        let local = tokio::task::LocalSet::new();
+        let judged = local.spawn_local(async move { judge(&path, options, &kept, &place).await });
+        let Ok(outcome) = local.run_until(judged).await else {
             failed.push(seed);
             continue;
         };
