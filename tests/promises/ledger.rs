@@ -50,17 +50,28 @@ impl Ledger {
     }
 }
 
+/// The body of an event, by its sender's number and its own.
+pub(crate) type Make = Box<dyn Fn(usize, usize) -> String + Send + Sync>;
+
 /// Senders that send one event after the other until their gateway no longer answers.
 #[derive(Debug)]
 pub(crate) struct Load(JoinSet<()>);
 
 impl Load {
     pub(crate) fn start(accept: SocketAddr, senders: usize, ledger: &Arc<Ledger>) -> Self {
+        let body = r#"{"type":"load.sent","data":{"some":"bytes"}}"#;
+        Self::start_with(accept, senders, ledger, Box::new(|_, _| body.to_owned()))
+    }
+
+    /// The same with other events.
+    pub(crate) fn start_with(accept: SocketAddr, senders: usize, ledger: &Arc<Ledger>, make: Make) -> Self {
+        let make = Arc::new(make);
         let mut tasks = JoinSet::new();
-        for _ in 0..senders {
+        for number in 0..senders {
             // A connection of its own for each.
             let sender = Sender::new(accept, "acme", KEY);
-            tasks.spawn(send_until_it_ends(sender, Arc::clone(ledger)));
+            let (make, ledger) = (Arc::clone(&make), Arc::clone(ledger));
+            tasks.spawn(send_until_it_ends(sender, move |event| make(number, event), ledger));
         }
         Self(tasks)
     }
@@ -76,9 +87,9 @@ impl Load {
     }
 }
 
-async fn send_until_it_ends(sender: Sender, ledger: Arc<Ledger>) {
-    loop {
-        match sender.try_post(&[], r#"{"type":"load.sent","data":{"some":"bytes"}}"#).await {
+async fn send_until_it_ends(sender: Sender, make: impl Fn(usize) -> String, ledger: Arc<Ledger>) {
+    for number in 0.. {
+        match sender.try_post(&[], make(number)).await {
             Ok(answer) if answer.status == 202 => {
                 let id = answer.json()["id"].as_str().expect("an id in a 202").to_owned();
                 ledger.acknowledge(id);

@@ -4,8 +4,6 @@
 //! page cache of that file system alone, and is not in the file. So a copy of the file at one moment, mounted, is what a
 //! power cut at that moment would have left. The gateway stands still while it is copied, and the copy is taken again
 //! until two are the same, so that nothing was written meanwhile.
-//!
-//! The test runs itself in a mount namespace of its own, so that its mounts end with it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,9 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::ledger::{Ledger, Load, drained};
+use crate::namespace::{block_on, is_inside, run_inside};
 
-/// Set in the process that has the namespace.
-const INSIDE: &str = "HOOKWEIR_POWER_CUT_INSIDE";
 const SENDERS: usize = 16;
 /// Acknowledged events between two cuts, and up to so many more.
 const BETWEEN: usize = 150;
@@ -30,26 +27,15 @@ const IMAGES: (usize, usize) = (5, 50);
 
 #[test]
 fn nothing_acknowledged_is_lost_in_a_power_cut() {
-    let itself = std::env::current_exe().expect("this binary");
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private"])
-        .arg(itself)
-        .args(["--exact", "power_cut::inside", "--nocapture"])
-        .env(INSIDE, "1")
-        .stdin(Stdio::null())
-        .status()
-        .expect("unshare, of util-linux");
-    assert!(status.success(), "the part in a namespace of its own ended with {status}");
+    run_inside("power_cut::inside");
 }
 
 /// Not a test by itself: what the test above runs in its namespace.
 #[test]
 fn inside() {
-    if std::env::var_os(INSIDE).is_none() {
-        return;
+    if is_inside() {
+        block_on(cut());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(cut());
 }
 
 async fn cut() {

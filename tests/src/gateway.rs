@@ -102,13 +102,26 @@ impl Gateway {
         config: impl Into<Config>,
         environment: Vec<(String, String)>,
     ) -> Result<Self, NotStarted> {
+        let gateway = Self::listen_with(folder, config, environment).await?;
+        gateway.ready().await;
+        Ok(gateway)
+    }
+
+    /// Starts a gateway in a folder that the test has prepared, and waits until it listens: it may never be ready.
+    pub async fn listen_in(folder: TempDir, config: impl Into<Config>) -> Result<Self, NotStarted> {
+        Self::listen_with(folder, config, Vec::new()).await
+    }
+
+    async fn listen_with(
+        folder: TempDir,
+        config: impl Into<Config>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, NotStarted> {
         std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
             .expect("the configuration to be written");
         let log = Log::default();
         let (child, accept, admin) = spawn(folder.path(), &log, &environment).await?;
-        let gateway = Self { folder, child, accept, admin, log, environment };
-        gateway.ready().await;
-        Ok(gateway)
+        Ok(Self { folder, child, accept, admin, log, environment })
     }
 
     /// Starts a gateway on a configuration as it is, with further files beside it.

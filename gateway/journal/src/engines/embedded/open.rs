@@ -23,7 +23,7 @@ use super::quarantine::Quarantine;
 use super::read::{self, Readers, Source};
 use super::recover::{self, Recovery};
 use super::stats::Counters;
-use super::wal::Mark;
+use super::wal::{self, Mark};
 use super::writer::{self, Inbox, Start};
 use super::{Embedded, Examined, Owner, Shared, examine, lock, repair, schema};
 use crate::{Damage, Error};
@@ -79,6 +79,7 @@ fn open(path: &Path, mut options: Options) -> Result<Embedded, Fault> {
     repair::finish(path)?;
     options.reserve = options.reserve.or_else(|| Some(default_reserve(Disk::under(path)?.total)));
     let mut recovery = Recovery::before(path, options.on_damage)?;
+    wal::renew(path)?;
     let loaded = match load(path, &options, &mut recovery) {
         Err(fault) if is_of_pages(path, &fault) => {
             tracing::error!("the journal's file is damaged and is rebuilt now: {}", fault.of_read());
@@ -327,9 +328,24 @@ fn begin(connection: &Connection, recovery: &Recovery) -> Result<i64, Fault> {
 pub(super) fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Mark, Fault> {
     let number = recover::number(connection)?.unwrap_or(0);
     let mut mark = Mark::open(path, number)?;
-    let (frames, moved) = writer::move_pages(connection).unwrap_or((0, 0));
+    let (frames, moved) = match writer::move_pages(connection) {
+        Ok(moved) => (moved.frames, moved.synced()),
+        // What the log holds must be in the main file before more is added to a log whose sync has failed.
+        Err(fault @ Fault::Io(_)) => return Err(fault),
+        Err(fault) => {
+            tracing::warn!(
+                "the journal's log could not be moved to its file, and is kept: {}",
+                fault.of_write()
+            );
+            (writer::count_frames(connection)?, None)
+        }
+    };
     mark.committed(frames, last, Timestamp::now().as_millis());
-    mark.moved(moved);
+    if let Some(moved) = moved {
+        mark.moved(moved);
+    }
+    // A mark of before speaks of a log that may be gone, and of pages that will be others.
+    mark.sync().map_err(|error| Fault::Io(format!("the journal's mark can't be synced: {error}")))?;
     Ok(mark)
 }
 

@@ -145,6 +145,8 @@ pub(super) fn rebuild(directory: &Path, look: &dyn Fn() -> Result<(), Fault>) ->
     let durable = File::open(&making).and_then(|file| file.sync_all());
     durable
         .and_then(|()| fs::rename(&making, directory.join(MADE)))
+        // Its name is on disk before the log of the damaged file, which nothing else holds, is put aside.
+        .and_then(|()| File::open(directory)?.sync_all())
         .map_err(|error| failed(directory, &error))?;
     finish(directory)?;
     Ok(Report { harm, copied, gaps })

@@ -6,7 +6,7 @@
 //!
 //! The file has two slots in sectors of their own, which are written in turn, so that one is whole whatever happens.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -141,6 +141,19 @@ impl Newest for Option<Slot> {
     }
 }
 
+/// Makes a mark that says nothing yet. It has its name once it is whole on disk, so that a power cut leaves none or a whole
+/// one; and it has all of its room then, so that it is written on a full disk too.
+fn make(directory: &Path, slot: &Slot) -> io::Result<()> {
+    let making = directory.join("journal.mark.making");
+    let file = File::create(&making)?;
+    for place in PLACES {
+        file.write_all_at(&slot.write(), place)?;
+        file.write_all_at(&[0; SLOT], place + 512)?;
+    }
+    file.sync_all()?;
+    fs::rename(&making, mark_path(directory))
+}
+
 /// The writer's hand on the mark.
 #[derive(Debug)]
 pub(in crate::engines::embedded) struct Mark {
@@ -158,21 +171,24 @@ impl Mark {
             let path = mark_path(directory);
             Fault::Other(format!("the journal's mark {} can't be opened: {error}", path.display()))
         };
-        let count = match read(directory).map_err(failed)? {
-            Found::Slot(slot) => slot.count,
-            Found::None | Found::Damaged => 0,
-        };
+        let mut slot = Slot { journal: journal.cast_unsigned(), ..Slot::default() };
+        match read(directory).map_err(failed)? {
+            Found::Slot(found) => slot.count = found.count,
+            Found::None | Found::Damaged => match make(directory, &slot) {
+                Ok(()) => {}
+                // Without it the start goes on: writing says so.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    tracing::warn!("there is no room for the journal's mark: {error}");
+                }
+                Err(error) => return Err(failed(error)),
+            },
+        }
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(mark_path(directory)).map_err(failed)?;
-        // What has its room on disk is written on a full disk too. Without it the start goes on: writing says so.
-        let made = PLACES.iter().try_for_each(|place| file.write_all_at(&[0; SLOT], place + 512));
-        if let Err(error) = made {
-            tracing::warn!("there is no room for the journal's mark: {error}");
-        }
+        // SQLite syncs the directory too, when it makes the log, and passes over an error.
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
         let log = File::open(wal_path(directory)).map_err(failed)?;
-        let slot = Slot { count, journal: journal.cast_unsigned(), ..Slot::default() };
         Ok(Self { file, log, slot, has_failed: false })
     }
 

@@ -5,8 +5,11 @@
 //! it. The writer then moves what was added meanwhile, which is little, so that its next commit finds everything moved
 //! and begins the log anew.
 //!
-//! What fails here loses nothing: a page counts as moved only after the sync of the main file, the log keeps it until
-//! then, and the next pass writes it again.
+//! SQLite syncs the main file at the end of a pass that has moved all of the log, and of no other one; only then is the log
+//! begun anew. A pass that moved a part has written pages that it does not write again. So a sync that fails leaves pages
+//! that the system takes for written and the disk does not have, which a later sync would not bring there: nothing is
+//! written any more then, and the next start moves all of the log again. All else that fails here loses nothing: the log
+//! keeps what was not moved.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,13 +30,42 @@ const ENOUGH: i32 = 1000;
 /// Moves what no reader needs any more and no writer is adding. It waits for nobody.
 const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// What the thread does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits,
+    Moves,
+    /// It has ended a pass, and the writer has not moved the rest yet.
+    HasMoved,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engines::embedded) struct Moved {
+    /// Frames in the log.
+    pub(in crate::engines::embedded) frames: u32,
+    /// How many of them were moved to the main file.
+    moved: u32,
+}
+
+impl Moved {
+    /// How many frames are in the main file, synced, where that is known.
+    pub(in crate::engines::embedded) fn synced(self) -> Option<u32> {
+        self.is_all().then_some(self.frames)
+    }
+
+    fn is_all(self) -> bool {
+        self.frames == self.moved
+    }
+}
+
 pub(super) struct Log {
     /// Pages in the log after the last commit.
     pages: Arc<AtomicI32>,
     /// `None` once it is stopped.
     start: Option<Sender<()>>,
-    done: Receiver<()>,
-    is_moving: bool,
+    done: Receiver<Result<(), Fault>>,
+    state: State,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,12 +87,18 @@ impl Log {
         let (tell, done) = channel();
         let work = move || {
             while starts.recv().is_ok() {
-                move_pages(&connection);
+                let moved = match move_pages(&connection) {
+                    Err(fault @ Fault::Io(_)) => Err(fault),
+                    other => {
+                        kept(other);
+                        Ok(())
+                    }
+                };
                 // Here nobody waits for it.
                 if let Err(error) = mark.sync_data() {
                     tracing::warn!("the journal's mark can't be synced: {error}");
                 }
-                if tell.send(()).is_err() {
+                if tell.send(moved).is_err() {
                     break;
                 }
             }
@@ -68,7 +106,7 @@ impl Log {
         let thread = thread::Builder::new().name("journal-log".to_owned()).spawn(work).map_err(|error| {
             Fault::Other(format!("the thread for the journal's log can't be started: {error}"))
         })?;
-        Ok(Self { pages, start: Some(start), done, is_moving: false, thread: Some(thread) })
+        Ok(Self { pages, start: Some(start), done, state: State::Waits, thread: Some(thread) })
     }
 
     /// Frames in the log after the last commit; `None` where there was none since the start.
@@ -76,34 +114,56 @@ impl Log {
         u32::try_from(self.pages.load(Relaxed)).ok().filter(|frames| *frames > 0)
     }
 
-    /// After a commit: starts a pass if the log is long, and ends one that is done. Then it answers how many frames of the
-    /// log are in the main file, synced.
-    pub(super) fn look(&mut self, writer: &Connection) -> Option<u32> {
-        if self.is_moving {
-            match self.done.try_recv() {
-                Err(TryRecvError::Empty) => {}
-                Ok(()) | Err(TryRecvError::Disconnected) => {
-                    self.is_moving = false;
-                    return moved(writer);
-                }
+    /// After a commit, before its answers: whether a pass that has ended meanwhile has failed to sync.
+    pub(super) fn hear(&mut self) -> Result<(), Fault> {
+        if self.state != State::Moves {
+            return Ok(());
+        }
+        match self.done.try_recv() {
+            Err(TryRecvError::Empty) => Ok(()),
+            Ok(Err(fault)) => {
+                self.state = State::Waits;
+                Err(fault)
             }
-        } else if self.pages.load(Relaxed) >= ENOUGH {
-            let is_started = self.start.as_ref().is_some_and(|start| start.send(()).is_ok());
-            if is_started {
-                self.is_moving = true;
-            } else {
-                // The thread has panicked: what it would do is done here.
-                return moved(writer);
+            // Where the thread has panicked, what it would do is done by the writer.
+            Ok(Ok(())) | Err(TryRecvError::Disconnected) => {
+                self.state = State::HasMoved;
+                Ok(())
             }
         }
-        None
+    }
+
+    /// After a commit: starts a pass if the log is long, and ends one that is done. Then it answers how many frames of the
+    /// log are in the main file, synced.
+    pub(super) fn look(&mut self, writer: &Connection) -> Result<Option<u32>, Fault> {
+        self.hear()?;
+        match self.state {
+            State::Moves => Ok(None),
+            State::HasMoved => {
+                self.state = State::Waits;
+                moved(writer)
+            }
+            State::Waits if self.pages.load(Relaxed) >= ENOUGH => {
+                let is_started = self.start.as_ref().is_some_and(|start| start.send(()).is_ok());
+                if is_started {
+                    self.state = State::Moves;
+                    return Ok(None);
+                }
+                // The thread has panicked: what it would do is done here.
+                moved(writer)
+            }
+            State::Waits => Ok(None),
+        }
     }
 }
 
 impl Log {
     /// Moves all that no reader needs, now. Says whether that was all there is.
-    pub(super) fn move_all(&mut self, writer: &Connection) -> bool {
-        move_pages(writer).is_some_and(|(frames, moved)| frames == moved)
+    pub(super) fn move_all(&mut self, writer: &Connection) -> Result<bool, Fault> {
+        match move_pages(writer) {
+            Err(fault @ Fault::Io(_)) => Err(fault),
+            other => Ok(kept(other).is_some_and(Moved::is_all)),
+        }
     }
 
     /// Waits for a pass that is under way; there is none after it.
@@ -124,17 +184,32 @@ impl Drop for Log {
     }
 }
 
-fn moved(connection: &Connection) -> Option<u32> {
-    move_pages(connection).map(|(_, moved)| moved)
+fn moved(connection: &Connection) -> Result<Option<u32>, Fault> {
+    match move_pages(connection) {
+        Err(fault @ Fault::Io(_)) => Err(fault),
+        other => Ok(kept(other).and_then(Moved::synced)),
+    }
 }
 
-/// Answers how many frames the log has, and how many of them are in the main file now, synced.
-pub(in crate::engines::embedded) fn move_pages(connection: &Connection) -> Option<(u32, u32)> {
-    match connection.query_row(MOVE, [], |row| Ok((row.get(1)?, row.get(2)?))) {
-        Ok(moved) => Some(moved),
-        Err(error) => {
-            tracing::warn!("the journal's log could not be moved to its file, and is kept: {error}");
-            None
-        }
-    }
+/// Says what a pass has failed by that is no failed sync: without room, the log keeps what it has.
+fn kept(moved: Result<Moved, Fault>) -> Option<Moved> {
+    let failed = |fault: &Fault| {
+        let error = fault.clone().of_write();
+        tracing::warn!("the journal's log could not be moved to its file, and is kept: {error}");
+    };
+    moved.inspect_err(failed).ok()
+}
+
+/// Moves what no reader needs.
+pub(in crate::engines::embedded) fn move_pages(connection: &Connection) -> Result<Moved, Fault> {
+    checkpoint(connection, MOVE)
+}
+
+/// Counts the frames of the log, and moves none.
+pub(in crate::engines::embedded) fn count_frames(connection: &Connection) -> Result<u32, Fault> {
+    checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)").map(|moved| moved.frames)
+}
+
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<Moved, Fault> {
+    Ok(connection.query_row(pragma, [], |row| Ok(Moved { frames: row.get(1)?, moved: row.get(2)? }))?)
 }

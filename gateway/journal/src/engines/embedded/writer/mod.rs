@@ -50,7 +50,7 @@ pub(super) use self::settle::{SettleRecord, outcome_from_code};
 use self::expire::Which;
 use self::inbox::Wait;
 use self::log::Log;
-pub(super) use self::log::move_pages;
+pub(super) use self::log::{count_frames, move_pages};
 use self::mend::Mender;
 use self::op::After;
 use self::present::Present;
@@ -127,7 +127,7 @@ impl Writer<'_> {
             } else {
                 self.write_all(group);
             }
-            if is_idle && (self.may_shrink || self.has_shrunk) {
+            if is_idle && self.poisoned.is_none() && (self.may_shrink || self.has_shrunk) {
                 self.shrink();
             }
             self.look_at_log();
@@ -176,8 +176,10 @@ impl Writer<'_> {
                 for op in group {
                     self.committed(op);
                 }
-                if let Some(moved) = self.log.look(self.connection) {
-                    self.mark.moved(moved);
+                match self.log.look(self.connection) {
+                    Ok(Some(moved)) => self.mark.moved(moved),
+                    Ok(None) => {}
+                    Err(fault) => self.at_failed_sync(fault),
                 }
             }
             Err(Fault::Full) => self.without_room(group),
@@ -308,6 +310,8 @@ impl Writer<'_> {
     fn commit(&mut self, calls: usize) -> Result<(), Fault> {
         let started = Instant::now();
         self.statements.commit.execute([])?;
+        // A sync that failed in a pass over the log may have lost what this commit's own sync then took for written.
+        self.log.hear()?;
         self.shared.counters.committed(calls, started.elapsed());
         Ok(())
     }
@@ -442,7 +446,7 @@ impl Writer<'_> {
         };
         self.committed(op);
         self.kept.retain(|op| !op.is_for_room());
-        self.log.look(self.connection);
+        self.log.look(self.connection)?;
         self.shared.counters.removed_early(came_to.0);
         if came_to.0 > 0 && !self.has_warned {
             self.has_warned = true;
@@ -452,6 +456,14 @@ impl Writer<'_> {
             );
         }
         Ok(came_to)
+    }
+
+    /// The log could not be moved to the main file for a failed write or sync.
+    fn at_failed_sync(&mut self, fault: Fault) {
+        match fault {
+            Fault::Io(why) => self.poison(&why),
+            other => tracing::warn!("the journal's log is kept: {}", other.of_write()),
+        }
     }
 
     fn poison(&mut self, why: &str) {
@@ -485,14 +497,14 @@ impl Writer<'_> {
         let (pages, free) = self.pages()?;
         if free < LEAST_UNUSED || free * 8 <= pages {
             // The file is cut when all of the log was moved to it; what a reader holds up is tried again.
-            self.has_shrunk = self.has_shrunk && !self.log.move_all(self.connection);
+            self.has_shrunk = self.has_shrunk && !self.log.move_all(self.connection)?;
             return Ok(false);
         }
         self.has_shrunk = true;
         let mut rows = self.statements.vacuum.query([])?;
         while rows.next()?.is_some() {}
         drop(rows);
-        self.log.look(self.connection);
+        self.log.look(self.connection)?;
         Ok(true)
     }
 
