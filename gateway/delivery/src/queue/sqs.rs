@@ -42,6 +42,8 @@ const REQUESTS: usize = 4;
 
 /// Attributes that a message may have.
 const MOST_ATTRIBUTES: usize = 10;
+/// The longest name of an attribute.
+const LONGEST_NAME: usize = 256;
 /// The longest deduplication id.
 const LONGEST_ID: usize = 128;
 
@@ -99,7 +101,7 @@ impl Sqs {
     ) -> Result<String, Fault> {
         let body = body(target, request)?;
         let size = body.len();
-        let message = message(target, request, body);
+        let message = message(target, request, body)?;
         let id = SecretString::from(target.access_id.as_str());
         let secrets: Vec<&SecretString> = [&id, &target.secret].into_iter().chain(&target.token).collect();
         let access = fingerprint("sqs", &secrets);
@@ -186,17 +188,25 @@ fn body(target: &SqsTarget, request: Request<'_>) -> Result<String, Fault> {
     }
 }
 
-fn message(target: &SqsTarget, request: Request<'_>, body: String) -> Message {
+fn message(target: &SqsTarget, request: Request<'_>, body: String) -> Result<Message, Fault> {
     // The id first, since a message has room for ten.
     let own = ["webhook-id", "content-type", "hookweir-type"];
     let rank = |name: &str| own.iter().position(|own| *own == name).unwrap_or(own.len());
     let mut headers: Vec<(&str, String)> =
         request.message_headers().filter(|(_, value)| !value.is_empty()).collect();
     headers.sort_by_key(|(name, _)| rank(name));
+    headers.truncate(MOST_ATTRIBUTES);
+    // The queue would refuse it with all messages that go with it.
+    if let Some((name, _)) = headers.iter().find(|(name, _)| !is_attribute(name)) {
+        return Err(Fault::rejected(format!(
+            "the header {name:?} can't be an attribute in SQS, whose names are letters, digits, '_', '-' and single dots \
+             between them, and do not begin with aws. or amazon."
+        )));
+    }
     let attribute = |(name, value): (&str, String)| {
         (name.to_owned(), json!({ "DataType": "String", "StringValue": value }))
     };
-    let attributes: Map<String, Value> = headers.into_iter().take(MOST_ATTRIBUTES).map(attribute).collect();
+    let attributes: Map<String, Value> = headers.into_iter().map(attribute).collect();
     let digest = hex(&Md5::digest(&body));
     let mut entry = Map::new();
     entry.insert("MessageBody".to_owned(), body.into());
@@ -206,7 +216,16 @@ fn message(target: &SqsTarget, request: Request<'_>, body: String) -> Message {
         let id = deduplication_id(request.event.as_str());
         entry.insert("MessageDeduplicationId".to_owned(), id.into());
     }
-    Message { entry, digest }
+    Ok(Message { entry, digest })
+}
+
+/// Whether SQS takes an attribute of this name.
+fn is_attribute(name: &str) -> bool {
+    let folded = name.to_ascii_lowercase();
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        && name.split('.').all(|part| !part.is_empty())
+        && !["aws.", "amazon."].iter().any(|prefix| folded.starts_with(prefix))
 }
 
 /// The event's id; where it is too long, its digest, which is as good an id.
@@ -362,7 +381,7 @@ fn refusal(code: &str, message: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use hookweir_model::Outcome;
+    use hookweir_model::{EventId, EventType, Outcome, Shaped};
 
     use super::*;
 
@@ -380,6 +399,55 @@ mod tests {
         assert_eq!(answer.end(1, DIGEST), Ok("message m-1".to_owned()));
         assert_eq!(answer.end(1, "another").unwrap_err().outcome, Outcome::Unknown);
         assert_eq!(answer.end(2, DIGEST).unwrap_err().outcome, Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_name_that_no_attribute_can_have_is_known() {
+        let longest = "x".repeat(LONGEST_NAME);
+        for name in
+            ["webhook-id", "content-type", "hookweir-type", "X_Team.1", "a", "awsome", longest.as_str()]
+        {
+            assert!(is_attribute(name), "{name}");
+        }
+        for name in ["", "x!a", "x~", "x'y", ".x", "x.", "x..y", "AWS.x", "amazon.x", &(longest + "x")] {
+            assert!(!is_attribute(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_can_not_be_taken_goes_with_no_others() {
+        let target = SqsTarget {
+            url: "https://sqs.eu-west-1.amazonaws.com/1/q".parse().unwrap(),
+            region: "eu-west-1".to_owned(),
+            access_id: "id".to_owned(),
+            secret: "secret".into(),
+            token: None,
+            group: None,
+            base64: false,
+            trust: Trust::System,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+        };
+        for (header, wanted) in [("x-team", true), ("x!team", false)] {
+            let shaped = Shaped {
+                content_type: "text/plain".to_owned(),
+                headers: vec![(header.to_owned(), "1".to_owned())],
+                body: Bytes::from_static(b"a"),
+            };
+            let request = Request {
+                tenant: &TenantId::new("acme").unwrap(),
+                event: &EventId::new("evt_1").unwrap(),
+                event_type: &EventType::new("a.b").unwrap(),
+                subject: None,
+                attempt: 1,
+                shaped: &shaped,
+                traceparent: None,
+                in_full: false,
+                in_force: &InForce::always(),
+            };
+            let made = message(&target, request, "a".to_owned()).map_err(|fault| fault.outcome);
+            assert_eq!(made.map(|_| ()), if wanted { Ok(()) } else { Err(Outcome::Rejected) }, "{header}");
+        }
     }
 
     #[test]
