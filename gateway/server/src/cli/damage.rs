@@ -17,7 +17,7 @@ Examples:
   hookweir damage list
   hookweir damage list --json | jq '.data[] | select(.acknowledged == null)'")]
     List(ListArgs),
-    /// Mark records as seen: /readyz, metrics and the dashboard then leave them out
+    /// Mark records as seen: /readyz and the metrics then leave them out
     #[command(after_help = "\
 What is lost stays lost, and the records stay in the list. Send again what is missing before.
 
