@@ -23,7 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { deadline: Duration::from_millis(10), memory: 16 << 20, output: 2 << 20, log: 1 << 10 }
+        Self { deadline: Duration::from_millis(50), memory: 16 << 20, output: 2 << 20, log: 1 << 10 }
     }
 }
 

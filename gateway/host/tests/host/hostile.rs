@@ -17,7 +17,7 @@ use hookweir_host::{FaultKind, Limits, Step, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 
 use crate::guest::{self, CONTENT_TYPE, KEEP, Made, filter, transformer};
-use crate::setup::{Setup, compiler, job, step};
+use crate::setup::{LIMITS, Setup, compiler, job, step};
 use cases::{CASES, ELSEWHERE, Guest};
 use harness::{Harness, MEASURED, SLACK, assert_deadline, deadline, processor};
 
@@ -63,7 +63,7 @@ async fn a_guests_own_failures_keep_their_kind_and_text() {
     for (role, wasm, kind) in
         [(Filter, invalid, FaultKind::Invalid), (Transformer, unavailable, FaultKind::Unavailable)]
     {
-        let fault = setup.fault(role, wasm, Limits::default()).await;
+        let fault = setup.fault(role, wasm, LIMITS).await;
         assert_eq!((fault.kind, fault.message.as_str()), (kind, "no\\nthanks"));
     }
 }
@@ -81,15 +81,15 @@ async fn compiling_ends_by_the_deadline_that_was_given() {
 async fn a_lower_limit_is_the_one_that_counts() {
     let setup = Setup::new(1).await;
     let endless = guest::hostile("01-endless-loop");
-    let limits = Limits { deadline: Duration::from_millis(3), ..Limits::default() };
+    let limits = Limits { deadline: Duration::from_millis(3), ..LIMITS };
     let fault = setup.fault(Filter, endless, limits).await;
     assert_eq!(fault.message, "it used more than its 3 ms of processor time");
 
-    let limits = Limits { memory: 3 << 16, ..Limits::default() };
+    let limits = Limits { memory: 3 << 16, ..LIMITS };
     let fault = setup.fault(Filter, filter("", KEEP), limits).await;
     assert_eq!(fault.message, "it wanted 262144 bytes of memory; its limit is 196608");
 
-    let limits = Limits { output: 100, ..Limits::default() };
+    let limits = Limits { output: 100, ..LIMITS };
     let made = Made { data: ("(i32.const 0)", "(i32.const 98)"), ..Made::EMPTY };
     let fault = setup.fault(Transformer, transformer(CONTENT_TYPE, &made.body()), limits).await;
     assert_eq!(
@@ -101,7 +101,7 @@ async fn a_lower_limit_is_the_one_that_counts() {
 #[tokio::test]
 async fn a_log_over_its_limit_is_cut() {
     let setup = Setup::new(1).await;
-    let ran = setup.run(Filter, guest::hostile("26-short-log-lines"), Limits::default()).await;
+    let ran = setup.run(Filter, guest::hostile("26-short-log-lines"), LIMITS).await;
     assert_eq!(ran.verdict, Verdict::Keep(None), "what goes over the limit is cut, not a failure");
     let lines = &ran.calls[0].log;
     assert!((1_000..=1_024).contains(&lines.len()), "{}", lines.len());
@@ -114,7 +114,7 @@ async fn a_log_over_its_limit_is_cut() {
 async fn one_instruction_is_interrupted() {
     let setup = Setup::alone_with(1, compiler()).await;
     for mebibytes in [16, 64] {
-        let limits = Limits { memory: mebibytes << 20, ..Limits::default() };
+        let limits = Limits { memory: mebibytes << 20, ..LIMITS };
         let fill = format!(
             "(drop (memory.grow (i32.const {})))
              (loop $again

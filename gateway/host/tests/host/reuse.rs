@@ -7,7 +7,7 @@ use hookweir_host::{FaultKind, Plugin, Ran, Reuse, Step, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 
 use crate::guest::{self, CONTENT_TYPE, EVENT_DATA, KEEP, MEMORY, Made, drop_with, filter};
-use crate::setup::{Setup, job, step};
+use crate::setup::{LIMITS, Setup, job, step};
 
 /// Drops every event and says, as one letter from `1` on, how many calls its instance has seen. An event `!` traps, and
 /// one `?` is answered with a failure of the guest's own.
@@ -75,7 +75,7 @@ async fn another_plugin_configuration_or_limit_means_another_instance() {
     assert_eq!(run(reused(&plugin, 100)).await, "2");
     assert_eq!(run(Step { config: "{\"a\":1}".into(), ..reused(&plugin, 100) }).await, "1");
     assert_eq!(run(reused(&plugin, 100)).await, "1", "the old one went when the configuration changed");
-    let tighter = hookweir_host::Limits { memory: 1 << 20, ..hookweir_host::Limits::default() };
+    let tighter = hookweir_host::Limits { memory: 1 << 20, ..LIMITS };
     assert_eq!(run(Step { limits: tighter, ..reused(&plugin, 100) }).await, "1");
     setup.host.cool();
     assert_eq!(run(Step { limits: tighter, ..reused(&plugin, 100) }).await, "1", "cooled instances are gone");
@@ -118,7 +118,7 @@ async fn what_a_warm_instance_can_not_do_a_fresh_one_does() {
         filter("", &format!("(drop (memory.grow (i32.const 16))) {}", drop_with(EVENT_DATA.0, EVENT_DATA.1)));
     for wasm in [once, hoarder] {
         let plugin = setup.load(wasm).await;
-        let limits = hookweir_host::Limits { memory: 5 << 20, ..hookweir_host::Limits::default() };
+        let limits = hookweir_host::Limits { memory: 5 << 20, ..LIMITS };
         for _ in 0..20 {
             let step = Step { limits, ..reused(&plugin, 1_000) };
             let ran = setup.host.run(job("a", b"hello", vec![step])).await;
@@ -167,6 +167,6 @@ async fn what_a_call_took_is_told() {
     assert_eq!((used.memory, used.output, used.log, used.fresh), (20 * 65_536, 5, 0, true));
     let ran = setup.host.run(job("a", b"hello", vec![step("endless", Filter, &endless)])).await;
     let [used] = ran.used.as_slice() else { panic!("{ran:?}") };
-    let deadline = hookweir_host::Limits::default().deadline;
+    let deadline = LIMITS.deadline;
     assert!(used.processor > deadline && used.output == 0, "{used:?}");
 }

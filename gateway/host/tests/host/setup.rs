@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookweir_host::{COMPILE_DEADLINE, Compiler, Config, Fault, Host, Job, Limits, Plugin, Step, Verdict};
@@ -98,6 +99,10 @@ impl Drop for Setup {
     }
 }
 
+/// The default ones but for the deadline, which thousands of endless calls wait for.
+pub(crate) const LIMITS: Limits =
+    Limits { deadline: Duration::from_millis(10), memory: 16 << 20, output: 2 << 20, log: 1 << 10 };
+
 pub(crate) fn compiler() -> Compiler {
     Compiler { program: env!("CARGO_BIN_EXE_compile-plugin").into(), args: Vec::new() }
 }
@@ -119,7 +124,7 @@ pub(crate) fn step(id: &str, role: PluginRole, plugin: &Arc<Plugin>) -> Step {
         role,
         plugin: Arc::clone(plugin),
         config: "{}".into(),
-        limits: Limits::default(),
+        limits: LIMITS,
         reuse: None,
     }
 }

@@ -60,7 +60,7 @@ async fn a_refused_upload_leaves_the_old_component_in_force() {
         ),
         ("role", says("host"), 422, "endpoint hook uses it as a filter, and it exports no filter"),
         ("trap", super::filter("(unreachable)"), 422, "it failed as a filter on all "),
-        ("loop", super::filter("(loop $on (br $on)) (unreachable)"), 422, "10 ms of processor time"),
+        ("loop", super::filter("(loop $on (br $on)) (unreachable)"), 422, "50 ms of processor time"),
         ("size", huge, 413, "25165824 bytes"),
     ] {
         let refused = put(&admin, &wasm).await;

@@ -9,7 +9,7 @@ use hookweir_model::PluginRole::{self, Filter, Transformer};
 use tokio::task::JoinSet;
 
 use crate::guest;
-use crate::setup::{Setup, amount, job, step};
+use crate::setup::{LIMITS, Setup, amount, job, step};
 
 /// Alternations of victim and attacker, over all tasks.
 const ALTERNATIONS: u64 = 10_000;
@@ -67,6 +67,6 @@ async fn alternate(host: &Host, victim: &Arc<Plugin>, attacker: &Arc<Plugin>, pa
 
 /// Time is not what is tested here: all of the memory is written and read.
 fn unhurried(role: PluginRole, plugin: &Arc<Plugin>) -> Step {
-    let limits = Limits { deadline: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { deadline: Duration::from_secs(1), ..LIMITS };
     Step { limits, ..step("canary", role, plugin) }
 }

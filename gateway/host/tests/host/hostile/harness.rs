@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookweir_host::{COMPILE_DEADLINE, FaultKind, Limits, Plugin, Ran, Verdict};
+use hookweir_host::{COMPILE_DEADLINE, FaultKind, Plugin, Ran, Verdict};
 use hookweir_model::PluginRole::{Filter, Transformer};
 use tokio::task::JoinSet;
 
 use super::cases::{Case, End};
 use crate::guest;
-use crate::setup::{Setup, compiler_under, job, resident, step};
+use crate::setup::{LIMITS, Setup, compiler_under, job, resident, step};
 
 /// How far over its deadline a call may run: the next look at it is a millisecond off, and its memory is given back
 /// after it.
@@ -141,7 +141,7 @@ impl Harness {
 }
 
 pub(super) fn deadline() -> Duration {
-    Limits::default().deadline
+    LIMITS.deadline
 }
 
 pub(super) fn assert_deadline(ran: &Ran) {
