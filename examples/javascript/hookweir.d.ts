@@ -34,13 +34,3 @@ export interface Outgoing {
 export interface Transformer {
   transform(event: Event): Outgoing;
 }
-
-declare module "hookweir:plugin/host@0.1.0" {
-  const host: {
-    /** Writes a line to the plugin's log, kept with the attempt. */
-    log(level: "debug" | "info" | "warn" | "error", message: string): void;
-    /** The plugin's `config` table as JSON text, `{}` where there is none. */
-    config(): string;
-  };
-  export default host;
-}

@@ -1,10 +1,12 @@
 // order-digest: keeps orders of at least a minimum, and sends a short digest of each.
 //
-// The runtime is QuickJS without a clock, files, a network or a console: `log` and `config` are all that there is.
+// The runtime is QuickJS without a clock, files or a network: the event, its config and a log are all that there is.
 import host from "hookweir:plugin/host@0.1.0";
-import { decode, encode } from "./utf8.js";
 
 /** @typedef {import("./hookweir").Event} Event */
+
+// A byte order mark is kept, since JSON has none: no language takes it then.
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 const invalid = (message) => ({ tag: "invalid", val: message });
 
@@ -14,6 +16,7 @@ export const filter = {
     const { minimum } = JSON.parse(host.config());
     if (!Number.isSafeInteger(minimum)) throw invalid("config key `minimum` is not an integer");
     const total = order(event).total;
+    /** @returns {import("./hookweir").Verdict} */
     const drop = (reason) => ({ tag: "drop", val: reason });
     if (total === undefined) return drop("`total` is absent");
     if (!Number.isSafeInteger(total)) return drop("`total` is not an integer");
@@ -49,7 +52,7 @@ export const transformer = {
     return {
       contentType: "application/json",
       headers: [["x-item-count", String(items.length)]],
-      data: encode(JSON.stringify(digest)),
+      data: new TextEncoder().encode(JSON.stringify(digest)),
     };
   },
 };
@@ -58,7 +61,7 @@ export const transformer = {
 function order(event) {
   let order;
   try {
-    order = JSON.parse(decode(event.data));
+    order = JSON.parse(utf8.decode(event.data));
   } catch {
     order = null;
   }

@@ -28,7 +28,8 @@ pub(crate) enum Stage {
     Call,
 }
 
-pub(crate) fn cause(error: &wasmtime::Error, stage: Stage, limits: &Limits) -> Cause {
+/// `said` is what the guest last logged as an error in this call.
+pub(crate) fn cause(error: &wasmtime::Error, stage: Stage, limits: &Limits, said: Option<&str>) -> Cause {
     if let Some(overrun) = error.downcast_ref::<Overrun>() {
         let kind = match overrun {
             Overrun::Memory { .. } | Overrun::Table { .. } => FaultKind::Memory,
@@ -37,7 +38,7 @@ pub(crate) fn cause(error: &wasmtime::Error, stage: Stage, limits: &Limits) -> C
         return Cause::new(kind, overrun.to_string());
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return trapped(*trap);
+        return trapped(*trap, said);
     }
     if is_copy_refused(error) {
         return Cause::new(FaultKind::Output, too_much(limits));
@@ -57,14 +58,21 @@ pub(crate) fn too_much(limits: &Limits) -> String {
     format!("it handed over more than {} bytes", limits.output)
 }
 
-fn trapped(trap: Trap) -> Cause {
+fn trapped(trap: Trap, said: Option<&str>) -> Cause {
     match trap {
         Trap::StackOverflow => {
             Cause::new(FaultKind::Stack, "it used up its stack, as endless recursion does")
         }
+        // Panics and uncaught exceptions end so. The SDKs log them first, since the trap itself has no text.
         Trap::UnreachableCodeReached => Cause::new(
             FaultKind::Trap,
-            "it gave up (it reached an `unreachable` instruction, as a panic or a failed allocation does)",
+            said.map_or_else(
+                || {
+                    "it gave up (it reached an `unreachable` instruction, as a panic or a failed allocation does)"
+                        .to_owned()
+                },
+                |said| format!("it gave up: {said}"),
+            ),
         ),
         Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidChar => {
             Cause::new(FaultKind::InvalidOutput, format!("what it handed over can't be read: {trap}"))
@@ -145,7 +153,20 @@ mod tests {
             ),
         ];
         for (error, stage, kind, message) in cases {
-            assert_eq!(cause(&error, stage, &limits), Cause::new(kind, message));
+            assert_eq!(cause(&error, stage, &limits, Some("an error before")), Cause::new(kind, message));
         }
+    }
+
+    #[test]
+    fn who_gives_up_is_quoted() {
+        let gave_up = |said| {
+            let cause = cause(&Trap::UnreachableCodeReached.into(), Stage::Call, &Limits::default(), said);
+            assert_eq!(cause.kind, FaultKind::Trap);
+            cause.message
+        };
+        assert_eq!(gave_up(Some("KeyError: 'id' at app.py:7")), "it gave up: KeyError: 'id' at app.py:7");
+        let silent =
+            "it gave up (it reached an `unreachable` instruction, as a panic or a failed allocation does)";
+        assert_eq!(gave_up(None), silent);
     }
 }

@@ -87,7 +87,7 @@ impl Instance {
         indices
             .load(&mut self.store, &instance)
             .and_then(|guest| guest.call_filter(&mut self.store, event))
-            .map_err(|error| cause(&error, Stage::Call, &self.limits))
+            .map_err(|error| self.cause(&error, Stage::Call))
     }
 
     pub(crate) fn transform(
@@ -101,7 +101,11 @@ impl Instance {
         indices
             .load(&mut self.store, &instance)
             .and_then(|guest| guest.call_transform(&mut self.store, event))
-            .map_err(|error| cause(&error, Stage::Call, &self.limits))
+            .map_err(|error| self.cause(&error, Stage::Call))
+    }
+
+    fn cause(&self, error: &wasmtime::Error, stage: Stage) -> Cause {
+        cause(error, stage, &self.limits, self.store.data().log.error())
     }
 
     /// Whether it has seen an earlier event.
@@ -141,7 +145,7 @@ impl Instance {
                 let instance = self
                     .plugin
                     .instantiate(&mut self.store)
-                    .map_err(|error| cause(&error, Stage::Start, &self.limits))?;
+                    .map_err(|error| self.cause(&error, Stage::Start))?;
                 self.started = Some(instance);
                 Ok(instance)
             }

@@ -9,14 +9,19 @@ pub(crate) struct CallLog {
     lines: String,
     limit: usize,
     full: bool,
+    /// The last message at the level `error`, as a reason is kept. It is kept where the lines have no more room, too.
+    error: Option<String>,
 }
 
 impl CallLog {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { lines: String::new(), limit, full: false }
+        Self { lines: String::new(), limit, full: false, error: None }
     }
 
     pub(crate) fn push(&mut self, level: Level, message: &str) {
+        if level == Level::Error {
+            self.error = Some(text::reason(message));
+        }
         if self.full {
             return;
         }
@@ -29,6 +34,11 @@ impl CallLog {
             self.full = true;
             text::mark_cut(&mut self.lines, self.limit);
         }
+    }
+
+    /// What the guest last logged as an error.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// The lines, one level and message each.
@@ -79,5 +89,18 @@ mod tests {
         let mut none = CallLog::new(0);
         none.push(Level::Warn, "anything");
         assert_eq!(none.into_lines(), "");
+    }
+
+    #[test]
+    fn the_last_error_is_kept_beyond_the_limit() {
+        let mut log = CallLog::new(16);
+        log.push(Level::Error, "first");
+        log.push(Level::Info, &"flood".repeat(9));
+        assert_eq!(log.error(), Some("first"));
+        log.push(Level::Error, &format!("second\u{1b}[31m{}", "x".repeat(5_000)));
+        let error = log.error().unwrap();
+        assert!(error.starts_with("second\\u{1b}[31mx") && error.ends_with('…'), "{error}");
+        assert_eq!(error.len(), 1 << 10);
+        assert_eq!(CallLog::new(16).error(), None);
     }
 }

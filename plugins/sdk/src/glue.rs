@@ -76,8 +76,8 @@ impl<T: Transformer> transformer_bindings::Guest for TransformerExport<T> {
     }
 }
 
-/// A panic reaches the gateway as a bare trap; its message and place go to the plugin's log before that.
+/// A panic reaches the gateway as a bare trap; its message and place go to the plugin's log before that, as one line.
 fn log_panics() {
     #[cfg(target_family = "wasm")]
-    std::panic::set_hook(Box::new(|panic| crate::error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| crate::error!("{}", panic.to_string().replacen(":\n", ": ", 1))));
 }

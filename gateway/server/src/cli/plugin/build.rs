@@ -11,7 +11,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::toolchain::{Machine, Makes, Recipe};
-use super::{folder, inspect};
+use super::{folder, guard, inspect};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, show};
 use crate::config::PluginFolder;
@@ -31,6 +31,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     let scratch = tempfile::tempdir().context("can't make a folder to build in")?;
     let output = scratch.path().join("built.wasm");
     let recipe = Machine::this().recipe(&plugin, &output)?;
+    guard::write(&plugin)?;
     let built = make(&recipe, &plugin, output)?;
     let component =
         component(&plugin, fs::read(&built).with_context(|| format!("can't read {}", built.display()))?)?;

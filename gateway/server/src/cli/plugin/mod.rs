@@ -6,6 +6,7 @@ mod build;
 mod compile;
 mod dry_run;
 mod folder;
+mod guard;
 mod histogram;
 mod inspect;
 mod local;

@@ -32,12 +32,14 @@ struct Rust;
 #[derive(RustEmbed)]
 #[folder = "../../examples/javascript"]
 #[exclude = "node_modules/*"]
+#[exclude = ".hookweir/*"]
 #[exclude = "*.wasm"]
 struct JavaScript;
 
 #[derive(RustEmbed)]
 #[folder = "../../examples/python"]
 #[exclude = ".venv/*"]
+#[exclude = ".hookweir/*"]
 #[exclude = "*/__pycache__/*"]
 #[exclude = "__pycache__/*"]
 #[exclude = "*.wasm"]

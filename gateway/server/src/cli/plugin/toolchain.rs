@@ -9,6 +9,7 @@ use std::process::Command;
 
 use hookweir_host::Language;
 
+use super::guard;
 use crate::config::PluginFolder;
 
 /// The target that Rust plugins are built for: it has no WASI to import.
@@ -120,7 +121,7 @@ impl Machine {
             "--world",
             plugin.world,
             "--js",
-            "plugin.js",
+            guard::JAVASCRIPT_ENTRY,
             "--stub-wasi",
             "--sync",
             "--output",
@@ -130,7 +131,20 @@ impl Machine {
 
     fn python(&self, plugin: &PluginFolder, output: &Path) -> Result<Recipe, Missing> {
         let program = self.find("componentize-py", &self.python_places(plugin)).ok_or(NO_PY)?;
-        let args = ["-d", "wit", "-w", plugin.world, "componentize", "--stub-wasi", "app", "-o"];
+        let args = [
+            "-d",
+            "wit",
+            "-w",
+            plugin.world,
+            "componentize",
+            "--stub-wasi",
+            "-p",
+            guard::FOLDER,
+            "-p",
+            ".",
+            guard::PYTHON_ENTRY,
+            "-o",
+        ];
         Ok(Recipe::new(program, &args, output))
     }
 
