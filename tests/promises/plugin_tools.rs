@@ -225,6 +225,25 @@ async fn a_fault_is_never_an_expected_result() {
     desk.plugin("test").await.expect(0);
 }
 
+/// Small events say little of the limits.
+#[tokio::test]
+async fn a_test_asks_for_a_larger_event() {
+    let desk = Desk::new();
+    let component = fs::canonicalize(plugin("to-slack")).expect("a plugin");
+    desk.write("plugin.toml", &format!("name = 'p'\nlanguage = 'rust'\ncomponent = {component:?}"));
+    let event = |text: &str| format!(r#"{{"event": {{"type": "a.b", "data": {{"text": "{text}"}}}}}}"#);
+    desk.write("events/one.json", &event("x"));
+    let asks = "the largest event here has 12 B of data; a larger one takes more time and memory";
+    let output = desk.plugin("test --update").await.expect(0);
+    assert!(output.stdout.contains(asks), "{}", output.stdout);
+    desk.write("events/two.json", &event(&"x".repeat(60_000)));
+    desk.plugin("test --update").await.expect(0);
+    let output = desk.plugin("test").await.expect(0);
+    assert!(!output.stdout.contains("the largest event here"), "{}", output.stdout);
+    let output = desk.plugin("test --case one").await.expect(0);
+    assert!(output.stdout.contains(asks), "{}", output.stdout);
+}
+
 #[tokio::test]
 async fn limits_of_the_folder_are_those_of_the_calls() {
     let desk = Desk::new();

@@ -25,6 +25,9 @@ use crate::cli::{Exit, client, show};
 /// A limit that is used up this far deserves a word: the next event may be a larger one.
 const CLOSE: f64 = 0.7;
 
+/// Bytes of data that events of orders or pushes have and more: cases that all have less leave the limits untried.
+const ORDINARY: usize = 50_000;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The plugin's folder, or a component
@@ -83,7 +86,8 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     let text = if args.admin.json {
         format!("{}\n", report(&subject, &plugin, &outcomes))
     } else {
-        told(&subject, &outcomes, args.update)
+        let largest = cases.iter().map(|named| named.case.event.data.len()).max().unwrap_or_default();
+        told(&subject, &outcomes, args.update, largest)
     };
     show::print(&text)?;
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
@@ -187,7 +191,9 @@ fn diff(wanted: &str, found: &str) -> String {
 }
 
 /// For a person: a line a case, what failed in full, and how near the limits are.
-fn told(subject: &Subject, outcomes: &[Outcome], updated: bool) -> String {
+///
+/// `largest` is how many bytes the largest event's data has.
+fn told(subject: &Subject, outcomes: &[Outcome], updated: bool, largest: usize) -> String {
     let mut rows = show::Rows::new(&["CASE", "RESULT", "TIME", "MEMORY", "OUTPUT", "LOG"]);
     for outcome in outcomes {
         let worst = Worst::of(&outcome.ran.used);
@@ -215,6 +221,7 @@ fn told(subject: &Subject, outcomes: &[Outcome], updated: bool) -> String {
     }
     let all: Vec<Used> = outcomes.iter().flat_map(|outcome| outcome.ran.used.iter().copied()).collect();
     let _ = write!(text, "\n{}", against_limits(&Worst::of(&all), &subject.limits));
+    text.push_str(&small_alone(largest).unwrap_or_default());
     let failed = outcomes.iter().filter(|outcome| outcome.fault.is_some()).count();
     let passed = outcomes.len() - failed;
     let _ = match (failed, updated) {
@@ -224,6 +231,17 @@ fn told(subject: &Subject, outcomes: &[Outcome], updated: bool) -> String {
         (_, false) => writeln!(text, "\n{passed} passed, {failed} FAILED"),
     };
     text
+}
+
+/// What to say where all events are small: that they fit the limits tells little of an ordinary one.
+fn small_alone(largest: usize) -> Option<String> {
+    (largest < ORDINARY).then(|| {
+        let size = bytes(largest);
+        format!(
+            "\nthe largest event here has {size} of data; a larger one takes more time and memory: try one of each size \
+             that you expect\n"
+        )
+    })
 }
 
 /// The most that any of some calls took of each limit.
@@ -330,6 +348,13 @@ mod tests {
         assert_eq!(close.len(), 1, "{table}");
         assert!(close[0].starts_with("time") && close[0].contains("70 %"), "{table}");
         assert!(against_limits(&Worst::of(&[used(0, 0, 0, 1)]), &limits).contains("100 %"));
+    }
+
+    #[test]
+    fn small_cases_alone_are_told() {
+        assert_eq!(small_alone(ORDINARY), None);
+        let told = small_alone(1_536).unwrap();
+        assert!(told.contains("the largest event here has 1.5 KiB of data"), "{told}");
     }
 
     #[test]
