@@ -18,6 +18,7 @@ use hookweir_model::{
     Attempt, DeliveryKey, Digest, Disabled, EndpointId, EndpointKey, EndpointState, Epoch, Event, EventId,
     EventType, Outcome, PluginId, PluginKey, PluginState, Shaped, Status, TenantId, Timestamp, Upload,
 };
+use hookweir_tests::eventually;
 use rusqlite::Connection;
 
 mod damage;
@@ -126,12 +127,11 @@ async fn settle_again(journal: &Embedded) {
 
 /// Waits for a condition that the journal reaches by itself. The limit only ends a test that would hang.
 async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
-    let wait = async {
-        while !condition().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the journal never got there");
+    eventually("the journal to get there", async || match condition().await {
+        true => Ok(()),
+        false => Err("it has not".to_owned()),
+    })
+    .await;
 }
 
 /// Changes a byte of the file after the one place where `marker` stands.

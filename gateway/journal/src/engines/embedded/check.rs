@@ -129,8 +129,10 @@ fn look_through(shared: &Arc<Shared>) {
 }
 
 fn check_pages(shared: &Shared) {
+    let asked = shared.readers.asked();
     let found = ask_sqlite(shared);
     shared.check.lock().running = None;
+    shared.reader_ended(asked);
     match found {
         Ok(text) if text == "ok" => tracing::debug!("the pages of the journal are whole"),
         Ok(text) => shared.wants_rebuilding(&text),

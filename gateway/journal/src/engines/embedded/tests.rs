@@ -12,8 +12,9 @@ use hookweir_model::{
     Attempt, Digest, EndpointId, EndpointKey, Event, EventId, EventType, Outcome, Shaped, Status, TenantId,
     Timestamp,
 };
+use hookweir_tests::{eventually, eventually_by};
 
-use super::read::AT_ONCE;
+use super::read::{AT_ONCE, read_now};
 use super::writer::Op;
 use super::{Embedded, Options};
 use crate::{
@@ -247,4 +248,47 @@ async fn hot_statements_use_the_index_that_is_meant_for_them() {
     ] {
         assert_eq!(plan(sql), wanted, "{sql}");
     }
+}
+
+/// How soon a reader that ends is heard, which is sooner than readers of other processes are looked for.
+const HEARD: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn space_that_a_reader_held_up_goes_back_when_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Embedded::open(directory.path(), Options::default()).unwrap();
+    let size = || std::fs::metadata(directory.path().join("journal.db")).unwrap().len();
+    for number in 0..40 {
+        let put = journal.append(vec![event(&number.to_string(), 200_000)]).await.unwrap();
+        let [Appended::Stored { seq }] = put[..] else { panic!("{put:?}") };
+        let ended = Next::Final { status: Status::Delivered, reason: None };
+        journal.settle(vec![Settlement { next: ended, ..failed_attempt(&journal, seq, 1) }]).await.unwrap();
+    }
+    let is_large = || if size() > 7_000_000 { Ok(()) } else { Err(size().to_string()) };
+    eventually("the log to be moved", async || is_large()).await;
+    // One who reads for long.
+    let (shared, before) = (Arc::clone(&journal.shared), journal.shared.readers.asked());
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn(move || {
+        read_now(&shared, |connection| {
+            let events: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+            begun.send(events).unwrap();
+            ends.recv().unwrap();
+            Ok(())
+        })
+    });
+    assert_eq!(begins.recv().unwrap(), 40);
+    let asked = journal.shared.readers.asked();
+    assert_eq!(journal.expire(Old::All, 38).await.unwrap().events, 38);
+    eventually("the writer to find the log held up", async || match journal.shared.readers.asked() {
+        now if now > asked => Ok(()),
+        now => Err(format!("asked {now} times, {before} of them before")),
+    })
+    .await;
+    assert_eq!(is_large(), Ok(()), "the reader holds up the log");
+    end.send(()).unwrap();
+    reader.join().unwrap().unwrap();
+    let is_small = async || if size() < 2_000_000 { Ok(()) } else { Err(size().to_string()) };
+    eventually_by(HEARD, "the file to be cut", is_small).await;
 }

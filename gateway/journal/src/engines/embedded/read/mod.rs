@@ -18,6 +18,7 @@ mod plugin;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(super) struct Readers {
     gate: Gate,
     directory: PathBuf,
     file: Source,
+    /// How often the writer has asked to be woken by readers that end.
+    asked: AtomicU64,
 }
 
 /// Whether somebody writes to the file meanwhile.
@@ -88,7 +91,14 @@ impl Readers {
         let gate = Gate::new(connect(directory, file)?);
         let places = |count| Arc::new(Semaphore::new(count));
         let directory = directory.to_owned();
-        Ok(Self { permits: places(count.max(1)), browsers: places(BROWSERS), gate, directory, file })
+        Ok(Self {
+            permits: places(count.max(1)),
+            browsers: places(BROWSERS),
+            gate,
+            directory,
+            file,
+            asked: AtomicU64::new(0),
+        })
     }
 
     /// Reads that run are finished; none starts after this.
@@ -96,6 +106,16 @@ impl Readers {
         self.permits.close();
         self.browsers.close();
         self.gate.forget();
+    }
+
+    /// Has those who read now wake the writer when they end. Those who begin later see the newest state, and hold up nothing.
+    pub(super) fn await_end(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// To be told to [`Shared::reader_ended`] by who begins to read.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// Keeps all readers from the file and waits until none has it open.
@@ -115,6 +135,15 @@ impl Readers {
             taken.connection = Some(connect(&self.directory, self.file)?);
         }
         Ok(taken)
+    }
+}
+
+impl Shared {
+    /// A reader's snapshot has ended, which may have held up the log.
+    pub(super) fn reader_ended(&self, asked: u64) {
+        if self.readers.asked() != asked {
+            self.inbox.wake();
+        }
     }
 }
 
@@ -174,7 +203,9 @@ fn on_connection<T>(
     let mut taken = shared.readers.take(patience)?;
     let connection = taken.connection()?;
     connection.progress_handler(STEPS, on_the_way)?;
+    let asked = shared.readers.asked();
     let result = snapshot(connection, work);
+    shared.reader_ended(asked);
     if !shared.readers.permits.is_closed() {
         taken.give_back();
     }

@@ -29,6 +29,8 @@ struct Waiting {
     /// Whether the writer sleeps: only then is it woken, since waking is a system call.
     asleep: bool,
     closed: bool,
+    /// There is something to do for the writer that is no call.
+    woken: bool,
 }
 
 /// How long to wait for the first call of a group.
@@ -65,6 +67,15 @@ impl Inbox {
         Ok(())
     }
 
+    /// Ends the writer's wait for a call.
+    pub(in crate::engines::embedded) fn wake(&self) {
+        let mut waiting = self.lock();
+        waiting.woken = true;
+        if mem::take(&mut waiting.asleep) {
+            self.ready.notify_one();
+        }
+    }
+
     /// No call comes in after this; those that wait are still served.
     pub(in crate::engines::embedded) fn close(&self) {
         self.lock().closed = true;
@@ -85,7 +96,7 @@ impl Inbox {
     /// Moves the next group into `group` and says whether more can ever come.
     pub(super) fn take(&self, wait: Wait, group: &mut Vec<Op>) -> bool {
         let mut waiting = self.lock();
-        while waiting.ops.is_empty() && !waiting.closed {
+        while waiting.ops.is_empty() && !waiting.closed && !waiting.woken {
             waiting.asleep = true;
             match wait {
                 Wait::No => break,
@@ -102,7 +113,7 @@ impl Inbox {
                 }
             }
         }
-        waiting.asleep = false;
+        (waiting.asleep, waiting.woken) = (false, false);
         let (mut weight, mut bytes) = (0, 0);
         while weight < GROUP_WEIGHT && bytes < GROUP_BYTES {
             let Some(op) = waiting.ops.pop_front() else { break };
@@ -116,5 +127,24 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_without_a_call_when_it_is_told_to() {
+        let inbox = Inbox::new(1, 1);
+        let mut group = Vec::new();
+        inbox.wake();
+        assert!(inbox.take(Wait::Forever, &mut group));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| inbox.take(Wait::Forever, &mut Vec::new()));
+            inbox.wake();
+            assert!(waits.join().unwrap());
+        });
+        assert!(group.is_empty());
     }
 }

@@ -68,6 +68,10 @@ use crate::{Error, Seq};
 /// How often room is looked for while there is none.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether a reader still holds up the log, which a reader of this process says by itself when it
+/// ends; others can't.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(60);
+
 /// While there is room, it is measured again when this much was written, ...
 const ROOM_BYTES: usize = 256 << 10;
 /// ... or after this time: others may fill the disk too.
@@ -146,12 +150,10 @@ impl Writer<'_> {
     fn wait(&self) -> Wait {
         if self.kept.iter().any(|op| !op.waits_for_room()) || self.may_shrink {
             Wait::No
-        } else if !self.kept.is_empty()
-            || self.shared.door.lacks_room()
-            || self.has_shrunk
-            || self.shared.repair.is_wanted()
-        {
+        } else if !self.kept.is_empty() || self.shared.door.lacks_room() || self.shared.repair.is_wanted() {
             Wait::For(LOOK_FOR_ROOM)
+        } else if self.has_shrunk {
+            Wait::For(LOOK_FOR_OTHERS)
         } else {
             Wait::Forever
         }
@@ -496,7 +498,9 @@ impl Writer<'_> {
     fn shrink_once(&mut self) -> Result<bool, Fault> {
         let (pages, free) = self.pages()?;
         if free < LEAST_UNUSED || free * 8 <= pages {
-            // The file is cut when all of the log was moved to it; what a reader holds up is tried again.
+            // The file is cut when all of the log was moved to it; what a reader holds up is tried again when that ends.
+            // It is asked to say so before the log is moved: after that, its end might be missed.
+            self.shared.readers.await_end();
             self.has_shrunk = self.has_shrunk && !self.log.move_all(self.connection)?;
             return Ok(false);
         }
