@@ -12,6 +12,7 @@ mod admin;
 mod api;
 mod app;
 mod background;
+mod budget;
 mod builtin;
 mod case;
 mod cli;

@@ -2,7 +2,7 @@
 //!
 //! Whatever is held has a [`Room`], which gives its bytes back when it is dropped. A fresh event takes room if there is some, and
 //! stays on disk otherwise. What is read from disk takes room before it is read: a lane asks for it, waits for its turn
-//! ([`super::turns`]) where there is none, and is woken when room is given back. What attempts make (a shaped body, an answer that
+//! ([`Turns`]) where there is none, and is woken when room is given back. What attempts make (a shaped body, an answer that
 //! is to be written down) is added to the room that they have: they hold what they need to come to their end, so that they never
 //! wait for each other; no further attempt begins while that puts the sum over the budget.
 //!
@@ -10,13 +10,13 @@
 //! room. A tenant that holds nothing needs only that what it asks for fits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use hookweir_model::TenantId;
 
 use super::lane::Lane;
-use super::turns::{Fit, Turns};
+use crate::budget::{self, Fit, Held, Sum, Turns};
 
 /// What a lane asks for where nothing is known of the sizes, at most. It is given back but for what the read brings.
 const PORTION: usize = 1 << 20;
@@ -24,21 +24,17 @@ const PORTION: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
-    held: AtomicUsize,
+    sum: Arc<Sum>,
     /// Of it, what attempts under way have made.
     made: AtomicUsize,
     /// Fresh events find room up to this sum: less while lanes wait for their turn, and none while one waits for all of it.
     fresh_limit: AtomicUsize,
-    /// Whether anybody has to be told that room was given back.
-    is_awaited: AtomicBool,
     line: Mutex<Line>,
-    /// Room was given back, or asked for.
-    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    turns: Turns<Arc<Lane>>,
+    turns: Turns<TenantId, Arc<Lane>>,
     /// Lanes that may not begin an attempt before others have ended.
     begins: VecDeque<Arc<Lane>>,
 }
@@ -47,7 +43,7 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct Account {
     budget: Arc<Budget>,
-    held: AtomicUsize,
+    own: Arc<budget::Account>,
     /// Lanes of it that wait for their turn: until they have had it, no fresh event of the tenant takes room.
     waiting: AtomicUsize,
 }
@@ -56,7 +52,8 @@ pub(super) struct Account {
 #[derive(Debug)]
 pub(super) struct Room {
     account: Arc<Account>,
-    bytes: usize,
+    /// With what was made.
+    held: Held,
     made: usize,
 }
 
@@ -90,17 +87,15 @@ impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
-            held: AtomicUsize::new(0),
+            sum: Arc::default(),
             made: AtomicUsize::new(0),
-            fresh_limit: AtomicUsize::new(Self::for_fresh(limit, &Turns::<()>::default())),
-            is_awaited: AtomicBool::new(false),
+            fresh_limit: AtomicUsize::new(Self::for_fresh(limit, &Turns::<_, ()>::default())),
             line: Mutex::default(),
-            changed: Notify::new(),
         })
     }
 
     /// The sum up to which fresh events find room: a part of the budget is always left for what has waited longer.
-    fn for_fresh<T>(limit: usize, turns: &Turns<T>) -> usize {
+    fn for_fresh<T>(limit: usize, turns: &Turns<TenantId, T>) -> usize {
         if turns.is_empty() {
             limit - limit / 4
         } else if turns.is_closed() {
@@ -115,7 +110,7 @@ impl Budget {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.sum.held()
     }
 
     /// What a lane asks for where it does not know better.
@@ -134,7 +129,7 @@ impl Budget {
         line.begins.push_back(Arc::clone(lane));
         self.note(&line);
         drop(line);
-        self.changed.notify_one();
+        self.sum.wake();
     }
 
     /// Room for a read of the lane, if there is some and nobody waits for his turn. Otherwise the lane gets it in its turn.
@@ -148,14 +143,13 @@ impl Budget {
         line.turns.push(&lane.key.tenant, Arc::clone(lane), bytes);
         self.note(&line);
         drop(line);
-        // What was given back before it stood in line woke nobody.
-        self.changed.notify_one();
+        self.sum.wake();
         None
     }
 
     /// Completes when there may be something to grant: room was given back, or somebody has asked for it.
     pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+        self.sum.changed().await;
     }
 
     /// What can be granted now.
@@ -181,7 +175,7 @@ impl Budget {
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        self.is_awaited.load(Ordering::SeqCst)
+        self.sum.is_awaited()
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -192,20 +186,14 @@ impl Budget {
     /// Lets those who take and give back room without a lock know how the line is.
     fn note(&self, line: &Line) {
         self.fresh_limit.store(Self::for_fresh(self.limit, &line.turns), Ordering::Relaxed);
-        self.is_awaited.store(!line.turns.is_empty() || !line.begins.is_empty(), Ordering::SeqCst);
-    }
-
-    fn gave_back(&self) {
-        if self.is_awaited() {
-            self.changed.notify_one();
-        }
+        self.sum.set_awaited(!line.turns.is_empty() || !line.begins.is_empty());
     }
 }
 
 impl Account {
     pub(super) fn new(budget: &Arc<Budget>) -> Arc<Self> {
-        let held = AtomicUsize::new(0);
-        Arc::new(Self { budget: Arc::clone(budget), held, waiting: AtomicUsize::new(0) })
+        let own = budget::Account::new(&budget.sum);
+        Arc::new(Self { budget: Arc::clone(budget), own, waiting: AtomicUsize::new(0) })
     }
 
     /// Room for something fresh, if there is some.
@@ -217,7 +205,7 @@ impl Account {
         // It is taken and then judged, so that two that come together do not take the same room.
         let room = self.take(bytes);
         let free = limit.saturating_sub(self.budget.held());
-        let fits = self.held.load(Ordering::Relaxed) <= free.saturating_add(bytes)
+        let fits = self.own.held() <= free.saturating_add(bytes)
             && self.budget.held() <= limit
             && self.waiting.load(Ordering::Relaxed) == 0;
         fits.then_some(room)
@@ -225,58 +213,43 @@ impl Account {
 
     /// Takes room whether or not there is any.
     fn take(self: &Arc<Self>, bytes: usize) -> Room {
-        self.add(bytes);
-        Room { account: Arc::clone(self), bytes, made: 0 }
+        Room { account: Arc::clone(self), held: self.own.take(bytes), made: 0 }
     }
 
     fn fits(&self, bytes: usize) -> Fit {
-        fit(self.budget.limit, self.budget.held(), self.held.load(Ordering::Relaxed), bytes)
-    }
-
-    fn add(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.held.fetch_add(bytes, Ordering::SeqCst);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.held.fetch_sub(bytes, Ordering::SeqCst);
+        fit(self.budget.limit, self.budget.held(), self.own.held(), bytes)
     }
 }
 
 impl Room {
     pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+        self.held.bytes() - self.made
     }
 
     /// A part of it, for one of the things that it was taken for. More than there is of it is taken from the budget.
     pub(super) fn split(&mut self, bytes: usize) -> Self {
-        let own = bytes.min(self.bytes);
-        self.bytes -= own;
-        self.account.add(bytes - own);
-        Self { account: Arc::clone(&self.account), bytes, made: 0 }
+        let mut held = self.held.split(bytes.min(self.bytes()));
+        held.grow(bytes - held.bytes());
+        Self { account: Arc::clone(&self.account), held, made: 0 }
     }
 
     /// Says how many bytes were made beside what the room was taken for.
     pub(super) fn set_made(&mut self, made: usize) {
-        let Self { account, made: before, .. } = self;
-        if made > *before {
-            account.budget.made.fetch_add(made - *before, Ordering::Relaxed);
-            account.add(made - *before);
-        } else if made < *before {
-            account.budget.made.fetch_sub(*before - made, Ordering::Relaxed);
-            account.give_back(*before - made);
-            account.budget.gave_back();
+        let (before, of_all) = (self.made, &self.account.budget.made);
+        if made > before {
+            of_all.fetch_add(made - before, Ordering::Relaxed);
+            self.held.grow(made - before);
+        } else if made < before {
+            of_all.fetch_sub(before - made, Ordering::Relaxed);
+            self.held.give_back(before - made);
         }
-        *before = made;
+        self.made = made;
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         self.set_made(0);
-        self.account.give_back(self.bytes);
-        self.account.budget.gave_back();
     }
 }
 
@@ -339,7 +312,7 @@ mod tests {
         assert_eq!(held(&budget), (250, 0));
         drop((room, larger));
         assert_eq!(held(&budget), (0, 0));
-        assert_eq!(account.held.load(Ordering::Relaxed), 0);
+        assert_eq!(account.own.held(), 0);
     }
 
     #[test]
@@ -349,7 +322,7 @@ mod tests {
         let mut rooms: Vec<Room> = std::iter::from_fn(|| one.try_take(25)).collect();
         assert_eq!(budget.held(), 375, "as much as is left of three quarters");
         rooms.extend(std::iter::from_fn(|| other.try_take(25)));
-        assert!(budget.held() <= 750 && other.held.load(Ordering::Relaxed) >= 175, "{rooms:?}");
+        assert!(budget.held() <= 750 && other.own.held() >= 175, "{rooms:?}");
         drop(rooms);
         assert_eq!(held(&budget), (0, 0), "what was judged too much was given back");
         one.waiting.store(1, Ordering::Relaxed);

@@ -17,7 +17,6 @@ mod queue;
 mod read;
 mod settler;
 mod timer;
-mod turns;
 mod work;
 
 use std::collections::HashMap;

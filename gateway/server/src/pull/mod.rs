@@ -36,8 +36,6 @@ const WAITING: usize = 4000;
 const LEAST_BYTES: usize = 64 << 10;
 /// An answer counts twice while it is made: as what is read, and as what is made of it.
 pub(crate) const WHILE_MADE: usize = 2;
-/// How long a consumer that waits anyway gives others to read their answers, where these have taken the memory.
-const NO_ROOM: Duration = Duration::from_millis(200);
 /// How long a consumer that does not wait for messages waits for such memory all the same: others take theirs for as long as
 /// they read.
 const PATIENCE_FOR_ROOM: Duration = Duration::from_secs(1);
@@ -76,6 +74,13 @@ pub(crate) enum Refused {
     Journal(Error),
     /// There is no room to hold them for their consumer.
     NoRoom(Over),
+}
+
+/// Why a look came to nothing, and the room that it takes where there was too little.
+#[derive(Debug)]
+struct Short {
+    refused: Refused,
+    needed: usize,
 }
 
 impl From<Error> for Refused {
@@ -220,12 +225,12 @@ impl Queues {
             match self.take_into(room, &line, queue, settings, wanted).await {
                 Ok(batch) if batch.messages.is_empty() => {}
                 Ok(batch) => return Ok(Some(batch)),
-                Err(Refused::NoRoom(_)) if Instant::now() + NO_ROOM < patience => {
+                Err(Short { refused, needed }) => {
                     room.shrink_to(0);
-                    tokio::time::sleep(NO_ROOM).await;
-                    continue;
-                }
-                Err(refused) => {
+                    if matches!(refused, Refused::NoRoom(_)) && self.finds_room(room, needed, patience).await
+                    {
+                        continue;
+                    }
                     // It may have been woken for a message that another can take.
                     line.expect(self.clock.now());
                     return Err(refused);
@@ -242,7 +247,18 @@ impl Queues {
         }
     }
 
-    /// Looks once, for no more than there is room for. What turns out to be larger goes back into its queue.
+    /// Waits until others have read their answers, and takes what is needed of the memory that they had. Says false where
+    /// that takes too long.
+    async fn finds_room(&self, room: &mut Share, needed: usize, patience: Instant) -> bool {
+        tokio::select! {
+            () = room.wait(needed) => true,
+            () = tokio::time::sleep_until(patience) => false,
+            () = self.stop.cancelled() => false,
+        }
+    }
+
+    /// Looks once, for no more than there is room for. What turns out to be larger goes back into its queue. Where `room` is
+    /// not empty, it was waited for.
     async fn take_into(
         self: &Arc<Self>,
         room: &mut Share,
@@ -250,10 +266,17 @@ impl Queues {
         queue: &EndpointKey,
         settings: &Pull,
         wanted: Wanted,
-    ) -> Result<Batch, Refused> {
-        let bytes = room.take_part(WHILE_MADE * LEAST_BYTES, WHILE_MADE * wanted.bytes)? / WHILE_MADE;
-        let batch = self.take(line, queue, settings, Wanted { bytes, ..wanted }).await?;
-        room.grow((WHILE_MADE * batch.bytes()).saturating_sub(room.bytes()))?;
+    ) -> Result<Batch, Short> {
+        let (waited, most) = (room.bytes(), WHILE_MADE * wanted.bytes);
+        let least = if waited == 0 { WHILE_MADE * LEAST_BYTES } else { 0 };
+        let short = |over| Short { refused: Refused::NoRoom(over), needed: least };
+        room.take_part(least, most.saturating_sub(waited)).map_err(short)?;
+        let bytes = (room.bytes() / WHILE_MADE).min(wanted.bytes);
+        let batch = self.take(line, queue, settings, Wanted { bytes, ..wanted }).await;
+        let batch = batch.map_err(|error| Short { refused: Refused::Journal(error), needed: 0 })?;
+        let needed = WHILE_MADE * batch.bytes();
+        let short = |over| Short { refused: Refused::NoRoom(over), needed };
+        room.grow(needed.saturating_sub(room.bytes())).map_err(short)?;
         Ok(batch)
     }
 
