@@ -187,7 +187,11 @@ impl HttpClient {
             let response = match timeout_at(deadline, line.sender.try_send_request(request)).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(mut error)) => {
-                    debug!(error = error.error() as &dyn std::error::Error, "request failed");
+                    debug!(
+                        target: "hookweir::delivery",
+                        error = error.error() as &dyn std::error::Error,
+                        "request failed"
+                    );
                     // A kept connection that the receiver closed meanwhile: not a byte of it was written.
                     returned = error.take_message().filter(|_| is_kept);
                     if returned.is_some() {
@@ -215,7 +219,7 @@ impl HttpClient {
     ) -> Result<(Line, Timings), Failed> {
         let limit = Instant::now() + post.connect_timeout;
         let connected = self.shared.network.connect(server, limit.min(deadline)).await.map_err(|error| {
-            debug!(?error, "no connection");
+            debug!(target: "hookweir::delivery", ?error, "no connection");
             let fault = match Fault::of_connection(&error, post.connect_timeout) {
                 Fault::NoConnection(_) if deadline < limit => Fault::NoAnswer(post.timeout),
                 fault => fault,

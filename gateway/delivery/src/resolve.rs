@@ -137,6 +137,7 @@ impl Names {
         if system.servers.is_empty() && servers.is_empty() {
             // A machine without one can still deliver to addresses and to names of its hosts file.
             warn!(
+                target: "hookweir::dns",
                 "the machine names no name server: names can't be looked up until it does, or `nameservers` in [egress]"
             );
         }
@@ -188,7 +189,7 @@ impl Names {
         }
         let answer = match tokio::time::timeout(LOOK_UP_LIMIT, resolver.lookup_ip(question)).await {
             Ok(answer) => answer.map_err(|error| {
-                debug!(%error, "look-up failed");
+                debug!(target: "hookweir::dns", %error, "look-up failed");
                 fault(&error, asked)
             })?,
             Err(_) => return Err(ResolveFault::Silence { asked }),
@@ -228,12 +229,20 @@ impl Names {
             Ok(resolver) => {
                 if self.servers.is_empty() {
                     let servers: Vec<String> = system.servers.iter().map(IpAddr::to_string).collect();
-                    info!(servers = servers.join(" "), "the machine's name servers have changed");
+                    info!(
+                        target: "hookweir::dns",
+                        servers = servers.join(" "),
+                        "the machine's name servers have changed"
+                    );
                 }
                 known.resolver = Arc::new(resolver);
                 known.system = system;
             }
-            Err(error) => warn!(%error, "the machine's name servers have changed, and can't be used"),
+            Err(error) => warn!(
+                target: "hookweir::dns",
+                %error,
+                "the machine's name servers have changed, and can't be used"
+            ),
         }
     }
 }

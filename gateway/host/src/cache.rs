@@ -68,7 +68,11 @@ impl Cache {
         let code = fs::read(&path).ok()?;
         let whole = Digest::parse(noted.trim_end()) == Some(Digest::of(&code));
         if !(whole && is_code(&code)) {
-            tracing::warn!(plugin = %component, "a compiled plugin in the cache is damaged and is compiled again");
+            tracing::warn!(
+                target: "hookweir::plugin",
+                plugin = %component,
+                "a compiled plugin in the cache is damaged and is compiled again"
+            );
             return None;
         }
         Some(path)
@@ -98,7 +102,12 @@ impl Cache {
         let path = self.path(component);
         for path in [sum_path(&path), path] {
             if let Err(error) = fs::remove_file(&path).or_else(absent_is_fine) {
-                tracing::warn!(path = %path.display(), %error, "a compiled plugin can't be removed");
+                tracing::warn!(
+                    target: "hookweir::plugin",
+                    path = %path.display(),
+                    %error,
+                    "a compiled plugin can't be removed"
+                );
             }
         }
     }
@@ -160,7 +169,12 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // It is gone already where it was kept.
         if let Err(error) = fs::remove_file(&self.path).or_else(absent_is_fine) {
-            tracing::warn!(path = %self.path.display(), %error, "an unfinished compiled plugin can't be removed");
+            tracing::warn!(
+                target: "hookweir::plugin",
+                path = %self.path.display(),
+                %error,
+                "an unfinished compiled plugin can't be removed"
+            );
         }
     }
 }

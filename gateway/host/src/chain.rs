@@ -249,7 +249,7 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     // What the call worked on is dropped after a panic, so nothing half changed is seen again.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let message = format!("the plugin host panicked: {}", panic_text(panic.as_ref()));
-        tracing::error!("{message}");
+        tracing::error!(target: "hookweir::plugin", "{message}");
         Err(Cause::new(FaultKind::Host, message))
     })
 }

@@ -84,7 +84,13 @@ impl Compiler {
         let (status, stderr) = ended.map_err(HostError::Compiler)?;
         judge(status, &stderr, deadline).inspect_err(|error| {
             // Where the compiler broke is for whoever runs the gateway; the tenant's sentence names no inside.
-            tracing::warn!(%status, %error, stderr = %text::reason(stderr.trim()), "a plugin was not compiled");
+            tracing::warn!(
+                target: "hookweir::plugin",
+                %status,
+                %error,
+                stderr = %text::reason(stderr.trim()),
+                "a plugin was not compiled"
+            );
         })
     }
 

@@ -177,7 +177,12 @@ impl Host {
             match bound {
                 Ok(plugin) => Some(host.inner.share(plugin)),
                 Err(error) => {
-                    tracing::warn!(plugin = %digest, %error, "a compiled plugin in the cache is compiled again");
+                    tracing::warn!(
+                        target: "hookweir::plugin",
+                        plugin = %digest,
+                        %error,
+                        "a compiled plugin in the cache is compiled again"
+                    );
                     None
                 }
             }

@@ -126,7 +126,7 @@ impl<J: Send + 'static, R: Send + 'static> Threads<J, R> {
         let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
         for handle in handles {
             if handle.join().is_err() {
-                tracing::error!("a plugin thread panicked");
+                tracing::error!(target: "hookweir::plugin", "a plugin thread panicked");
             }
         }
     }
@@ -186,7 +186,11 @@ impl<J, R> Shared<J, R> {
                         drop(task.answer.send(result));
                     }
                     // The thread goes on, and the tenant's place with it: the job has no result.
-                    Err(_) => tracing::error!(%tenant, "a job of a plugin thread panicked"),
+                    Err(_) => tracing::error!(
+                        target: "hookweir::plugin",
+                        %tenant,
+                        "a job of a plugin thread panicked"
+                    ),
                 }
             }
             state = self.lock();
@@ -201,7 +205,11 @@ impl<J, R> Shared<J, R> {
 /// Lets every other thread of the machine go first. On Linux that is a thread's own property.
 fn stand_back() {
     if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "the thread for plugins that overran runs beside the others");
+        tracing::warn!(
+            target: "hookweir::plugin",
+            %error,
+            "the thread for plugins that overran runs beside the others"
+        );
     }
 }
 

@@ -61,7 +61,7 @@ impl Ticker {
         self.shared.wake.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the plugin ticker panicked");
+            tracing::error!(target: "hookweir::plugin", "the plugin ticker panicked");
         }
     }
 }

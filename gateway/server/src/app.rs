@@ -221,10 +221,14 @@ impl App {
             }),
         ];
         let watch = Watch::start(Arc::clone(&clock)).inspect_err(|error| {
-            warn!(%error, "the kernel does not tell of steps of the wall clock: they are seen within a minute");
+            warn!(
+                target: "hookweir::clock",
+                %error,
+                "the kernel does not tell of steps of the wall clock: they are seen within a minute"
+            );
         });
-        info!(addr = %accept_addr, "accept listening");
-        info!(addr = %admin_addr, "admin listening");
+        info!(target: "hookweir::listener", addr = %accept_addr, "accept listening");
+        info!(target: "hookweir::listener", addr = %admin_addr, "admin listening");
         Ok(Self {
             accept_addr,
             admin_addr,
@@ -281,7 +285,11 @@ impl App {
             ("[telemetry]", config.otlp != before.config.otlp),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
-            warn!(key, "a change of this takes a restart; the rest of the new configuration is in force");
+            warn!(
+                target: "hookweir::config",
+                key,
+                "a change of this takes a restart; the rest of the new configuration is in force"
+            );
         }
         self.plugins.reload(change, config).await.map_err(NotTaken::Configuration)?;
         self.dispatcher.reloaded();
@@ -312,14 +320,14 @@ impl App {
         tokio::join!(
             async {
                 if tokio::time::timeout(GRACE, listeners).await.is_err() {
-                    warn!("requests under way were cut");
+                    warn!(target: "hookweir::listener", "requests under way were cut");
                 }
             },
             self.dispatcher.drain(GRACE)
         );
         self.live.load().outlets.close().await;
         if let Err(error) = self.journal.keep_clock(&self.clock.to_keep()).await {
-            warn!(%error, "failed to keep the clock");
+            warn!(target: "hookweir::clock", %error, "failed to keep the clock");
         }
         self.journal.close().await;
         self.host.close();
@@ -334,8 +342,10 @@ fn memory_of_deliveries(config: &Config) -> usize {
         && u64::try_from(bytes).is_ok_and(|bytes| bytes < configured)
     {
         warn!(
+            target: "hookweir::config",
             configured,
-            bytes, "dispatch.memory is more than half of what this process may have: half of it is used"
+            bytes,
+            "dispatch.memory is more than half of what this process may have: half of it is used"
         );
     }
     bytes
@@ -368,12 +378,12 @@ fn unbound(kind: io::ErrorKind, which: &str) -> String {
 async fn start_clock(journal: &dyn Journal) -> Clock {
     let kept = journal.kept_clock().await.unwrap_or_else(|error| {
         // It starts again: what is old is removed later for it, and nothing sooner.
-        warn!(%error, "failed to read the clock that was kept");
+        warn!(target: "hookweir::clock", %error, "failed to read the clock that was kept");
         None
     });
     let clock = Clock::start(kept.as_ref());
     if let Err(error) = journal.keep_clock(&clock.to_keep()).await {
-        warn!(%error, "failed to keep the clock");
+        warn!(target: "hookweir::clock", %error, "failed to keep the clock");
     }
     clock
 }
@@ -415,6 +425,6 @@ fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        warn!(%error, "failed to raise the limit of open files");
+        warn!(target: "hookweir::process", %error, "failed to raise the limit of open files");
     }
 }

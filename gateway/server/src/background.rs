@@ -22,6 +22,7 @@ where
     // In the same task as the call that makes the future, so that a panic of either is caught.
     while let Err(panic) = AssertUnwindSafe(async { work().await }).catch_unwind().await {
         error!(
+            target: "hookweir::process",
             task = name,
             reason = text(panic.as_ref()),
             "a task of the background panicked; it begins again"

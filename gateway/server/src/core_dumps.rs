@@ -14,6 +14,6 @@ pub(crate) fn forbid() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
     if let Err(error) = limited.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
-        warn!(%error, "failed to forbid core dumps: one would hold secrets");
+        warn!(target: "hookweir::process", %error, "failed to forbid core dumps: one would hold secrets");
     }
 }

@@ -361,7 +361,12 @@ impl Tenant {
                 match plugin.source {
                     // At a start nobody is left to go on as before, and the upload can only be mended once this runs.
                     PluginSource::Upload { .. } if before.is_none() => {
-                        tracing::error!(plugin = %key, reason, "deliveries wait for an upload that fits");
+                        tracing::error!(
+                            target: "hookweir::plugin",
+                            plugin = %key,
+                            reason,
+                            "deliveries wait for an upload that fits"
+                        );
                     }
                     _ => failed.extend(misfits.into_iter().map(|misfit| Failed {
                         problem: PluginProblem::new(&key, plugin, misfit),

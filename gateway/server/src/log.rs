@@ -106,7 +106,14 @@ fn panicked(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let said = info.payload_as_str().unwrap_or("it gave no text");
-    tracing::error!(panic = said, place, thread = thread.name(), backtrace, "a thread or task panicked");
+    tracing::error!(
+        target: "hookweir::process",
+        panic = said,
+        place,
+        thread = thread.name(),
+        backtrace,
+        "a thread or task panicked"
+    );
     if thread.name() == Some("main") {
         // Nobody else waits for the line: the process ends.
         flush();

@@ -57,7 +57,12 @@ impl Numbers {
         Self::read(&path).unwrap_or_else(|| {
             let made = Self::random();
             if let Err(error) = made.keep(&path) {
-                warn!(path = %path.display(), %error, "failed to keep the key of cursors and receipts: they end with this process");
+                warn!(
+                    target: "hookweir::journal",
+                    path = %path.display(),
+                    %error,
+                    "failed to keep the key of cursors and receipts: they end with this process"
+                );
             }
             made
         })

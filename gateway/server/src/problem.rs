@@ -236,21 +236,25 @@ impl From<hookweir_journal::Error> for Problem {
             Error::Busy => Self::Unavailable { detail: "the gateway is busy; try again", retry_after: 1 },
             Error::NotFound(what) => Self::NotFound(what),
             Error::Unknown(cause) => {
-                tracing::error!(cause, "the journal can't say whether a write is on disk");
+                tracing::error!(
+                    target: "hookweir::journal",
+                    cause,
+                    "the journal can't say whether a write is on disk"
+                );
                 Self::Unavailable {
                     detail: "the event may or may not have been kept; send it again",
                     retry_after: 5,
                 }
             }
             Error::Corrupt(cause) => {
-                tracing::error!(cause, "the journal is damaged");
+                tracing::error!(target: "hookweir::journal", cause, "the journal is damaged");
                 Self::Unavailable {
                     detail: "what was asked for lies in a damaged part of the journal, which is being mended; try again",
                     retry_after: 5,
                 }
             }
             Error::Failed(cause) => {
-                tracing::error!(cause, "the journal failed");
+                tracing::error!(target: "hookweir::journal", cause, "the journal failed");
                 Self::Internal
             }
         }

@@ -81,7 +81,12 @@ pub(crate) async fn rotate(
     let (lines, until) = written.await.map_err(|_| conflict(&path, &"writing it was broken off"))??;
     let keys = keys(&lines).map_err(|fault| conflict(&path, &fault))?;
     change.put(signing_with(&live, key, &path, &keys));
-    tracing::info!(endpoint = %key, %until, "another signing secret is in force; those before it sign up to then");
+    tracing::info!(
+        target: "hookweir::endpoint",
+        endpoint = %key,
+        %until,
+        "another signing secret is in force; those before it sign up to then"
+    );
     Ok(Rotated { told, until })
 }
 

@@ -38,13 +38,21 @@ pub(crate) async fn run(
         kept.keep(&*journal, &clock).await;
         match expire_events(&*journal, &clock, retention, &stop).await {
             Ok(0) => {}
-            Ok(removed) => info!(removed, "old events were removed"),
-            Err(error) => warn!(%error, "failed to remove old events"),
+            Ok(removed) => info!(target: "hookweir::retention", removed, "old events were removed"),
+            Err(error) => warn!(target: "hookweir::retention", %error, "failed to remove old events"),
         }
         match expire_messages(&*journal, &live.load_full(), &clock, retention, &stop).await {
             Ok(0) => {}
-            Ok(removed) => info!(removed, "old messages were removed from queues"),
-            Err(error) => warn!(%error, "failed to remove old messages from queues"),
+            Ok(removed) => info!(
+                target: "hookweir::retention",
+                removed,
+                "old messages were removed from queues"
+            ),
+            Err(error) => warn!(
+                target: "hookweir::retention",
+                %error,
+                "failed to remove old messages from queues"
+            ),
         }
     }
 }
@@ -63,7 +71,7 @@ impl Kept {
         }
         if let Err(error) = journal.keep_clock(&clock.to_keep()).await {
             // What is old is removed later for it.
-            warn!(%error, "failed to keep the clock");
+            warn!(target: "hookweir::clock", %error, "failed to keep the clock");
             return;
         }
         *self = Self { at: Instant::now(), writes: journal.writes() };

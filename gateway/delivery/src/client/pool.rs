@@ -48,7 +48,11 @@ impl Line {
         tokio::spawn(async move {
             // Who waits for an answer is told of it too; of an idle connection nobody else knows.
             if let Err(error) = connection.await {
-                debug!(error = &error as &dyn std::error::Error, "a connection ended");
+                debug!(
+                    target: "hookweir::delivery",
+                    error = &error as &dyn std::error::Error,
+                    "a connection ended"
+                );
             }
         });
         Ok(Self { sender, peer })

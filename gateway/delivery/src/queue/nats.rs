@@ -158,7 +158,11 @@ async fn connect_to(
             Ok(Line { context: ContextBuilder::new().timeout(target.timeout).build(client), broken })
         }
         Err(error) => {
-            debug!(error = &error as &dyn std::error::Error, "no connection to NATS");
+            debug!(
+                target: "hookweir::delivery",
+                error = &error as &dyn std::error::Error,
+                "no connection to NATS"
+            );
             Err(match error.kind() {
                 ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                     Fault::retry("the broker refused the credentials")

@@ -155,7 +155,11 @@ impl RabbitMq {
         match made {
             Ok(connection) => Ok(Line { connection: Arc::new(connection), channels: Arc::default() }),
             Err(error) => {
-                debug!(error = &error as &dyn std::error::Error, "no connection to RabbitMQ");
+                debug!(
+                    target: "hookweir::delivery",
+                    error = &error as &dyn std::error::Error,
+                    "no connection to RabbitMQ"
+                );
                 let unreached = lock(&unreached).take();
                 Err(unreached.unwrap_or_else(|| greeting(&error, target)))
             }

@@ -206,7 +206,11 @@ pub(super) async fn rotate_secret(
             rotate::Refused::Conflict(reason) => Problem::Conflict(reason),
             rotate::Refused::Secret(_) => Problem::Malformed(refused.to_string()),
             rotate::Refused::Random(_) => {
-                tracing::error!(error = %refused, "the machine gives no random bytes");
+                tracing::error!(
+                    target: "hookweir::admin",
+                    error = %refused,
+                    "the machine gives no random bytes"
+                );
                 Problem::Internal
             }
         })?;

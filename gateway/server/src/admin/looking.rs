@@ -56,7 +56,7 @@ impl Looking {
 /// Lowers the priority of this thread alone.
 fn give_way() {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        debug!(%error, "pages are made at the priority of all else");
+        debug!(target: "hookweir::admin", %error, "pages are made at the priority of all else");
     }
 }
 

@@ -48,7 +48,7 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     let started = tokio::select! {
         started = App::start(config) => started,
         () = end.asked() => {
-            info!("ended before it was ready");
+            info!(target: "hookweir::process", "ended before it was ready");
             return Ok(Exit::Done);
         }
     };
@@ -71,11 +71,17 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     };
     let code = tokio::select! {
         () = end.asked() => {
-            info!("stopping: what is in flight has ten seconds; a second signal ends at once");
+            info!(
+                target: "hookweir::process",
+                "stopping: what is in flight has ten seconds; a second signal ends at once"
+            );
             Exit::Done
         }
         () = app.broken() => {
-            error!("stopping: the journal can't be relied on; start again to read what is really there");
+            error!(
+                target: "hookweir::process",
+                "stopping: the journal can't be relied on; start again to read what is really there"
+            );
             Exit::Failed
         }
         never = reloads => never,
@@ -83,28 +89,33 @@ async fn live(args: &Args, config: config::Config) -> Result<Exit> {
     tokio::select! {
         () = app.stop() => {}
         () = end.asked() => {
-            error!("ended at once by a second signal; deliveries in flight stay pending");
+            error!(
+                target: "hookweir::process",
+                "ended at once by a second signal; deliveries in flight stay pending"
+            );
             return Ok(Exit::Failed);
         }
     }
-    info!("stopped");
+    info!(target: "hookweir::process", "stopped");
     Ok(code)
 }
 
 async fn reload(app: &App, args: &Args) {
     match app.reload(|| config::load(&args.config, &StdEnv)).await {
         Ok(()) => {
-            info!("the new configuration is in force");
+            info!(target: "hookweir::config", "the new configuration is in force");
             tell_troubles(app);
             warn_of(&app.live().config.warnings);
         }
         Err(NotTaken::Files(problems)) => error!(
+            target: "hookweir::config",
             problems = problems.render(false),
             "the new configuration has problems; the old one stays in force"
         ),
         Err(NotTaken::Configuration(problems)) => {
             for problem in &problems {
                 error!(
+                    target: "hookweir::config",
                     problem = format!("{problem:#}"),
                     "the new configuration has problems; the old one stays in force"
                 );
@@ -118,7 +129,7 @@ fn announce(app: &App) -> Result<()> {
     let text = format!("accept listening on {}\nadmin listening on {}\n", app.accept_addr, app.admin_addr);
     let print = move || {
         if let Err(error) = show::print(&text) {
-            debug!(%error, "the addresses can't be printed on standard output");
+            debug!(target: "hookweir::process", %error, "the addresses can't be printed on standard output");
         }
     };
     std::thread::Builder::new().name("stdout".to_owned()).spawn(print).context("failed to start a thread")?;
@@ -129,6 +140,7 @@ fn announce(app: &App) -> Result<()> {
 fn tell_troubles(app: &App) {
     for problem in &app.live().troubles {
         error!(
+            target: "hookweir::config",
             problem,
             "a part of the configuration can't be used: it stays as it was, or is off; the rest is in force"
         );
@@ -137,7 +149,7 @@ fn tell_troubles(app: &App) {
 
 fn warn_of(warnings: &[config::Warning]) {
     for warning in warnings.iter().filter(|warning| warning.severity == config::Severity::Warning) {
-        warn!("in the configuration: {warning}");
+        warn!(target: "hookweir::config", "in the configuration: {warning}");
     }
 }
 

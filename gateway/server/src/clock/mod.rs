@@ -133,7 +133,13 @@ impl Clock {
         counter.fetch_add(1, Relaxed);
         let size = humantime::format_duration(Duration::from_secs((by.unsigned_abs() + 500) / 1000));
         let direction = if by > 0 { "forward" } else { "back" };
-        warn!(%size, direction, now = %look.wall, "the wall clock was set; waits and ages go on by the gateway's own time");
+        warn!(
+            target: "hookweir::clock",
+            %size,
+            direction,
+            now = %look.wall,
+            "the wall clock was set; waits and ages go on by the gateway's own time"
+        );
     }
 
     pub(crate) fn steps(&self) -> Steps {

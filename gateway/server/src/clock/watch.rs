@@ -51,7 +51,11 @@ fn run(clock: &Clock, timer: &OwnedFd, is_over: &AtomicBool) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::CANCELED) => clock.look(),
             Err(error) => {
-                warn!(%error, "the kernel does not tell of steps of the wall clock any more");
+                warn!(
+                    target: "hookweir::clock",
+                    %error,
+                    "the kernel does not tell of steps of the wall clock any more"
+                );
                 return;
             }
         }
@@ -63,7 +67,7 @@ impl Drop for Watch {
         self.is_over.store(true, Ordering::Release);
         let at_once = Itimerspec { it_interval: NOTHING, it_value: Timespec { tv_sec: 0, tv_nsec: 1 } };
         if let Err(error) = timerfd_settime(&*self.timer, TimerfdTimerFlags::empty(), &at_once) {
-            warn!(%error, "the thread that hears of the clock was not ended");
+            warn!(target: "hookweir::clock", %error, "the thread that hears of the clock was not ended");
         }
     }
 }

@@ -84,7 +84,13 @@ impl Shared {
     pub(super) async fn count_absence(self: &Arc<Self>, passed: Duration) {
         let pending: HashMap<EndpointKey, u64> = match self.journal.backlogs().await {
             Ok(backlogs) => backlogs.into_iter().map(|lane| (lane.endpoint, lane.pending)).collect(),
-            Err(error) => return warn!(%error, "failed to read what waits for endpoints that are gone"),
+            Err(error) => {
+                return warn!(
+                    target: "hookweir::endpoint",
+                    %error,
+                    "failed to read what waits for endpoints that are gone"
+                );
+            }
         };
         let live = self.live.load_full();
         let keep = live.config.journal.keep_removed;
@@ -111,13 +117,19 @@ impl Shared {
                 }
                 Count::Over(_) => {
                     warn!(
-                        endpoint = %lane.key, deliveries = waits,
+                        target: "hookweir::endpoint",
+                        endpoint = %lane.key,
+                        deliveries = waits,
                         "deliveries are cancelled, since their endpoint is not in the configuration"
                     );
                     lane.queue().look_again();
                     self.pump(&lane);
                 }
-                Count::Ended => info!(endpoint = %lane.key, "the endpoint is in the configuration again"),
+                Count::Ended => info!(
+                    target: "hookweir::endpoint",
+                    endpoint = %lane.key,
+                    "the endpoint is in the configuration again"
+                ),
                 Count::Same | Count::Goes(_) => {}
             }
             let is_kept = {
@@ -126,7 +138,12 @@ impl Shared {
             };
             if !is_kept && let Err(error) = self.keep_state(&lane).await {
                 // It is right in memory, and is written with the next step.
-                warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
+                warn!(
+                    target: "hookweir::endpoint",
+                    endpoint = %lane.key,
+                    %error,
+                    "failed to keep the endpoint's state"
+                );
             }
         }
         let keep = humantime::format_duration(keep);
@@ -134,7 +151,11 @@ impl Shared {
             begun.iter().filter(|_| !live.config.journal.keep_removed.is_zero())
         {
             warn!(
-                %tenant, deliveries, endpoints, %keep,
+                target: "hookweir::endpoint",
+                %tenant,
+                deliveries,
+                endpoints,
+                %keep,
                 "deliveries wait for endpoints that are not in the configuration; they are cancelled after that time"
             );
         }

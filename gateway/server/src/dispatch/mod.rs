@@ -323,7 +323,11 @@ impl Dispatcher {
         shared.stopping.cancel();
         shared.tasks.close();
         if tokio::time::timeout(grace, shared.tasks.wait()).await.is_err() {
-            info!(in_flight = shared.tasks.len(), "attempts were given up; their deliveries stay pending");
+            info!(
+                target: "hookweir::delivery",
+                in_flight = shared.tasks.len(),
+                "attempts were given up; their deliveries stay pending"
+            );
             shared.aborting.cancel();
             shared.tasks.wait().await;
         }

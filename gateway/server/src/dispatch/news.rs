@@ -37,11 +37,20 @@ impl Shared {
         let begins = policy.and_then(|policy| lane.pace().note(&policy, heard, Instant::now()));
         match begins {
             Some(Begins::Open) => {
-                warn!(endpoint = %lane.key, "the endpoint only fails: its deliveries wait for a probe");
+                warn!(
+                    target: "hookweir::endpoint",
+                    endpoint = %lane.key,
+                    "the endpoint only fails: its deliveries wait for a probe"
+                );
             }
             Some(Begins::Wait(wait)) => {
                 let seconds = wait.as_secs();
-                info!(endpoint = %lane.key, seconds, "the receiver asks to be left alone: its deliveries wait");
+                info!(
+                    target: "hookweir::endpoint",
+                    endpoint = %lane.key,
+                    seconds,
+                    "the receiver asks to be left alone: its deliveries wait"
+                );
             }
             Some(Begins::Back { .. }) | None => {}
         }
@@ -57,12 +66,22 @@ impl Shared {
             (settle::worth_keeping(&fare.kept, &fare.state, now), switched_off, recovered)
         };
         if let Some(disabled) = switched_off {
-            warn!(endpoint = %lane.key, reason = disabled.reason, "endpoint disabled");
+            warn!(
+                target: "hookweir::endpoint",
+                endpoint = %lane.key,
+                reason = disabled.reason,
+                "endpoint disabled"
+            );
             self.announce(operational::endpoint_disabled(&lane.key, &disabled)).await;
         }
         if let Some(failing) = recovered {
             let since = self.clock.wall(failing.since);
-            info!(endpoint = %lane.key, failing_since = %since, "endpoint recovered");
+            info!(
+                target: "hookweir::endpoint",
+                endpoint = %lane.key,
+                failing_since = %since,
+                "endpoint recovered"
+            );
             self.announce(operational::endpoint_recovered(&lane.key, since, wall)).await;
         }
         if let Some(Begins::Back { was_stopped }) = begins
@@ -73,7 +92,12 @@ impl Shared {
         }
         if keep && let Err(error) = self.keep_state(lane).await {
             // The state is right in memory, and is written again after the next attempt.
-            warn!(endpoint = %lane.key, %error, "failed to keep the endpoint's state");
+            warn!(
+                target: "hookweir::endpoint",
+                endpoint = %lane.key,
+                %error,
+                "failed to keep the endpoint's state"
+            );
         }
     }
 
@@ -84,12 +108,22 @@ impl Shared {
             match shared.journal.requeue(Selection::Waiting { endpoint: lane.key.clone() }).await {
                 Ok(0) => {}
                 Ok(deliveries) => {
-                    info!(endpoint = %lane.key, deliveries, "the endpoint is back: what waits is sent now");
+                    info!(
+                        target: "hookweir::endpoint",
+                        endpoint = %lane.key,
+                        deliveries,
+                        "the endpoint is back: what waits is sent now"
+                    );
                     lane.queue().look_again();
                     shared.pump(&lane);
                 }
                 // Each goes by its own schedule then.
-                Err(error) => warn!(endpoint = %lane.key, %error, "failed to bring forward what waits"),
+                Err(error) => warn!(
+                    target: "hookweir::endpoint",
+                    endpoint = %lane.key,
+                    %error,
+                    "failed to bring forward what waits"
+                ),
             }
         });
     }
@@ -98,12 +132,17 @@ impl Shared {
     /// of it twice rather than never.
     pub(super) async fn paused(self: &Arc<Self>, watch: &Arc<Watch>) {
         let Some(paused) = watch.paused().filter(|_| self.plugins.is_in_force(watch)) else { return };
-        warn!(plugin = %watch.key, reason = paused.reason, "plugin paused");
+        warn!(target: "hookweir::plugin", plugin = %watch.key, reason = paused.reason, "plugin paused");
         self.pump_all(&watch.key.tenant);
         self.announce(operational::plugin_paused(&watch.key, &paused)).await;
         if let Err(error) = self.plugins.keep_pause(watch).await {
             // It is paused in memory. After a restart it is called again, and fails again.
-            warn!(plugin = %watch.key, %error, "failed to keep the plugin's pause");
+            warn!(
+                target: "hookweir::plugin",
+                plugin = %watch.key,
+                %error,
+                "failed to keep the plugin's pause"
+            );
         }
     }
 
@@ -132,7 +171,13 @@ impl Shared {
 
     /// Sends an event about the gateway to the tenant that it concerns.
     pub(super) async fn announce(self: &Arc<Self>, event: Result<Event, InvalidEventType>) {
-        let Ok(event) = event.inspect_err(|error| error!(%error, "an operational event has no type")) else {
+        let Ok(event) = event.inspect_err(|error| {
+            error!(
+                target: "hookweir::operational",
+                %error,
+                "an operational event has no type"
+            )
+        }) else {
             return;
         };
         let live = self.live.load_full();
@@ -151,8 +196,13 @@ impl Shared {
                 self.traces.announced(&event, since);
                 self.offer(&event, *seq, &endpoints);
             }
-            Ok(other) => error!(?other, "an operational event was not kept"),
-            Err(error) => warn!(tenant = %tenant.id, %error, "failed to keep an operational event"),
+            Ok(other) => error!(target: "hookweir::operational", ?other, "an operational event was not kept"),
+            Err(error) => warn!(
+                target: "hookweir::operational",
+                tenant = %tenant.id,
+                %error,
+                "failed to keep an operational event"
+            ),
         }
     }
 }

@@ -125,7 +125,12 @@ async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>, mut room: Ro
     let Due { deliveries, next_bytes } = match shared.journal.due(&lane.key, now, &skip, most).await {
         Ok(due) => due,
         Err(error) => {
-            error!(endpoint = %lane.key, %error, "failed to read pending deliveries; trying again");
+            error!(
+                target: "hookweir::delivery",
+                endpoint = %lane.key,
+                %error,
+                "failed to read pending deliveries; trying again"
+            );
             return;
         }
     };
@@ -154,7 +159,12 @@ async fn read(shared: Arc<Shared>, lane: Arc<Lane>, skip: Vec<Seq>, mut room: Ro
         },
         Ok(None) => {}
         Err(error) => {
-            error!(endpoint = %lane.key, %error, "failed to read when the next retry is due; trying again");
+            error!(
+                target: "hookweir::delivery",
+                endpoint = %lane.key,
+                %error,
+                "failed to read when the next retry is due; trying again"
+            );
             return;
         }
     }

@@ -77,7 +77,11 @@ pub(super) async fn run(shared: Arc<Shared>, results: mpsc::Receiver<Item>) {
     if let Err(panic) = AssertUnwindSafe(settle_all(&shared, results)).catch_unwind().await {
         // What of it is in the journal is not known here. Without a settler no place would ever be free again.
         let reason = text(panic.as_ref());
-        error!(reason, "settling deliveries panicked; stopping, they are tried again after a restart");
+        error!(
+            target: "hookweir::delivery",
+            reason,
+            "settling deliveries panicked; stopping, they are tried again after a restart"
+        );
         shared.broken.cancel();
     }
 }
@@ -116,7 +120,11 @@ async fn settle_all(shared: &Arc<Shared>, mut results: mpsc::Receiver<Item>) {
                 }
             }
             Err(error) => {
-                error!(%error, "failed to settle deliveries; stopping, they are tried again after a restart");
+                error!(
+                    target: "hookweir::delivery",
+                    %error,
+                    "failed to settle deliveries; stopping, they are tried again after a restart"
+                );
                 shared.broken.cancel();
                 return;
             }
@@ -144,7 +152,7 @@ fn finish(shared: &Arc<Shared>, pending: &mut Pending, settled: Settled) {
         (Settled::Applied, Then::Count(status)) => {
             lane.counters.count(status);
             if status != Status::Delivered {
-                debug!(endpoint = %lane.key, %status, "delivery ended");
+                debug!(target: "hookweir::delivery", endpoint = %lane.key, %status, "delivery ended");
             }
         }
         (Settled::Applied, Then::Arrived) => {
@@ -154,7 +162,11 @@ fn finish(shared: &Arc<Shared>, pending: &mut Pending, settled: Settled) {
         (Settled::Applied | Settled::Repeated, Then::Expect(due)) => shared.expect(lane, due),
         (Settled::Repeated, Then::Count(_) | Then::Arrived) => {}
         (Settled::Stale, _) => {
-            warn!(endpoint = %lane.key, "another node owns this endpoint now; the result was refused");
+            warn!(
+                target: "hookweir::delivery",
+                endpoint = %lane.key,
+                "another node owns this endpoint now; the result was refused"
+            );
         }
     }
 }

@@ -88,7 +88,13 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
             }
             Err(panic) => {
                 let reason = text(panic.as_ref());
-                error!(endpoint = %lane.key, event = %ready.event().id, reason, "an attempt panicked");
+                error!(
+                    target: "hookweir::delivery",
+                    endpoint = %lane.key,
+                    event = %ready.event().id,
+                    reason,
+                    "an attempt panicked"
+                );
                 attempt::failed(means, &lane.key, lane.epoch, &ready)
             }
         };
@@ -127,7 +133,13 @@ async fn tell(shared: &Arc<Shared>, lane: &Arc<Lane>, ready: &Ready, ending: &En
     };
     if let Err(panic) = AssertUnwindSafe(telling).catch_unwind().await {
         let reason = text(panic.as_ref());
-        error!(endpoint = %lane.key, event = %ready.event().id, reason, "telling of an attempt panicked");
+        error!(
+            target: "hookweir::delivery",
+            endpoint = %lane.key,
+            event = %ready.event().id,
+            reason,
+            "telling of an attempt panicked"
+        );
     }
 }
 

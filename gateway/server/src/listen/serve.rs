@@ -78,7 +78,7 @@ pub(crate) async fn serve<S, F, B>(
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        warn!(listener = name, "connections were cut");
+        warn!(target: "hookweir::listener", listener = name, "connections were cut");
     }
 }
 
@@ -109,9 +109,13 @@ async fn accept<S, F, B>(
         tokio::spawn(async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
-                    debug!(peer = %address, %error, "connection ended");
+                    debug!(target: "hookweir::listener", peer = %address, %error, "connection ended");
                 },
-                () = place.peer.evicted() => debug!(peer = %address, "connection gave way to another"),
+                () = place.peer.evicted() => debug!(
+                    target: "hookweir::listener",
+                    peer = %address,
+                    "connection gave way to another"
+                ),
             }
             drop(place);
         });
@@ -127,16 +131,26 @@ async fn next(
 ) -> Option<(Place, tokio::net::TcpStream, SocketAddr)> {
     let tell = |tell, error: Option<&io::Error>| match (tell, error) {
         (Tell::First, Some(error)) => {
-            warn!(listener = name, %error, "failed to accept a connection; more of these are counted");
+            warn!(
+                target: "hookweir::listener",
+                listener = name,
+                %error,
+                "failed to accept a connection; more of these are counted"
+            );
         }
-        (Tell::More(count), _) => warn!(listener = name, count, "failed to accept connections"),
+        (Tell::More(count), _) => warn!(
+            target: "hookweir::listener",
+            listener = name,
+            count,
+            "failed to accept connections"
+        ),
         _ => {}
     };
     match listener.accept().await {
         Ok((stream, address)) => {
             tell(failures.succeeded(Instant::now()), None);
             if let Err(error) = stream.set_nodelay(true) {
-                debug!(peer = %address, %error, "failed to set TCP_NODELAY");
+                debug!(target: "hookweir::listener", peer = %address, %error, "failed to set TCP_NODELAY");
             }
             Some((connections.admit().await, stream, address))
         }

@@ -86,7 +86,7 @@ impl<W: Write> Writer<W> {
 /// The line that says how many are missing, in the form that all lines have; empty where the filter leaves it out.
 fn own_line(dropped: u64) -> Vec<u8> {
     OWN.set(Some(Vec::new()));
-    warn!(dropped, "lines of the log were dropped");
+    warn!(target: "hookweir::log", dropped, "lines of the log were dropped");
     OWN.take().unwrap_or_default()
 }
 

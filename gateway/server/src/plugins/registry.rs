@@ -73,7 +73,7 @@ impl From<LoadError> for Refused {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Host(cause) => {
-                tracing::error!(%cause, "a plugin could not be loaded");
+                tracing::error!(target: "hookweir::plugin", %cause, "a plugin could not be loaded");
                 Self::Host
             }
             error => Self::Unusable(error.to_string()),
@@ -224,7 +224,12 @@ impl Plugins {
             let upload = Upload { current: digest, previous, at: Timestamp::now() };
             self.keep(key, PluginState { upload: Some(upload), paused: None }).await?;
         }
-        tracing::info!(plugin = %key, digest = %digest.short(), "another component is in force");
+        tracing::info!(
+            target: "hookweir::plugin",
+            plugin = %key,
+            digest = %digest.short(),
+            "another component is in force"
+        );
         let paused = self.state(key).paused;
         let component = Component { watch: Watch::new(key.clone(), digest, paused.as_ref()), plugin };
         let live = live.with_component(key, component).ok_or(Refused::NotConfigured)?;
@@ -253,7 +258,12 @@ impl Plugins {
             if self.state(key) == *state
                 && let Err(error) = self.keep(key, PluginState { paused: None, ..state.clone() }).await
             {
-                tracing::warn!(plugin = %key, %error, "failed to forget the pause of an earlier component");
+                tracing::warn!(
+                    target: "hookweir::plugin",
+                    plugin = %key,
+                    %error,
+                    "failed to forget the pause of an earlier component"
+                );
             }
         }
     }

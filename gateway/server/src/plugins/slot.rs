@@ -87,7 +87,12 @@ impl Loader<'_> {
             Component { plugin, watch }
         });
         if let Err(reason) = &component {
-            tracing::warn!(plugin = %key, reason, "a plugin can't be called; deliveries that need it wait");
+            tracing::warn!(
+                target: "hookweir::plugin",
+                plugin = %key,
+                reason,
+                "a plugin can't be called; deliveries that need it wait"
+            );
         }
         Ok(Slot { settings: Arc::new(settings.clone()), component })
     }

@@ -96,7 +96,11 @@ impl Trial<'_> {
     /// Runs it on an event that nobody has sent: of a type that an endpoint wants, with no data.
     async fn on_made_up(self, tenant: &config::Tenant, chains: &[With<'_>]) -> Result<(), Refused> {
         let event = made_up(self.key, tenant).map_err(|error| {
-            tracing::error!(%error, "failed to make up an event to try a plugin on");
+            tracing::error!(
+                target: "hookweir::plugin",
+                %error,
+                "failed to make up an event to try a plugin on"
+            );
             Refused::Host
         })?;
         let event = Arc::new(event);

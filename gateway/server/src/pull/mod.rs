@@ -135,7 +135,12 @@ impl Drop for Batch {
         tokio::spawn(async move {
             if let Err(error) = queues.answer(&queue, verdicts).await {
                 // They are visible again when their time is over.
-                warn!(%queue, %error, "failed to give messages back that their consumer did not wait for");
+                warn!(
+                    target: "hookweir::queue",
+                    %queue,
+                    %error,
+                    "failed to give messages back that their consumer did not wait for"
+                );
             }
         });
     }

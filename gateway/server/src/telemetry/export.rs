@@ -94,9 +94,18 @@ impl Collector {
         let failed = self.fails.swap(fault.is_some(), Ordering::Relaxed);
         match fault {
             Some(error) if !failed => {
-                warn!(what = self.what, error, "the collector takes no telemetry: it is dropped meanwhile");
+                warn!(
+                    target: "hookweir::telemetry",
+                    what = self.what,
+                    error,
+                    "the collector takes no telemetry: it is dropped meanwhile"
+                );
             }
-            None if failed => info!(what = self.what, "the collector takes telemetry again"),
+            None if failed => info!(
+                target: "hookweir::telemetry",
+                what = self.what,
+                "the collector takes telemetry again"
+            ),
             _ => {}
         }
     }

@@ -190,7 +190,11 @@ async fn post(
 /// What the queue acknowledged. It names the digest of the body that it has; another one is no reason to send it again.
 fn told(sent: &error::Sent, digest: &str) -> String {
     if sent.body_md5.as_ref().is_some_and(|told| !told.eq_ignore_ascii_case(digest)) {
-        warn!(message = sent.id, "the queue tells another digest of the body than that of what was sent");
+        warn!(
+            target: "hookweir::delivery",
+            message = sent.id,
+            "the queue tells another digest of the body than that of what was sent"
+        );
     }
     format!("message {}", sent.id)
 }

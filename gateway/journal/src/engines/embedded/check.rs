@@ -104,12 +104,19 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
     let shared = Arc::clone(shared);
     let check = move || {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "the journal is checked at the priority of all else");
+            tracing::debug!(
+                target: "hookweir::journal",
+                %error,
+                "the journal is checked at the priority of all else"
+            );
         }
         loop {
             // Without the thread no damage would ever be found again.
             if catch_unwind(AssertUnwindSafe(|| look_through(&shared))).is_err() {
-                tracing::error!("the check of the journal panicked; the next one is made at its time");
+                tracing::error!(
+                    target: "hookweir::journal",
+                    "the check of the journal panicked; the next one is made at its time"
+                );
                 shared.check.lock().running = None;
             }
             if !shared.check.wait_for_next() {
@@ -124,7 +131,11 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Fault> {
 fn look_through(shared: &Arc<Shared>) {
     check_pages(shared);
     if let Err(fault) = sweep::run(shared) {
-        tracing::warn!("the journal's rows could not all be checked: {}", fault.of_read());
+        tracing::warn!(
+            target: "hookweir::journal",
+            "the journal's rows could not all be checked: {}",
+            fault.of_read()
+        );
     }
 }
 
@@ -134,9 +145,16 @@ fn check_pages(shared: &Shared) {
     shared.check.lock().running = None;
     shared.reader_ended(asked);
     match found {
-        Ok(text) if text == "ok" => tracing::debug!("the pages of the journal are whole"),
+        Ok(text) if text == "ok" => tracing::debug!(
+            target: "hookweir::journal",
+            "the pages of the journal are whole"
+        ),
         Ok(text) => shared.wants_rebuilding(&text),
-        Err(fault) => tracing::warn!("the pages of the journal could not be checked: {}", fault.of_read()),
+        Err(fault) => tracing::warn!(
+            target: "hookweir::journal",
+            "the pages of the journal could not be checked: {}",
+            fault.of_read()
+        ),
     }
 }
 
@@ -154,7 +172,10 @@ fn ask_sqlite(shared: &Shared) -> Result<String, Fault> {
     match connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)) {
         Ok(text) => Ok(text),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            tracing::debug!("the check of the journal's pages was given up, to be done another time");
+            tracing::debug!(
+                target: "hookweir::journal",
+                "the check of the journal's pages was given up, to be done another time"
+            );
             Ok("ok".to_owned())
         }
         Err(error) => match Fault::from(error) {

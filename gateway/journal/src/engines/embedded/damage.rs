@@ -36,7 +36,11 @@ impl Known {
     pub(super) fn refresh(&self, connection: &Connection) {
         match summary(connection) {
             Ok(summary) => *self.lock() = summary,
-            Err(fault) => tracing::error!("the records of damage could not be read: {}", fault.of_read()),
+            Err(fault) => tracing::error!(
+                target: "hookweir::journal",
+                "the records of damage could not be read: {}",
+                fault.of_read()
+            ),
         }
     }
 }

@@ -76,6 +76,7 @@ impl Name {
 
 fn lost(kind: &str, id: i64) {
     tracing::error!(
+        target: "hookweir::journal",
         id,
         "the name of a {kind} is damaged in the journal: what was kept under it is out of reach"
     );

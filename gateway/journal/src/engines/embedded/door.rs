@@ -84,7 +84,7 @@ impl Door {
     pub(super) fn mended(&self) {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, State::Damaged(_)) {
-            tracing::info!("the journal takes events again");
+            tracing::info!(target: "hookweir::journal", "the journal takes events again");
             *state = State::Open;
         }
     }
@@ -109,11 +109,14 @@ impl Door {
         match &to {
             // The figures in the reason change all the time; that there is no room is said once.
             State::NoRoom(_) if matches!(*state, State::NoRoom(_)) => {}
-            State::NoRoom(why) => tracing::warn!("the journal refuses events: {why}"),
+            State::NoRoom(why) => tracing::warn!(
+                target: "hookweir::journal",
+                "the journal refuses events: {why}"
+            ),
             State::Damaged(why) | State::Poisoned(why) => {
-                tracing::error!("the journal refuses events: {why}");
+                tracing::error!(target: "hookweir::journal", "the journal refuses events: {why}");
             }
-            State::Open => tracing::info!("the journal takes events again"),
+            State::Open => tracing::info!(target: "hookweir::journal", "the journal takes events again"),
             State::Closed => {}
         }
         *state = to;

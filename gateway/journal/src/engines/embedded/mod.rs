@@ -548,7 +548,7 @@ impl Journal for Embedded {
         let threads = self.take_threads();
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(join)).await;
         if let Err(error) = joined {
-            tracing::error!("the journal was not closed in order: {error}");
+            tracing::error!(target: "hookweir::journal", "the journal was not closed in order: {error}");
         }
     }
 }
@@ -581,6 +581,6 @@ impl Drop for Embedded {
 
 fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
-        tracing::error!("a thread of the journal panicked");
+        tracing::error!(target: "hookweir::journal", "a thread of the journal panicked");
     }
 }

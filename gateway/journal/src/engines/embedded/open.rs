@@ -82,7 +82,11 @@ fn open(path: &Path, mut options: Options) -> Result<Embedded, Fault> {
     wal::renew(path)?;
     let loaded = match load(path, &options, &mut recovery) {
         Err(fault) if is_of_pages(path, &fault) => {
-            tracing::error!("the journal's file is damaged and is rebuilt now: {}", fault.of_read());
+            tracing::error!(
+                target: "hookweir::journal",
+                "the journal's file is damaged and is rebuilt now: {}",
+                fault.of_read()
+            );
             let report = repair::rebuild(path, &|| Ok(()))?;
             // What is missing now was lost with pages of the file. It is recorded, and no reason to refuse the start.
             recovery.go_on();
@@ -161,6 +165,7 @@ fn load(path: &Path, options: &Options, recovery: &mut Recovery) -> Result<Loade
     schema::migrate(&connection)?;
     if !can_shrink {
         tracing::warn!(
+            target: "hookweir::journal",
             "the journal in {} can't give freed space back to the disk: stop the gateway and run \
              sqlite3 journal.db 'PRAGMA auto_vacuum = 2; VACUUM' there once",
             path.display()
@@ -334,6 +339,7 @@ pub(super) fn mark(path: &Path, connection: &Connection, last: i64) -> Result<Ma
         Err(fault @ Fault::Io(_)) => return Err(fault),
         Err(fault) => {
             tracing::warn!(
+                target: "hookweir::journal",
                 "the journal's log could not be moved to its file, and is kept: {}",
                 fault.of_write()
             );

@@ -40,7 +40,12 @@ impl Queues for Embedded {
         let found = read(&self.shared, move |connection| read::messages(connection, lane, &numbers)).await?;
         for number in found.damaged {
             self.shared.counters.damaged();
-            tracing::error!(%queue, number, "a message is a dead letter now, since its stored bytes are damaged");
+            tracing::error!(
+                target: "hookweir::journal",
+                %queue,
+                number,
+                "a message is a dead letter now, since its stored bytes are damaged"
+            );
             // Not waited for: while the disk is full it may take long. Undone, it is found again when it is received.
             let (job, _) = Job::new((lane, number));
             let _ = self.shared.inbox.push(Op::Message(MessageOp::Bury(job)));
@@ -68,7 +73,12 @@ impl Queues for Embedded {
         let look = move |connection: &Connection| read::look(connection, lane, look, limit, bytes);
         let (found, next) = read(&self.shared, look).await?;
         for number in found.damaged {
-            tracing::error!(%queue, number, "a message's stored bytes are damaged");
+            tracing::error!(
+                target: "hookweir::journal",
+                %queue,
+                number,
+                "a message's stored bytes are damaged"
+            );
         }
         Ok(Looked { messages: found.messages, next })
     }

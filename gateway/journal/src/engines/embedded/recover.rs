@@ -32,7 +32,7 @@ impl Recovery {
         let directory = directory.to_owned();
         let mut recovery = Self { directory, on_damage, examined, loss, aside: None };
         if let Some(note) = &recovery.examined.note {
-            tracing::warn!("{note}");
+            tracing::warn!(target: "hookweir::journal", "{note}");
         }
         if recovery.loss.is_some() {
             recovery.may_go_on()?;
@@ -92,7 +92,11 @@ impl Recovery {
              on_damage = \"continue\" in [journal] goes on with what is left",
             sentence(loss, &self.examined, None)
         );
-        tracing::error!("the journal in {} is damaged: {text}", self.directory.display());
+        tracing::error!(
+            target: "hookweir::journal",
+            "the journal in {} is damaged: {text}",
+            self.directory.display()
+        );
         Err(Fault::Damaged(text))
     }
 
@@ -102,9 +106,17 @@ impl Recovery {
         let found = record(loss, &self.examined, self.aside.as_deref());
         let directory = self.directory.display();
         if loss.is_lost {
-            tracing::error!("the journal in {directory} is damaged: {}", found.what);
+            tracing::error!(
+                target: "hookweir::journal",
+                "the journal in {directory} is damaged: {}",
+                found.what
+            );
         } else {
-            tracing::warn!("the journal in {directory} was damaged: {}", found.what);
+            tracing::warn!(
+                target: "hookweir::journal",
+                "the journal in {directory} was damaged: {}",
+                found.what
+            );
         }
         damage::record(connection, &found)?;
         if let Some((_, last)) = loss.events {

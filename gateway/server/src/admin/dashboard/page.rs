@@ -75,7 +75,7 @@ fn environment() -> Environment<'static> {
     pages.add_filter("moment", |value: String| text::moment(&value));
     for (name, source) in TEMPLATES {
         if let Err(error) = pages.add_template(name, source) {
-            error!(name, %error, "a page can't be used");
+            error!(target: "hookweir::admin", name, %error, "a page can't be used");
         }
     }
     pages
@@ -137,7 +137,7 @@ pub(super) fn page(name: &str, content: impl Serialize) -> Result<Response, Prob
     match made {
         Ok(html) => Ok(Html(html).into_response()),
         Err(error) => {
-            error!(name, %error, "a page could not be made");
+            error!(target: "hookweir::admin", name, %error, "a page could not be made");
             Err(Problem::Internal)
         }
     }

@@ -70,7 +70,11 @@ pub(in crate::engines::embedded) fn endpoint_states(
         match state {
             Some(state) => states.push((lane, state)),
             // The gateway must start all the same, and the endpoint's next failures make it a new one.
-            None => tracing::error!(lane, "the kept state of an endpoint is damaged: it counts as healthy"),
+            None => tracing::error!(
+                target: "hookweir::journal",
+                lane,
+                "the kept state of an endpoint is damaged: it counts as healthy"
+            ),
         }
     }
     Ok(states)

@@ -19,7 +19,10 @@ pub(in crate::engines::embedded) fn states(
         match plugin.zip(state) {
             Some((plugin, state)) => states.push((row.get(0)?, plugin, state)),
             // The gateway must start all the same. Without a component the deliveries that need it wait.
-            None => tracing::error!("the kept state of a plugin is damaged: upload the plugin again"),
+            None => tracing::error!(
+                target: "hookweir::journal",
+                "the kept state of a plugin is damaged: upload the plugin again"
+            ),
         }
     }
     Ok(states)

@@ -80,7 +80,7 @@ pub(super) fn keep_roots(directory: &Path, connection: &Connection) -> Result<()
         .and_then(|()| fs::rename(directory.join("journal.roots.making"), &path));
     // A full disk is no reason not to open. It is tried again at the next start.
     if let Err(error) = kept {
-        tracing::warn!("{} was not written: {error}", path.display());
+        tracing::warn!(target: "hookweir::journal", "{} was not written: {error}", path.display());
     }
     Ok(())
 }
@@ -185,7 +185,10 @@ pub(super) fn finish(directory: &Path) -> Result<(), Fault> {
         if old.exists()
             && let Err(error) = fs::hard_link(&old, &kept)
         {
-            tracing::warn!("the damaged file of the journal was not kept: {error}");
+            tracing::warn!(
+                target: "hookweir::journal",
+                "the damaged file of the journal was not kept: {error}"
+            );
         }
         File::open(directory)?.sync_all()?;
         fs::rename(place(MADE), &old)?;

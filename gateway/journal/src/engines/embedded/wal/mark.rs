@@ -178,7 +178,10 @@ impl Mark {
                 Ok(()) => {}
                 // Without it the start goes on: writing says so.
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                    tracing::warn!("there is no room for the journal's mark: {error}");
+                    tracing::warn!(
+                        target: "hookweir::journal",
+                        "there is no room for the journal's mark: {error}"
+                    );
                 }
                 Err(error) => return Err(failed(error)),
             },
@@ -243,6 +246,7 @@ impl Mark {
             Err(error) if !self.has_failed => {
                 self.has_failed = true;
                 tracing::warn!(
+                    target: "hookweir::journal",
                     "the journal's mark can't be written, so that damage may be found late: {error}"
                 );
             }

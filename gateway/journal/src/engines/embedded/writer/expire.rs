@@ -252,6 +252,7 @@ fn ended(statements: &mut Statements<'_>, old: &Candidate) -> Result<Option<Vec<
     let is_in_place = record::is_in_place(old.seq, old.tenant, old.lanes.as_deref(), old.place);
     let Some(lanes) = record::lanes(old.lanes.as_deref()).ok().filter(|_| is_in_place) else {
         tracing::error!(
+            target: "hookweir::journal",
             seq = old.seq,
             "an event is kept beyond its time: the list of its deliveries is damaged"
         );
@@ -264,6 +265,7 @@ fn ended(statements: &mut Statements<'_>, old: &Candidate) -> Result<Option<Vec<
             Ok(Some(_)) => return Ok(None),
             Ok(None) | Err(Fault::Damaged(_)) => {
                 tracing::error!(
+                    target: "hookweir::journal",
                     seq = old.seq,
                     lane,
                     "an event is kept beyond its time: a delivery of it is missing or damaged"

@@ -96,7 +96,10 @@ impl Log {
                 };
                 // Here nobody waits for it.
                 if let Err(error) = mark.sync_data() {
-                    tracing::warn!("the journal's mark can't be synced: {error}");
+                    tracing::warn!(
+                        target: "hookweir::journal",
+                        "the journal's mark can't be synced: {error}"
+                    );
                 }
                 if tell.send(moved).is_err() {
                     break;
@@ -172,7 +175,7 @@ impl Log {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread for the journal's log has panicked");
+            tracing::error!(target: "hookweir::journal", "the thread for the journal's log has panicked");
         }
     }
 }
@@ -195,7 +198,10 @@ fn moved(connection: &Connection) -> Result<Option<u32>, Fault> {
 fn kept(moved: Result<Moved, Fault>) -> Option<Moved> {
     let failed = |fault: &Fault| {
         let error = fault.clone().of_write();
-        tracing::warn!("the journal's log could not be moved to its file, and is kept: {error}");
+        tracing::warn!(
+            target: "hookweir::journal",
+            "the journal's log could not be moved to its file, and is kept: {error}"
+        );
     };
     moved.inspect_err(failed).ok()
 }

@@ -289,6 +289,7 @@ impl Mender<'_, '_> {
         let number = events.map(|(first, _)| first.0);
         let text = |name: Option<&str>| name.unwrap_or("-").to_owned();
         tracing::error!(
+            target: "hookweir::journal",
             kind = kind.as_str(),
             number,
             tenant = text(tenant.as_ref().map(|name| name.as_str())),

@@ -143,7 +143,11 @@ impl Writer<'_> {
             self.write_all(kept);
         }
         if !self.kept.is_empty() {
-            tracing::error!(calls = self.kept.len(), "the journal closes without room for these settlements");
+            tracing::error!(
+                target: "hookweir::journal",
+                calls = self.kept.len(),
+                "the journal closes without room for these settlements"
+            );
         }
     }
 
@@ -389,7 +393,11 @@ impl Writer<'_> {
             Err(Fault::Full) => Room::None(0, "the disk of `journal.path` is full".to_owned()),
             Err(Fault::Io(why)) => return self.poison(&why),
             Err(fault) => {
-                tracing::warn!("finished events could not be removed to make room: {}", fault.of_write());
+                tracing::warn!(
+                    target: "hookweir::journal",
+                    "finished events could not be removed to make room: {}",
+                    fault.of_write()
+                );
                 self.judge_room()
             }
         };
@@ -453,6 +461,7 @@ impl Writer<'_> {
         if came_to.0 > 0 && !self.has_warned {
             self.has_warned = true;
             tracing::warn!(
+                target: "hookweir::journal",
                 "the oldest finished events are removed before their retention, since there is little room: see \
                  `journal.max_size` and `journal.reserve`"
             );
@@ -464,7 +473,11 @@ impl Writer<'_> {
     fn at_failed_sync(&mut self, fault: Fault) {
         match fault {
             Fault::Io(why) => self.poison(&why),
-            other => tracing::warn!("the journal's log is kept: {}", other.of_write()),
+            other => tracing::warn!(
+                target: "hookweir::journal",
+                "the journal's log is kept: {}",
+                other.of_write()
+            ),
         }
     }
 
@@ -489,7 +502,11 @@ impl Writer<'_> {
             Err(Fault::Io(why)) => self.poison(&why),
             Err(fault) => {
                 self.may_shrink = false;
-                tracing::warn!("the journal's file was not made smaller: {}", fault.of_write());
+                tracing::warn!(
+                    target: "hookweir::journal",
+                    "the journal's file was not made smaller: {}",
+                    fault.of_write()
+                );
             }
         }
     }
@@ -530,6 +547,7 @@ impl Writer<'_> {
         if let Err(fault) = self.empty_log() {
             let error = fault.of_write();
             tracing::warn!(
+                target: "hookweir::journal",
                 "the journal was not closed in order, and will be checked at the next start: {error}"
             );
         }

@@ -176,7 +176,10 @@ impl Op {
             Self::Damage(job) => job.fail(error),
             Self::Epoch(job) => job.fail(error),
             Self::Mend(job) => {
-                tracing::error!("damage found in the journal could not be recorded: {error}");
+                tracing::error!(
+                    target: "hookweir::journal",
+                    "damage found in the journal could not be recorded: {error}"
+                );
                 job.fail(error);
             }
             Self::Rebuild => {}

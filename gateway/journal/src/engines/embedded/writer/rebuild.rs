@@ -15,7 +15,7 @@ use crate::{Damage, DamageKind, Seq};
 /// Rebuilds the file and opens what is there then: the new one, or the damaged one where it could not be rebuilt. Nobody
 /// has it open on this thread. `last` is the number given last, and so is the one that is answered.
 pub(super) fn rebuild(shared: &Arc<Shared>, why: &str, last: i64) -> Result<(i64, Connection, Mark), Fault> {
-    tracing::error!("the journal's file is damaged and is rebuilt now: {why}");
+    tracing::error!(target: "hookweir::journal", "the journal's file is damaged and is rebuilt now: {why}");
     shared.check.give_up();
     shared.readers.pause();
     let closing = || {
@@ -73,7 +73,7 @@ fn take_over(shared: &Shared, connection: &Connection, last: i64, report: &Repor
 /// Records what was lost with the damaged pages.
 pub(in crate::engines::embedded) fn record(connection: &Connection, report: &Report) -> Result<(), Fault> {
     let sentence = report.sentence();
-    tracing::error!("{sentence}");
+    tracing::error!(target: "hookweir::journal", "{sentence}");
     damage::record(connection, &Damage::new(DamageKind::File, sentence))?;
     for (first, last) in &report.gaps {
         let what = "events with these numbers may be missing; those that had expired leave such a gap too";

@@ -138,11 +138,15 @@ impl From<hookweir_journal::Error> for Fault {
             Error::Busy => busy("the gateway is busy; try again"),
             Error::NotFound(_) => Self::no_message(),
             Error::Unknown(cause) => {
-                tracing::error!(cause, "the journal can't say whether a write is on disk");
+                tracing::error!(
+                    target: "hookweir::journal",
+                    cause,
+                    "the journal can't say whether a write is on disk"
+                );
                 busy("the gateway can't say whether this was done; try again")
             }
             Error::Corrupt(cause) | Error::Failed(cause) => {
-                tracing::error!(cause, "the journal failed");
+                tracing::error!(target: "hookweir::journal", cause, "the journal failed");
                 Self::internal(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed to handle the request")
             }
         }
