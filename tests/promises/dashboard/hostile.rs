@@ -262,7 +262,7 @@ const DELIVERY: &str = r"
     }
     for (const name of document.querySelectorAll('dl.facts:not(.headers) dt')) {
         const value = name.nextElementSibling;
-        if (name.textContent !== 'Goes to') shown[name.textContent] = (value.querySelector('code') ?? value).textContent;
+        if (name.textContent !== 'Destination') shown[name.textContent] = (value.querySelector('code') ?? value).textContent;
     }
     return shown";
 

@@ -37,7 +37,7 @@ function entry(item, open) {
       h("strong", {}, item.type), item.endpoint ? ` to ${item.endpoint} ` : " ",
       h("span", { class: `pill p-${before}` }, before), h("span", { class: "to", "aria-label": "becomes" }, " → "), h("span", { class: `pill p-${after}` }, after)),
     h("p", { class: "sub" }, h("a", { href: path, class: "mono" }, item.event)),
-    diff(text(item.before), text(item.after), `What differs for ${item.event}`));
+    diff(text(item.before), text(item.after), `Changes of ${item.event}`));
 }
 
 function shown(run) {
