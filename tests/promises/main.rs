@@ -15,6 +15,7 @@ mod damaged_log;
 mod dashboard;
 mod demo;
 mod detail;
+mod disk;
 mod documents;
 mod egress;
 mod examples;

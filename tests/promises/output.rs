@@ -130,7 +130,7 @@ fn closed() -> Stdio {
 }
 
 /// The next line with all of `words`.
-async fn line_with(output: impl AsyncRead + Unpin, words: &[&str]) -> String {
+pub(crate) async fn line_with(output: impl AsyncRead + Unpin, words: &[&str]) -> String {
     let mut lines = BufReader::new(output).lines();
     within(&format!("a line with {words:?}"), async {
         while let Some(line) = lines.next_line().await.expect("the log to be text") {

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::ledger::{Ledger, Load, drained};
-use crate::namespace::{block_on, is_inside, run_inside};
+use crate::namespace::{block_on, is_inside, run, run_inside, text};
 
 const SENDERS: usize = 16;
 /// Acknowledged events between two cuts, and up to so many more.
@@ -126,14 +126,4 @@ fn copy_still(disk: &Path, copy: &Path) {
         }
     }
     panic!("the disk was written to all the time, though the gateway stood still");
-}
-
-fn run(program: &str, args: &[&str]) {
-    let status = Command::new(program).args(args).stdin(Stdio::null()).status();
-    let status = status.unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(status.success(), "{program} {args:?} ended with {status}");
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a path of text")
 }

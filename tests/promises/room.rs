@@ -1,12 +1,19 @@
 //! Room: finished history gives way before an event is refused, and what waits never does.
 
+use std::process::Stdio;
+
 use hookweir_tests::{
-    Answer, Config, Gateway, KEY, Output, Receiver, Reply, Sender, binary, eventually, one_endpoint, run,
-    tenant,
+    Answer, Config, Gateway, KEY, Output, Receiver, Reply, Sender, binary, eventually, one_endpoint, pid_of,
+    run, tenant, within,
 };
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
+
+use crate::disk::Disk;
+use crate::namespace::{block_on, is_inside, run_inside};
+use crate::output::line_with;
 
 const WRONG_CONFIGURATION: i32 = 78;
 
@@ -138,6 +145,47 @@ async fn unread_messages_are_never_removed_for_room() {
         }
     }
     assert_eq!(read, 4000 - refused.len());
+}
+
+#[test]
+fn a_start_without_room_waits_for_it() {
+    run_inside("room::without_room");
+}
+
+/// Not a test by itself: what the test above runs in its namespace.
+#[test]
+fn without_room() {
+    if is_inside() {
+        block_on(starts_when_there_is_room());
+    }
+}
+
+/// A supervisor gives up what ends again and again, and its disk may have room the next minute.
+async fn starts_when_there_is_room() {
+    let disk = Disk::mount(32);
+    let config = Config::new(one_endpoint("http://127.0.0.1:9/", "")).text();
+    std::fs::write(disk.path().join("hookweir.toml"), config).expect("a configuration");
+    disk.fill();
+    let start = || {
+        let mut command = Command::new(binary());
+        command.arg("serve").current_dir(disk.path()).kill_on_drop(true).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the gateway to run")
+    };
+    let waits = async |gateway: &mut Child| {
+        let log = gateway.stderr.take().expect("the log");
+        line_with(log, &["WARN", "can't be opened before there is room"]).await;
+    };
+    let mut gateway = start();
+    waits(&mut gateway).await;
+    let number = pid_of(&gateway).expect("a gateway that runs");
+    kill_process(number, Signal::TERM).expect("it to take a signal");
+    let ended = within("the gateway to end", gateway.wait()).await.expect("its exit status");
+    assert_eq!(ended.code(), Some(0));
+
+    let mut gateway = start();
+    waits(&mut gateway).await;
+    disk.clear();
+    line_with(gateway.stdout.take().expect("the addresses"), &["accept listening on"]).await;
 }
 
 async fn check(text: &str) -> Output {

@@ -1,9 +1,9 @@
 //! SIGTERM: what is in flight ends or stays in the journal, the process ends with 0, and nothing acknowledged is lost.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hookweir_tests::{
     Config, Gateway, KEY, Receiver, Reply, binary, children_of, endpoint, eventually, has_ended,
@@ -12,6 +12,7 @@ use hookweir_tests::{
 use rustix::process::{Pid, Signal, getpriority_process, kill_process};
 use tokio::process::Command;
 
+use crate::disk::fill;
 use crate::ledger::{Ledger, Load, arrivals, drained};
 use crate::plugins::guests;
 
@@ -69,6 +70,39 @@ async fn a_receiver_that_never_answers_does_not_hold_up_the_end() {
     gateway.start_again().await;
     gateway.admin().delivery("acme", &event, "hook", "delivered").await;
     assert_eq!(receiver.count(), 2);
+}
+
+/// What a gateway may take to end.
+const STOP: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn results_that_the_disk_has_no_room_for_do_not_hold_up_the_end() {
+    /// The requests of failed attempts are kept: these take more than the journal's log has left.
+    const EVENTS: usize = 16;
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let receiver = Receiver::always(Reply::Once(gate, 500)).await;
+    let mut gateway = Gateway::start_on_small_disk(one_endpoint(&receiver.url("/hook"), ""), 64).await;
+    gateway.ready().await;
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    for _ in 0..EVENTS {
+        gateway.sender().event("a.b", &large).await;
+    }
+    receiver.wait_for(EVENTS).await;
+    // The file system is in the gateway's own namespace.
+    let root = PathBuf::from(format!("/proc/{}/root", gateway.id()));
+    fill(&root.join(gateway.folder().strip_prefix("/").expect("an absolute path")).join("data"));
+    open.send_replace(true);
+    let failed = "hookweir_attempts_total{tenant=\"acme\",endpoint=\"hook\",outcome=\"retry\"} 16";
+    eventually("all attempts to have failed", async || {
+        let metrics = gateway.admin().try_get("/metrics").await?.text();
+        if metrics.contains(failed) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(gateway.terminate().await.code(), Some(0), "{}", gateway.log());
+    let took = asked.elapsed();
+    assert!(took < STOP, "it took {took:?}");
+    assert!(gateway.log().contains("results of attempts can't be written down"), "{}", gateway.log());
 }
 
 /// A configuration whose plugin takes the compiler minutes.

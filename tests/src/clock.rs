@@ -46,9 +46,14 @@ impl Clock {
     /// Clocks of a machine that has just been started and has no battery: it is 1970.
     pub fn of_1970() -> Self {
         let clock = Self::new();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-        clock.back(now.saturating_sub(Duration::from_secs(60)));
+        clock.to_1970();
         clock
+    }
+
+    /// The machine was started and has no battery: by the wall clock a minute of 1970 is over.
+    pub fn to_1970(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        self.change(|ahead| ahead[0] = -nanos(now.saturating_sub(Duration::from_secs(60))));
     }
 
     /// Sets the wall clock forward. The monotonic clock goes on.

@@ -31,6 +31,19 @@ pub struct Gateway {
     log: Log,
     /// More of its environment.
     environment: Vec<(String, String)>,
+    stderr: Stderr,
+}
+
+/// Where a gateway's standard error goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stderr {
+    /// It is read, and its last lines are kept.
+    #[default]
+    Read,
+    /// A pipe that nobody reads.
+    Unread,
+    /// A file in the gateway's folder.
+    File(&'static str),
 }
 
 /// A gateway ended before it was ready.
@@ -52,11 +65,16 @@ impl Gateway {
     /// Starts a gateway for which `/etc` holds these files and no others. It takes root, for a mount namespace.
     pub async fn start_with_etc(config: impl Into<Config>, etc: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the gateway");
-        std::fs::create_dir(folder.path().join(ETC)).expect("a folder for /etc");
-        for (name, text) in etc {
-            std::fs::write(folder.path().join(ETC).join(name), text).expect("a file of /etc to be written");
-        }
+        Self::write_etc(folder.path(), etc);
         Self::try_start_in(folder, config).await.expect("the gateway to start")
+    }
+
+    /// Has a gateway that is started in this folder find these files in `/etc`, and no others.
+    pub fn write_etc(folder: &Path, etc: &[(&str, &str)]) {
+        std::fs::create_dir(folder.join(ETC)).expect("a folder for /etc");
+        for (name, text) in etc {
+            std::fs::write(folder.join(ETC).join(name), text).expect("a file of /etc to be written");
+        }
     }
 
     /// Puts another file in the place of one of its `/etc`, as programs that keep such files do.
@@ -84,6 +102,22 @@ impl Gateway {
             Ok(gateway) => gateway,
             Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
         }
+    }
+
+    /// Starts a gateway in a folder with its `hookweir.toml` and whatever else it is to find there, and waits until it is
+    /// ready. These are its clocks, and its standard error goes there, over restarts too.
+    pub async fn start_prepared(folder: TempDir, clock: &Clock, stderr: Stderr) -> Self {
+        let (log, environment) = (Log::default(), clock.environment().to_vec());
+        let (child, accept, admin) =
+            spawn(folder.path(), &log, &environment, stderr).await.expect("the gateway to start");
+        let gateway = Self { folder, child, accept, admin, log, environment, stderr };
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Sends its standard error elsewhere from its next start on.
+    pub fn log_to(&mut self, stderr: Stderr) {
+        self.stderr = stderr;
     }
 
     /// Starts a gateway that may refuse to.
@@ -120,8 +154,8 @@ impl Gateway {
         std::fs::write(folder.path().join("hookweir.toml"), config.into().text())
             .expect("the configuration to be written");
         let log = Log::default();
-        let (child, accept, admin) = spawn(folder.path(), &log, &environment).await?;
-        Ok(Self { folder, child, accept, admin, log, environment })
+        let (child, accept, admin) = spawn(folder.path(), &log, &environment, Stderr::Read).await?;
+        Ok(Self { folder, child, accept, admin, log, environment, stderr: Stderr::Read })
     }
 
     /// Starts a gateway on a configuration as it is, with further files beside it.
@@ -134,10 +168,10 @@ impl Gateway {
             std::fs::write(path, text).expect("the file to be written");
         }
         let log = Log::default();
-        match spawn(folder.path(), &log, &[]).await {
+        match spawn(folder.path(), &log, &[], Stderr::Read).await {
             Ok((child, accept, admin)) => {
                 let environment = Vec::new();
-                let gateway = Self { folder, child, accept, admin, log, environment };
+                let gateway = Self { folder, child, accept, admin, log, environment, stderr: Stderr::Read };
                 gateway.ready().await;
                 gateway
             }
@@ -157,8 +191,10 @@ impl Gateway {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(binary()).arg(mib.to_string());
         let log = Log::default();
-        match run(command, folder.path(), &log).await {
-            Ok((child, accept, admin)) => Self { folder, child, accept, admin, log, environment: Vec::new() },
+        match run(command, folder.path(), &log, Stderr::Read).await {
+            Ok((child, accept, admin)) => {
+                Self { folder, child, accept, admin, log, environment: Vec::new(), stderr: Stderr::Read }
+            }
             Err(NotStarted { code, stderr }) => panic!("the gateway ended at once with {code:?}:\n{stderr}"),
         }
     }
@@ -172,9 +208,10 @@ impl Gateway {
         command.arg(format!("--nofile={most}:{most}")).arg(binary());
         command.args(["serve", "--config", "hookweir.toml"]);
         let log = Log::default();
-        match run(command, folder.path(), &log).await {
+        match run(command, folder.path(), &log, Stderr::Read).await {
             Ok((child, accept, admin)) => {
-                let gateway = Self { folder, child, accept, admin, log, environment: Vec::new() };
+                let gateway =
+                    Self { folder, child, accept, admin, log, environment: Vec::new(), stderr: Stderr::Read };
                 gateway.ready().await;
                 gateway
             }
@@ -191,13 +228,20 @@ impl Gateway {
 
     /// The same of a gateway that may refuse to.
     pub async fn try_start_again(&mut self) -> Result<(), NotStarted> {
-        let (child, accept, admin) = spawn(self.folder.path(), &self.log, &self.environment).await?;
-        (self.child, self.accept, self.admin) = (child, accept, admin);
+        self.try_listen_again().await?;
         self.ready().await;
         Ok(())
     }
 
-    async fn ready(&self) {
+    /// The same; nobody waits until it takes events, since it may have no room for any.
+    pub async fn try_listen_again(&mut self) -> Result<(), NotStarted> {
+        let started = spawn(self.folder.path(), &self.log, &self.environment, self.stderr).await?;
+        (self.child, self.accept, self.admin) = started;
+        Ok(())
+    }
+
+    /// Waits until it takes events.
+    pub async fn ready(&self) {
         let admin = self.admin();
         eventually("/readyz to answer 200", async || match admin.try_get("/readyz").await? {
             answer if answer.status == 200 => Ok(()),
@@ -308,9 +352,16 @@ impl Gateway {
         .await
     }
 
-    /// The last lines that it wrote to standard error.
+    /// The last lines that it wrote to standard error; all of them where that is a file.
     pub fn log(&self) -> String {
-        self.log.text()
+        match self.stderr {
+            Stderr::File(name) => {
+                let text = std::fs::read_to_string(self.folder.path().join(name));
+                // A test that fails shows it, and must not fail once more for it.
+                text.unwrap_or_else(|error| format!("the log can't be read: {error}"))
+            }
+            Stderr::Read | Stderr::Unread => self.log.text(),
+        }
     }
 
     /// The number of its process.
@@ -326,7 +377,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the gateway's log ---\n{}\n---", self.log.text());
+            eprintln!("--- the gateway's log ---\n{}\n---", self.log());
         }
     }
 }
@@ -345,6 +396,7 @@ async fn spawn(
     folder: &Path,
     log: &Log,
     environment: &[(String, String)],
+    stderr: Stderr,
 ) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
     let mut command = if folder.join(ETC).is_dir() {
         let mut command = Command::new("unshare");
@@ -356,32 +408,43 @@ async fn spawn(
     };
     command.args(["serve", "--config", "hookweir.toml"]);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    run(command, folder, log).await
+    run(command, folder, log, stderr).await
 }
 
 async fn run(
     mut command: Command,
     folder: &Path,
     log: &Log,
+    stderr: Stderr,
 ) -> Result<(Child, SocketAddr, SocketAddr), NotStarted> {
+    let output = match stderr {
+        Stderr::Read | Stderr::Unread => Stdio::piped(),
+        Stderr::File(name) => {
+            let file = std::fs::File::options().create(true).append(true).open(folder.join(name));
+            file.expect("a file for the log").into()
+        }
+    };
     let mut child = command
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(output)
         .kill_on_drop(true)
         .spawn()
         .expect("the gateway to be run");
-    let stderr = child.stderr.take().expect("a piped standard error");
     let stdout = child.stdout.take().expect("a piped standard output");
-    let logging = tokio::spawn(log.clone().follow(stderr));
+    // What nobody reads stays open, in the child's handle.
+    let read = if stderr == Stderr::Read { child.stderr.take() } else { None };
+    let logging = read.map(|pipe| tokio::spawn(log.clone().follow(pipe)));
     let (found, addresses) = oneshot::channel();
     tokio::spawn(follow_stdout(stdout, found));
     match within("the gateway to print its addresses", addresses).await {
         Ok((accept, admin)) => Ok((child, accept, admin)),
         Err(_) => {
             let status = within("the gateway to end", child.wait()).await.expect("its exit status");
-            within("the end of its log", logging).await.expect("the log to be read");
+            if let Some(logging) = logging {
+                within("the end of its log", logging).await.expect("the log to be read");
+            }
             Err(NotStarted { code: status.code(), stderr: log.text() })
         }
     }

@@ -36,7 +36,7 @@ pub use consumer::Consumer;
 pub use disk::{Disk, Failing, Frozen, Grain, Image};
 pub use dns::NameServer;
 pub use eventually::{DEADLINE, eventually, eventually_by, try_eventually, within};
-pub use gateway::{Gateway, NotStarted};
+pub use gateway::{Gateway, NotStarted, Stderr};
 pub use http::{Answer, Stream};
 pub use places::{
     binary, free_port, free_port_of_four_digits, languages, plugin, repository, target, toolchains,

@@ -80,6 +80,8 @@ pub struct Receiver {
 
 struct Shared {
     script: Mutex<Script>,
+    /// Whether requests are kept once they were replied to.
+    keeps: bool,
     requests: Mutex<Vec<Request>>,
     count: watch::Sender<usize>,
     connections: AtomicUsize,
@@ -89,21 +91,41 @@ struct Shared {
 impl Receiver {
     /// A receiver that asks `script` for its reply to the nth request, from 1.
     pub async fn start(script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listening(TcpListener::bind("127.0.0.1:0").await.expect("a port for the receiver"), script)
+        Self::listening(
+            TcpListener::bind("127.0.0.1:0").await.expect("a port for the receiver"),
+            true,
+            script,
+        )
+    }
+
+    /// The same, which keeps no request: for more of them than memory has room for. Its script sees each.
+    pub async fn forgetful(script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(
+            TcpListener::bind("127.0.0.1:0").await.expect("a port for the receiver"),
+            false,
+            script,
+        )
+    }
+
+    /// The same at every address that the machine has and will have, not on loopback alone.
+    pub async fn everywhere(script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listening(TcpListener::bind("0.0.0.0:0").await.expect("a port for the receiver"), true, script)
     }
 
     /// The same, at a port that refused connections so far.
     pub fn at(port: Port, script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listening(port.listen(), script)
+        Self::listening(port.listen(), true, script)
     }
 
     fn listening(
         listener: TcpListener,
+        keeps: bool,
         script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().expect("the address of the receiver");
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(script)),
+            keeps,
             requests: Mutex::default(),
             count: watch::Sender::new(0),
             connections: AtomicUsize::new(0),
@@ -125,9 +147,10 @@ impl Receiver {
 
     /// Follows another script from now on. Answers how many requests were replied to by those before it.
     pub fn follow(&self, script: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static) -> usize {
-        let requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        // Requests are counted and replied to under this lock.
+        let _requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *self.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(script);
-        requests.len()
+        self.count()
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -239,10 +262,13 @@ async fn answer(
         let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let flight = Flight::begin(&shared.in_flight);
         let request = Request { at, method, path, headers, body, in_flight: flight.number };
-        requests.push(request.clone());
+        if shared.keeps {
+            requests.push(request.clone());
+        }
+        let number = *shared.count.borrow() + 1;
         let script = Arc::clone(&shared.script.lock().unwrap_or_else(PoisonError::into_inner));
-        let reply = script(requests.len(), &request);
-        shared.count.send_replace(requests.len());
+        let reply = script(number, &request);
+        shared.count.send_replace(number);
         (flight, reply)
     };
     match reply {

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::eventually::eventually;
+use crate::eventually::{eventually, within};
 
 /// What becomes of the broker's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ enum Mode {
     HandedOn,
     ByteByByte,
     Held,
+    /// Other bytes than the broker's.
+    Garbled,
 }
 
 /// `cuts` counts the times that all connections were cut: a connection lives as long as it has not grown.
@@ -27,6 +30,8 @@ enum Mode {
 struct Will {
     mode: Mode,
     cuts: u64,
+    /// Nobody listens: connections are refused.
+    is_shut: bool,
 }
 
 /// A running relay.
@@ -48,9 +53,14 @@ struct Counts {
 impl Relay {
     /// Relays to a port of loopback.
     pub async fn start(to: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port for the relay");
+        Self::start_at(0, to).await
+    }
+
+    /// The same at a port, which [`crate::free_port`] has told.
+    pub async fn start_at(port: u16, to: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a port for the relay");
         let address = listener.local_addr().expect("the address of the relay");
-        let (will, wills) = watch::channel(Will { mode: Mode::HandedOn, cuts: 0 });
+        let (will, wills) = watch::channel(Will { mode: Mode::HandedOn, cuts: 0, is_shut: false });
         let counts = Arc::new(Counts::default());
         let task = tokio::spawn(serve(listener, to, wills, Arc::clone(&counts)));
         Self { address, will, counts, task }
@@ -91,7 +101,22 @@ impl Relay {
 
     /// Cuts all connections; what is held is lost. New connections are as good as ever.
     pub fn cut(&self) {
-        self.will.send_modify(|will| *will = Will { mode: Mode::HandedOn, cuts: will.cuts + 1 });
+        self.will.send_modify(|will| *will = Will { mode: Mode::HandedOn, cuts: will.cuts + 1, ..*will });
+    }
+
+    /// Hands on what is no answer in the place of each.
+    pub fn garble(&self) {
+        self.will.send_modify(|will| will.mode = Mode::Garbled);
+    }
+
+    /// Cuts all connections and refuses new ones.
+    pub fn shut(&self) {
+        self.will.send_modify(|will| *will = Will { cuts: will.cuts + 1, is_shut: true, ..*will });
+    }
+
+    /// Takes connections again.
+    pub fn open(&self) {
+        self.will.send_modify(|will| will.is_shut = false);
     }
 }
 
@@ -101,8 +126,21 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(listener: TcpListener, to: u16, wills: watch::Receiver<Will>, counts: Arc<Counts>) {
-    while let Ok((client, _)) = listener.accept().await {
+async fn serve(mut listener: TcpListener, to: u16, mut wills: watch::Receiver<Will>, counts: Arc<Counts>) {
+    let address = listener.local_addr().expect("the address of the relay");
+    loop {
+        let client = tokio::select! {
+            goes_on = is_shut(&mut wills, true) => {
+                drop(listener);
+                if !goes_on || !is_shut(&mut wills, false).await {
+                    return;
+                }
+                listener = within("the relay's port", listen_again(address)).await;
+                continue;
+            }
+            client = listener.accept() => client,
+        };
+        let Ok((client, _)) = client else { return };
         // A broker that is not there is told as a connection that ends at once.
         let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { continue };
         for socket in [&client, &broker] {
@@ -117,6 +155,21 @@ async fn serve(listener: TcpListener, to: u16, wills: watch::Receiver<Will>, cou
                 () = hand_on(answered, answers, wills, &counts) => {}
             }
         });
+    }
+}
+
+/// Waits until nobody listens, or somebody does again; false where the relay is gone.
+async fn is_shut(wills: &mut watch::Receiver<Will>, wanted: bool) -> bool {
+    wills.wait_for(|will| will.is_shut == wanted).await.is_ok()
+}
+
+/// What was there before may need a moment to be gone.
+async fn listen_again(address: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 
@@ -143,6 +196,10 @@ async fn hand_on(
         counts.held.fetch_sub(length, Ordering::SeqCst);
         let pace = match will {
             Ok(will) if will.cuts != cuts => return,
+            Ok(Will { mode: Mode::Garbled, .. }) => {
+                buffer[..length].iter_mut().for_each(|byte| *byte ^= 0x55);
+                length
+            }
             Ok(Will { mode: Mode::ByteByByte, .. }) => 1,
             Ok(_) => length,
             Err(_) => return,

@@ -38,6 +38,8 @@ use crate::upkeep;
 const NODE: &str = "local";
 /// Leases of the embedded engine do not end; the number is for engines where they do.
 const LEASE: Duration = Duration::from_secs(15);
+/// How often a start looks whether the journal's disk has room for it.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// What attempts in flight get when the gateway stops. With what is left of ten seconds the journal is closed.
 const GRACE: Duration = Duration::from_secs(7);
 
@@ -406,18 +408,34 @@ async fn reset_timers(
     }
 }
 
+/// Opens the journal, as soon as its disk has room for what a start writes: a supervisor gives a program up that ends again
+/// and again, and the disk may have room later.
 async fn open_journal(config: &Config) -> Result<Embedded> {
-    let path: PathBuf = config.journal.path.clone();
-    let options = Options {
-        on_damage: config.journal.on_damage,
-        max_size: Some(config.journal.max_size),
-        reserve: config.journal.reserve,
-        waiting_bytes: memory::waiting(),
-        ..Options::default()
-    };
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, options)).await;
-    let opened = opened.context("opening the journal was broken off")?;
-    opened.with_context(|| format!("failed to open the journal in {}", config.journal.path.display()))
+    let mut is_told = false;
+    loop {
+        let path: PathBuf = config.journal.path.clone();
+        let options = Options {
+            on_damage: config.journal.on_damage,
+            max_size: Some(config.journal.max_size),
+            reserve: config.journal.reserve,
+            waiting_bytes: memory::waiting(),
+            ..Options::default()
+        };
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, options)).await;
+        match opened.context("opening the journal was broken off")? {
+            Err(hookweir_journal::Error::Full(why)) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    warn!(target: "hookweir::journal", "the journal can't be opened before there is room: {why}");
+                }
+                tokio::time::sleep(LOOK_FOR_ROOM).await;
+            }
+            opened => {
+                return opened.with_context(|| {
+                    format!("failed to open the journal in {}", config.journal.path.display())
+                });
+            }
+        }
+    }
 }
 
 /// Each connection takes a descriptor, and the usual soft limit of 1,024 is soon reached.

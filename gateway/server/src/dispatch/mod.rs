@@ -34,7 +34,7 @@ use hookweir_model::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::budget::{Account, Budget};
 use self::kept::Events;
@@ -56,6 +56,9 @@ const READS: usize = 4;
 
 /// Deliveries of an endpoint that is gone for long flow, to be cancelled.
 const OF_A_GONE_ENDPOINT: PacePolicy = PacePolicy { concurrency: 16, per_second: None, breaker: None };
+
+/// The least time that results get to be written down at a stop, however long the attempts took.
+const LEAST_FLUSH: Duration = Duration::from_millis(500);
 
 /// Whether a lane may try anything.
 enum Flow {
@@ -317,9 +320,9 @@ impl Dispatcher {
     }
 
     /// Starts no further attempt, lets those in flight end until `grace` is over, and settles what they came to.
-    /// What is given up stays pending in the journal.
+    /// What is given up stays pending in the journal, and so does what the journal has no room to be told.
     pub(crate) async fn drain(&self, grace: Duration) {
-        let shared = &self.shared;
+        let (shared, end) = (&self.shared, Instant::now() + grace);
         shared.stopping.cancel();
         shared.tasks.close();
         if tokio::time::timeout(grace, shared.tasks.wait()).await.is_err() {
@@ -331,10 +334,21 @@ impl Dispatcher {
             shared.aborting.cancel();
             shared.tasks.wait().await;
         }
-        let (done, settled) = tokio::sync::oneshot::channel();
-        if shared.results.send(Item::Flush(done)).await.is_ok() {
-            // An error means that the settler ended with the journal: then there is nothing left to settle.
-            let _ = settled.await;
+        let flush = async {
+            let (done, settled) = tokio::sync::oneshot::channel();
+            if shared.results.send(Item::Flush(done)).await.is_ok() {
+                // An error means that the settler ended with the journal: then there is nothing left to settle.
+                let _ = settled.await;
+            }
+        };
+        // On a full disk results wait for room, which nobody knows the time of. The journal tries them once more when it is
+        // closed.
+        let left = end.saturating_duration_since(Instant::now()).max(LEAST_FLUSH);
+        if tokio::time::timeout(left, flush).await.is_err() {
+            warn!(
+                target: "hookweir::delivery",
+                "results of attempts can't be written down: their deliveries stay pending, and are made again"
+            );
         }
     }
 }

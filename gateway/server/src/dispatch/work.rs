@@ -107,7 +107,13 @@ pub(super) async fn work(shared: Arc<Shared>, lane: Arc<Lane>, first: Ready) {
         let told = shared.feed.of_handled(&shared.clock, ready.event(), &ending.settlement, ready.attempts);
         let mut held = ready.held;
         held.room.set_made(recorded(&ending.settlement, &held.kept.event.data));
-        let _ = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement, told, held)).await;
+        let sending = shared.results.send(Item::settle(Arc::clone(&lane), ending.settlement, told, held));
+        tokio::select! {
+            biased;
+            _ = sending => {}
+            // Too many wait for a journal without room, and the gateway stops.
+            () = &mut aborting => return,
+        }
         taken.over();
         next = match shared.flow(&lane) {
             Flow::On(policy, limit) => shared.take(&lane, &policy, limit),

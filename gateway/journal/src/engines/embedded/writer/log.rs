@@ -13,7 +13,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
@@ -60,6 +60,7 @@ impl Moved {
 }
 
 pub(super) struct Log {
+    failures: Failures,
     /// Pages in the log after the last commit.
     pages: Arc<AtomicI32>,
     /// `None` once it is stopped.
@@ -85,12 +86,14 @@ impl Log {
             .map_err(|error| Fault::Other(format!("the journal's mark can't be opened: {error}")))?;
         let (start, starts) = channel();
         let (tell, done) = channel();
+        let failures = Failures::default();
+        let own = failures.clone();
         let work = move || {
             while starts.recv().is_ok() {
                 let moved = match move_pages(&connection) {
                     Err(fault @ Fault::Io(_)) => Err(fault),
                     other => {
-                        kept(other);
+                        own.kept(other);
                         Ok(())
                     }
                 };
@@ -109,7 +112,7 @@ impl Log {
         let thread = thread::Builder::new().name("journal-log".to_owned()).spawn(work).map_err(|error| {
             Fault::Other(format!("the thread for the journal's log can't be started: {error}"))
         })?;
-        Ok(Self { pages, start: Some(start), done, state: State::Waits, thread: Some(thread) })
+        Ok(Self { failures, pages, start: Some(start), done, state: State::Waits, thread: Some(thread) })
     }
 
     /// Frames in the log after the last commit; `None` where there was none since the start.
@@ -144,7 +147,7 @@ impl Log {
             State::Moves => Ok(None),
             State::HasMoved => {
                 self.state = State::Waits;
-                moved(writer)
+                self.moved(writer)
             }
             State::Waits if self.pages.load(Relaxed) >= ENOUGH => {
                 let is_started = self.start.as_ref().is_some_and(|start| start.send(()).is_ok());
@@ -153,7 +156,7 @@ impl Log {
                     return Ok(None);
                 }
                 // The thread has panicked: what it would do is done here.
-                moved(writer)
+                self.moved(writer)
             }
             State::Waits => Ok(None),
         }
@@ -161,11 +164,18 @@ impl Log {
 }
 
 impl Log {
+    fn moved(&self, writer: &Connection) -> Result<Option<u32>, Fault> {
+        match move_pages(writer) {
+            Err(fault @ Fault::Io(_)) => Err(fault),
+            other => Ok(self.failures.kept(other).and_then(Moved::synced)),
+        }
+    }
+
     /// Moves all that no reader needs, now. Says whether that was all there is.
     pub(super) fn move_all(&mut self, writer: &Connection) -> Result<bool, Fault> {
         match move_pages(writer) {
             Err(fault @ Fault::Io(_)) => Err(fault),
-            other => Ok(kept(other).is_some_and(Moved::is_all)),
+            other => Ok(self.failures.kept(other).is_some_and(Moved::is_all)),
         }
     }
 
@@ -187,23 +197,29 @@ impl Drop for Log {
     }
 }
 
-fn moved(connection: &Connection) -> Result<Option<u32>, Fault> {
-    match move_pages(connection) {
-        Err(fault @ Fault::Io(_)) => Err(fault),
-        other => Ok(kept(other).and_then(Moved::synced)),
-    }
-}
+/// Of the passes over one log, but for failed syncs. One that fails is told, and those after it are not until one has
+/// succeeded: a full disk fails each.
+#[derive(Debug, Default, Clone)]
+struct Failures(Arc<AtomicBool>);
 
-/// Says what a pass has failed by that is no failed sync: without room, the log keeps what it has.
-fn kept(moved: Result<Moved, Fault>) -> Option<Moved> {
-    let failed = |fault: &Fault| {
-        let error = fault.clone().of_write();
-        tracing::warn!(
-            target: "hookweir::journal",
-            "the journal's log could not be moved to its file, and is kept: {error}"
-        );
-    };
-    moved.inspect_err(failed).ok()
+impl Failures {
+    /// Says what a pass has failed by that is no failed sync: without room, the log keeps what it has.
+    fn kept(&self, moved: Result<Moved, Fault>) -> Option<Moved> {
+        let is_told = self.is_told(moved.is_err());
+        let failed = |fault: &Fault| {
+            if is_told {
+                let error = fault.clone().of_write();
+                tracing::warn!(target: "hookweir::journal", "the journal's log could not be moved to its file, and is kept: {error}");
+            }
+        };
+        moved.inspect_err(failed).ok()
+    }
+
+    /// Whether a pass that has ended so is told.
+    fn is_told(&self, has_failed: bool) -> bool {
+        let failed_before = self.0.swap(has_failed, Relaxed);
+        has_failed && !failed_before
+    }
 }
 
 /// Moves what no reader needs.
@@ -218,4 +234,21 @@ pub(in crate::engines::embedded) fn count_frames(connection: &Connection) -> Res
 
 fn checkpoint(connection: &Connection, pragma: &str) -> Result<Moved, Fault> {
     Ok(connection.query_row(pragma, [], |row| Ok(Moved { frames: row.get(1)?, moved: row.get(2)? }))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_fails_is_told_once_until_one_succeeds() {
+        let failures = Failures::default();
+        let beside = failures.clone();
+        for (has_failed, is_told) in
+            [(false, false), (true, true), (true, false), (true, false), (false, false), (true, true)]
+        {
+            assert_eq!(failures.is_told(has_failed), is_told);
+        }
+        assert!(!beside.is_told(true), "the thread beside the writer tells nothing again");
+    }
 }
