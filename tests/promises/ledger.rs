@@ -1,9 +1,11 @@
-//! A load of events, and the ledger of what was acknowledged: the tests that kill or stop the gateway under load.
+//! A load of events, and the ledger of what was acknowledged: the tests that kill or stop the gateway under load. Senders
+//! end with their gateway, or go on over all that happens to it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hookweir_tests::{Admin, KEY, Receiver, Sender, eventually};
 use tokio::sync::watch;
@@ -17,6 +19,10 @@ pub(crate) struct Ledger {
     unanswered: AtomicUsize,
     /// Answers other than 202.
     refused: Mutex<BTreeMap<u16, usize>>,
+    /// Events that were acknowledged as new: not those of which the gateway said that it had them already.
+    new: AtomicUsize,
+    /// Those of them that were sent before, and not answered: the gateway may have had them, and removed them since.
+    sent_again: Mutex<BTreeSet<String>>,
     count: watch::Sender<usize>,
 }
 
@@ -33,6 +39,21 @@ impl Ledger {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How many were acknowledged as new so far.
+    pub(crate) fn as_new(&self) -> usize {
+        self.new.load(Ordering::SeqCst)
+    }
+
+    /// The events that were acknowledged as new after they had been sent without an answer.
+    pub(crate) fn sent_again(&self) -> BTreeSet<String> {
+        self.sent_again.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many are acknowledged.
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
     /// Waits until `wanted` events are acknowledged.
     pub(crate) async fn wait_for(&self, wanted: usize) {
         let mut count = self.count.subscribe();
@@ -41,6 +62,10 @@ impl Ledger {
             let _ = count.wait_for(|count| *count >= wanted).await;
         })
         .await;
+    }
+
+    fn refuse(&self, status: u16) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
     }
 
     fn acknowledge(&self, id: String) {
@@ -95,12 +120,7 @@ async fn send_until_it_ends(sender: Sender, make: impl Fn(usize) -> String, ledg
                 ledger.acknowledge(id);
             }
             Ok(answer) => {
-                *ledger
-                    .refused
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry(answer.status)
-                    .or_default() += 1;
+                ledger.refuse(answer.status);
                 if answer.status == 503 {
                     // It is ending.
                     return;
@@ -111,6 +131,96 @@ async fn send_until_it_ends(sender: Sender, make: impl Fn(usize) -> String, ledg
                 return;
             }
         }
+    }
+}
+
+/// An event that is sent until it is acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub tenant: &'static str,
+    pub key: &'static str,
+    pub id: String,
+    pub body: String,
+}
+
+/// How long a sender waits before it repeats an event.
+const REPEAT: Duration = Duration::from_millis(50);
+
+/// Senders that repeat each event under its id until it is acknowledged: where it is refused, where no answer comes, and
+/// at the gateway's next address.
+#[derive(Debug)]
+pub(crate) struct Persistent(JoinSet<()>);
+
+impl Persistent {
+    /// `events` makes the event of a number, from 0 on, and the pause before it; nothing where there are no more.
+    pub(crate) fn start(
+        address: &watch::Receiver<SocketAddr>,
+        senders: usize,
+        ledger: &Arc<Ledger>,
+        events: impl Fn(usize) -> Option<(Event, Duration)> + Send + Sync + 'static,
+    ) -> Self {
+        let (events, next) = (Arc::new(events), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..senders {
+            let (events, next) = (Arc::clone(&events), Arc::clone(&next));
+            let mut way = Way { address: address.clone(), senders: HashMap::new() };
+            let ledger = Arc::clone(ledger);
+            tasks.spawn(async move {
+                while let Some((event, pause)) = events(next.fetch_add(1, Ordering::SeqCst)) {
+                    tokio::time::sleep(pause).await;
+                    send_until_it_is_acknowledged(&event, &mut way, &ledger).await;
+                }
+            });
+        }
+        Self(tasks)
+    }
+
+    /// Waits until all events are acknowledged.
+    pub(crate) async fn ended(self) {
+        hookweir_tests::within("all events to be acknowledged", self.0.join_all()).await;
+    }
+}
+
+/// Connections of one sender, which end where the gateway gets another address.
+struct Way {
+    address: watch::Receiver<SocketAddr>,
+    senders: HashMap<&'static str, Sender>,
+}
+
+impl Way {
+    fn sender(&mut self, tenant: &'static str, key: &str) -> &Sender {
+        // The other side of the watch may be gone with its test.
+        if self.address.has_changed().unwrap_or(false) {
+            self.senders.clear();
+        }
+        let address = *self.address.borrow_and_update();
+        self.senders.entry(tenant).or_insert_with(|| Sender::new(address, tenant, key))
+    }
+}
+
+async fn send_until_it_is_acknowledged(event: &Event, way: &mut Way, ledger: &Ledger) {
+    let mut is_unanswered = false;
+    loop {
+        match way.sender(event.tenant, event.key).try_post(&[], event.body.clone()).await {
+            Ok(answer) if answer.status == 202 => {
+                let answer = answer.json();
+                assert_eq!(answer["id"], event.id.as_str(), "{answer}");
+                if answer["duplicate"] == false {
+                    ledger.new.fetch_add(1, Ordering::SeqCst);
+                    if is_unanswered {
+                        let mut again = ledger.sent_again.lock().unwrap_or_else(PoisonError::into_inner);
+                        again.insert(event.id.clone());
+                    }
+                }
+                return ledger.acknowledge(event.id.clone());
+            }
+            Ok(answer) => ledger.refuse(answer.status),
+            Err(_) => {
+                is_unanswered = true;
+                ledger.unanswered.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        tokio::time::sleep(REPEAT).await;
     }
 }
 

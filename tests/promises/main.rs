@@ -47,6 +47,8 @@ mod room;
 mod seed_rule;
 mod shutdown;
 mod signatures;
+mod soak;
 mod syncs;
 mod telemetry;
 mod times;
+mod worst_day;

@@ -29,13 +29,13 @@ fn tenants() -> String {
 }
 
 /// A test has more connections than processes usually may.
-fn many_connections() {
+pub(crate) fn many_connections() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("as many descriptors as may be");
 }
 
 /// A connection whose kernel takes little of what is not read.
-async fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(16 << 10).expect("a small buffer");
     socket.connect(address).await.expect("a connection to the gateway")
@@ -50,7 +50,7 @@ fn head(path: &str, more: &str) -> String {
     )
 }
 
-fn post(path: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, body: &str) -> String {
     head(path, &format!("Content-Length: {}\r\n", body.len())) + body
 }
 
@@ -98,7 +98,7 @@ async fn measured(gateway: &Gateway, line: &str, wanted: impl Fn(u64) -> bool) -
 }
 
 /// Writes as long as the gateway takes it; answers how many bytes it took before it took none for a while.
-async fn write_until_full(stream: &mut TcpStream, bytes: &[u8], most: usize) -> usize {
+pub(crate) async fn write_until_full(stream: &mut TcpStream, bytes: &[u8], most: usize) -> usize {
     let mut written = 0;
     while written < most {
         match timeout(Duration::from_secs(2), stream.write(bytes)).await {
