@@ -45,6 +45,7 @@ fn fail_each() {
         _ if is_long => true,
         Failing::Once(sync) => *sync <= ALL || sync % STRIDES.0 == 0,
         Failing::From(sync) => *sync <= ALL && sync % STRIDES.1 == 0,
+        Failing::NextOf(_) => true,
     });
     println!("ended by  acknowledged  after the restart  lost");
     let next = Mutex::new(failing.zip(0..));
@@ -103,7 +104,10 @@ async fn fail(failing: Failing, seed: u64) -> Row {
             "refusal"
         }
         Ok(gateway) => {
-            let (Failing::Once(sync) | Failing::From(sync)) = failing;
+            let sync = match failing {
+                Failing::Once(sync) | Failing::From(sync) => sync,
+                Failing::NextOf(_) => 0,
+            };
             let ended = run(gateway, &disk, sync, &ledger).await;
             row.ended = usize::from(ended);
             if ended { "itself" } else { "a kill" }
@@ -162,4 +166,37 @@ async fn run(mut gateway: Gateway, disk: &Disk, sync: u64, ledger: &Arc<Ledger>)
     };
     load.ended().await;
     ended
+}
+
+/// A sync of the main file is made in the background. Pages that an earlier pass wrote are not written again by the next one,
+/// so that it must not be tried again.
+#[test]
+fn a_gateway_ends_after_a_failed_sync_of_the_main_file() {
+    run_inside("syncs::failing::of_the_main_file");
+}
+
+/// Not a test by itself: what the test above runs in its namespace.
+#[test]
+fn of_the_main_file() {
+    if is_inside() {
+        block_on(fail_main_file());
+    }
+}
+
+async fn fail_main_file() {
+    let (receiver, config) = config().await;
+    let disk = Disk::mount(0);
+    let mut gateway = start("the first start", folder_on(&disk), &config).await;
+    disk.fail(Some(Failing::NextOf("journal.db")));
+    let ledger = Arc::new(Ledger::default());
+    let load = Load::start_with(gateway.accept_address(), SENDERS, &ledger, events("main", BYTES, 16));
+    let status = gateway.exited().await;
+    assert!(!status.success(), "{status}");
+    load.ended().await;
+    let (acknowledged, before) = (ledger.acknowledged(), arrivals(&receiver));
+    let mut gateway =
+        start("after it", folder_of(&disk.freeze().after_cut(Grain::Nothing, 0)), &config).await;
+    assert_eq!(lost(&gateway, &receiver, &acknowledged, &before).await, [""; 0]);
+    gateway.kill9().await;
+    println!("ledger: {} acknowledged before the gateway ended, 0 lost", acknowledged.len());
 }

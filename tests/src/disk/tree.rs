@@ -20,13 +20,17 @@ pub enum Failing {
     Once(u64),
     /// This one and all that follow.
     From(u64),
+    /// The next sync of the file with this name.
+    NextOf(&'static str),
 }
 
 impl Failing {
-    fn hits(self, sync: u64) -> bool {
+    /// Whether the sync with this number, of the file with this name, fails.
+    fn hits(self, sync: u64, name: Option<&str>) -> bool {
         match self {
             Self::Once(number) => sync == number,
             Self::From(number) => sync >= number,
+            Self::NextOf(of) => name == Some(of),
         }
     }
 }
@@ -178,10 +182,12 @@ impl Tree {
     pub(super) fn sync(&mut self, number: Number, handle: u64) -> Result<(), Failed> {
         self.steps += 1;
         self.syncs += 1;
+        let name = self.names().find(|(_, of)| *of == number).map(|(name, _)| name);
+        let fails = self.failing.is_some_and(|failing| failing.hits(self.syncs, name));
         let failures = self.failures.entry(number).or_default();
-        let fails = self.failing.is_some_and(|failing| failing.hits(self.syncs));
         if fails {
             *failures += 1;
+            self.failing.take_if(|failing| matches!(failing, Failing::NextOf(_)));
         }
         let failures = *failures;
         match (number, self.files.get_mut(&number)) {
