@@ -460,7 +460,8 @@ async fn the_size_limit_stops_events_and_nothing_else() {
         matches!(&refusal, Error::Full(why) if why.contains("`journal.max_size` is 2097152")),
         "{refusal:?}"
     );
-    assert!((10..=21).contains(&stored.len()), "{} events of 100 kB in 2 MiB", stored.len());
+    // Room is measured again after 256 KiB at the latest: the third event from the measure before, which a fast machine reaches.
+    assert!((10..=23).contains(&stored.len()), "{} events of 100 kB in 2 MiB", stored.len());
     let health = journal.health().await.expect("health");
     assert!(health.writable.expect_err("no room").starts_with("its content takes "), "says why");
     assert!(health.bytes >= 2 << 20);

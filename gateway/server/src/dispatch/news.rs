@@ -176,7 +176,7 @@ impl Shared {
                 target: "hookweir::operational",
                 %error,
                 "an operational event has no type"
-            )
+            );
         }) else {
             return;
         };
