@@ -52,6 +52,11 @@ pub trait Backend: Send + Sync {
     /// What a person recognises the receiver by: its address as it was configured, and what it holds there.
     fn address(target: &Self::Target) -> String;
 
+    /// The same for those who may only look. A kind whose address may hold a secret leaves that out.
+    fn masked_address(target: &Self::Target) -> String {
+        Self::address(target)
+    }
+
     /// Makes one attempt.
     fn send(
         &self,
@@ -90,6 +95,14 @@ macro_rules! kinds {
             pub fn address(&self) -> String {
                 match self {
                     $($(#[$built])? Self::$Kind(target) => <$Way>::address(target),)*
+                }
+            }
+
+            /// The same for those who may only look: what stands behind the host of a receiver's URL is often all that its
+            /// sender has to show.
+            pub fn masked_address(&self) -> String {
+                match self {
+                    $($(#[$built])? Self::$Kind(target) => <$Way>::masked_address(target),)*
                 }
             }
         }

@@ -34,6 +34,7 @@ use crate::backend::Backend;
 use crate::guard;
 use crate::network::{Network, micros};
 use crate::queue;
+use crate::text::masked;
 use crate::tls;
 use crate::{EgressPolicy, InForce, Report, Request, Server, Trust};
 
@@ -253,6 +254,10 @@ impl Backend for HttpClient {
 
     fn address(target: &HttpTarget) -> String {
         target.configured_url.clone()
+    }
+
+    fn masked_address(target: &HttpTarget) -> String {
+        masked(&target.url)
     }
 
     /// It ends by the target's timeout, whatever the receiver does.

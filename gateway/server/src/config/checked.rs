@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookweir_delivery::text::masked;
 use hookweir_delivery::{EgressPolicy, Target};
 use hookweir_host::Limits;
 use hookweir_journal::engines::embedded::OnDamage;
@@ -245,14 +244,10 @@ impl Destination {
         }
     }
 
-    /// The same for those who may only look: what stands behind the host of a receiver's URL is often all that its sender
-    /// has to show.
+    /// The same for those who may only look.
     pub(crate) fn masked_address(&self) -> String {
         match self {
-            Self::Outside(target) => match &**target {
-                Target::Http(http) => masked(&http.url),
-                _ => target.address(),
-            },
+            Self::Outside(target) => target.masked_address(),
             Self::Pull(_) => self.address(),
         }
     }
