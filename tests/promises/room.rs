@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use crate::disk::Disk;
+use crate::ledger::drained;
 use crate::namespace::{block_on, is_inside, run_inside};
 use crate::output::line_with;
 
@@ -135,7 +136,8 @@ async fn unread_messages_are_never_removed_for_room() {
     let gateway = Gateway::start(config).await;
     let refused = send(&gateway.sender(), 0..4000).await;
     assert!(!refused.is_empty());
-    assert_eq!(gateway.admin().count("acme", "inbox", "pending").await, 0, "all of it is in the queue");
+    // What was accepted last may be on its way to the queue yet.
+    drained(&gateway.admin(), "inbox").await;
     let consumer = gateway.consumer("inbox");
     let mut read = 0;
     loop {
