@@ -112,6 +112,29 @@ async fn at_a_reload_a_wrong_file_leaves_its_tenant_as_it_was_and_the_others_cha
     old.wait_for_event(&event).await;
 }
 
+/// Nobody writes to it: who opens it to read would wait for ever.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_holds_up_no_reload_no_start_and_no_end() {
+    let receiver = Receiver::always(Reply::Status(200)).await;
+    let (acme, globex) = (file("acme", KEY, &receiver.url("/a")), file("globex", OTHER, &receiver.url("/g")));
+    let files = [("tenants.d/acme.toml", acme.as_str()), ("tenants.d/globex.toml", globex.as_str())];
+    let mut gateway = Gateway::start_with_files(&main_file(), &files).await;
+    let pipe = gateway.folder().join("pipe");
+    run(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe), b"").await.expect(0);
+    for line in ["keys = [{ file = \"../pipe\" }]", "plugins.p = { file = \"../pipe\" }"] {
+        write(&gateway, "tenants.d/globex.toml", &format!("[tenants.globex]\n{line}\n"));
+        gateway.reload();
+        gateway.logged(&["ERROR", "it is a pipe", line.split(['.', ' ']).next().expect("a key")]).await;
+        let event = gateway.sender_of("globex", OTHER).event("a.b", "1").await;
+        assert_eq!(receiver.wait_for_event(&event).await.path, "/g", "it stays as it was");
+    }
+    assert!(gateway.terminate().await.success());
+    gateway.start_again().await;
+    let event = gateway.sender().event("a.b", "2").await;
+    receiver.wait_for_event(&event).await;
+    assert!(gateway.terminate().await.success());
+}
+
 #[tokio::test]
 async fn a_file_that_is_named_and_not_there_is_its_tenants_trouble() {
     let receiver = Receiver::always(Reply::Status(200)).await;

@@ -6,6 +6,7 @@ use hookweir_delivery::{Authorities, check_authority};
 
 use super::check::Surroundings;
 use super::problem::{Fault, Report};
+use super::source::read_at_most;
 use super::unreadable;
 use super::written::{Table, Value};
 
@@ -62,8 +63,7 @@ fn without_tls(value: &Value<'_>, report: &mut Report) {
 fn file(value: &Value<'_>, help: &str, outside: &Surroundings<'_>, report: &mut Report) -> Option<Arc<[u8]>> {
     let text = value.text(help, report)?;
     let path = outside.resolve(value.place().file, text);
-    let pem = std::fs::metadata(&path)
-        .and_then(|found| if found.len() > MOST_BYTES { Ok(Vec::new()) } else { std::fs::read(&path) });
+    let pem = read_at_most(&path, MOST_BYTES).map(Option::unwrap_or_default);
     let checked = match pem {
         Ok(pem) => match check_authority(&pem) {
             Ok(()) => Ok(Arc::from(pem)),

@@ -2,12 +2,13 @@
 //!
 //! The checks see the outside through [`Env`] alone, so that they can be tested without touching the process.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use thiserror::Error;
+
+use super::source;
 
 /// A secret is a key or a token: nothing that is longer is meant as one.
 const SECRET_CAP: u64 = 64 << 10;
@@ -55,7 +56,7 @@ impl Env for StdEnv {
     }
 
     fn secret_file(&self, path: &Path) -> Result<String, Unreadable> {
-        let file = File::open(path)?;
+        let file = source::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(Unreadable::Io(std::io::ErrorKind::IsADirectory.into()));

@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::json_text;
 
@@ -109,10 +112,21 @@ pub(super) fn without_secrets(mut text: String) -> String {
     text
 }
 
+/// Opens a file to read it. A pipe is refused: it may have no other end, and a reload or start would wait for one for ever.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    // Without this flag the call itself waits for the other end.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata()?.file_type().is_fifo() {
+        true => Err(io::Error::other("it is a pipe: name a file")),
+        false => Ok(file),
+    }
+}
+
 /// Reads a file of at most `cap` bytes; `None` if it is longer.
 pub(super) fn read_at_most(path: &Path, cap: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(cap.saturating_add(1)).read_to_end(&mut bytes)?;
+    open(path)?.take(cap.saturating_add(1)).read_to_end(&mut bytes)?;
     let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= cap);
     Ok(fits.then_some(bytes))
 }
