@@ -89,19 +89,12 @@ impl Counting {
     }
 }
 
-/// A value of `/metrics`.
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let text = gateway.admin().get("/metrics").await.expect(200).text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
-}
-
 /// That neither the process nor what it says of itself is over its bound.
 async fn within_budget(gateway: &Gateway, base: u64, when: &str) {
-    let held = metric(gateway, "hookweir_dispatch_memory_bytes ").await;
+    let held = gateway.admin().metric("hookweir_dispatch_memory_bytes").await;
     let (peak, most) = (gateway.most_resident(), base + BUDGET + BESIDE);
     println!("{when}: {} MiB held, at most {} MiB resident", held >> 20, peak >> 20);
-    assert_eq!(metric(gateway, "hookweir_dispatch_memory_max_bytes ").await, BUDGET);
+    assert_eq!(gateway.admin().metric("hookweir_dispatch_memory_max_bytes").await, BUDGET);
     // An attempt that has begun holds what it makes, whatever that is.
     assert!(held <= BUDGET + (4 << 20), "{when}: {held} bytes are held");
     assert!(peak <= most, "{when}: {} MiB were resident, and {} at the start", peak >> 20, base >> 20);
@@ -163,7 +156,7 @@ async fn large_events_for_slow_endpoints_stay_within_the_budget_and_flow() {
     gateway.kill9().await;
     gateway.start_again().await;
     eventually("the lanes to have read as much as may be", async || {
-        match metric(&gateway, "hookweir_dispatch_memory_bytes ").await {
+        match gateway.admin().metric("hookweir_dispatch_memory_bytes").await {
             few if few < BUDGET / 4 => Err(few.to_string()),
             _ => Ok(()),
         }
@@ -179,14 +172,14 @@ async fn large_events_for_slow_endpoints_stay_within_the_budget_and_flow() {
     })
     .await;
     eventually("nothing to be pending", async || {
-        match metric(&gateway, "hookweir_pending_deliveries ").await {
+        match gateway.admin().metric("hookweir_pending_deliveries").await {
             0 => Ok(()),
             pending => Err(pending.to_string()),
         }
     })
     .await;
     within_budget(&gateway, base, "when all has arrived").await;
-    assert_eq!(metric(&gateway, "hookweir_dispatch_memory_bytes ").await, 0, "all of it was given back");
+    assert_eq!(gateway.admin().metric("hookweir_dispatch_memory_bytes").await, 0, "all of it was given back");
 }
 
 /// Retries send what was made for the first attempt, which is read beside the event.
@@ -201,7 +194,7 @@ async fn retries_count_with_what_was_made_of_their_events() {
     let base = gateway.resident();
     send(&gateway, (0..ENDPOINTS).map(|group| format!("g{group}.x")).collect(), EACH, &large()).await;
     eventually("retries to be under way", async || {
-        match metric(&gateway, "hookweir_dispatch_memory_bytes ").await {
+        match gateway.admin().metric("hookweir_dispatch_memory_bytes").await {
             few if few < BUDGET / 4 => Err(few.to_string()),
             _ => Ok(()),
         }

@@ -57,9 +57,7 @@ impl Ports {
     }
 
     async fn dropped(&self) -> u64 {
-        let text = self.admin().get("/metrics").await.expect(200).text();
-        let value = text.lines().find_map(|line| line.strip_prefix("hookweir_log_lines_dropped_total "));
-        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no such metric in\n{text}"))
+        self.admin().metric("hookweir_log_lines_dropped_total").await
     }
 
     /// Events are taken and delivered, endpoints switched, and health answered, one after the other and at once.

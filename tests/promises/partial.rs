@@ -17,22 +17,15 @@ fn file(id: &str, key: &str, url: &str) -> String {
     tenant(id, key) + &endpoint(id, "hook", url, "retry = { waits = [\"1h\"] }")
 }
 
-/// A metric without labels.
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let text = gateway.admin().get("/metrics").await.expect(200).text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
 async fn problems(gateway: &Gateway, wanted: u64) {
     eventually(&format!("{wanted} problems of the configuration"), async || {
-        match metric(gateway, "hookweir_config_problems").await {
+        match gateway.admin().metric("hookweir_config_problems").await {
             found if found == wanted => Ok(()),
             found => Err(format!("{found}: {}", gateway.log())),
         }
     })
     .await;
-    let is_whole = metric(gateway, "hookweir_config_reload_success").await;
+    let is_whole = gateway.admin().metric("hookweir_config_reload_success").await;
     assert_eq!(is_whole, u64::from(wanted == 0));
 }
 

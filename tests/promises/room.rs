@@ -37,13 +37,6 @@ async fn send(sender: &Sender, numbers: std::ops::Range<usize>) -> Vec<Answer> {
     refused
 }
 
-/// A metric without labels.
-async fn metric(gateway: &Gateway, name: &str) -> u64 {
-    let text = gateway.admin().get("/metrics").await.expect(200).text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
 #[tokio::test]
 async fn a_cap_that_is_small_takes_all_that_is_delivered() {
     let receiver = Receiver::always(Reply::Status(200)).await;
@@ -56,7 +49,7 @@ async fn a_cap_that_is_small_takes_all_that_is_delivered() {
         assert!(refused.is_empty(), "{} were refused: {}", refused.len(), refused[0]);
         receiver.wait_for((part + 1) * 250).await;
     }
-    let removed = metric(&gateway, "hookweir_journal_removed_early_total").await;
+    let removed = gateway.admin().metric("hookweir_journal_removed_early_total").await;
     assert!(removed > 1000, "{removed}");
     gateway.logged(&["WARN", "removed before their retention", "journal.max_size"]).await;
     let warnings = gateway.log().lines().filter(|line| line.contains("before their retention")).count();
@@ -96,7 +89,7 @@ async fn a_disk_that_is_small_takes_all_that_is_delivered() {
     refused.retain(|answer| answer.status != 202);
     assert!(refused.is_empty(), "{} were refused: {}", refused.len(), refused[0]);
     receiver.wait_for(1000).await;
-    assert!(metric(&gateway, "hookweir_journal_removed_early_total").await > 100);
+    assert!(gateway.admin().metric("hookweir_journal_removed_early_total").await > 100);
 }
 
 #[tokio::test]

@@ -382,9 +382,7 @@ impl Day {
     }
 
     async fn metric(&self, name: &str) -> u64 {
-        let text = self.gateway.admin().get("/metrics").await.expect(200).text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+        self.gateway.admin().metric(name).await
     }
 
     async fn metric_becomes(&self, name: &str, wanted: impl Fn(u64) -> bool) {

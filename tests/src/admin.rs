@@ -98,6 +98,13 @@ impl Admin {
         endpoint["deliveries"][status].as_u64().unwrap_or(0)
     }
 
+    /// A number of `/metrics`, by the metric's name with its labels, if it has any.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics").await.expect(200).text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+    }
+
     fn bearer(&self) -> Option<String> {
         self.token.as_ref().map(|token| format!("Bearer {token}"))
     }

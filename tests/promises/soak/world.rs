@@ -196,9 +196,7 @@ impl World {
     }
 
     pub(super) async fn metric(&self, name: &str) -> u64 {
-        let text = self.admin().get("/metrics").await.expect(200).text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+        self.admin().metric(name).await
     }
 
     /// An endpoint as the gateway tells of it; nothing while its tenant is off.

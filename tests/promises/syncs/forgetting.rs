@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fastrand::Rng;
-use hookweir_tests::{Disk, Gateway, Grain, within};
+use hookweir_tests::{Disk, Grain, within};
 
 use super::{config, events, folder_of, folder_on, lost, start};
 use crate::ledger::{Ledger, Load, arrivals};
@@ -76,7 +76,7 @@ async fn cut_at_load() {
         after.kill9().await;
         gateway.resume();
     }
-    let removed = removed_early(&gateway).await;
+    let removed = gateway.admin().metric("hookweir_journal_removed_early_total").await;
     gateway.kill9().await;
     load.ended().await;
     println!(
@@ -85,12 +85,6 @@ async fn cut_at_load() {
         ledger.acknowledged().len()
     );
     assert!(removed > 0, "the journal has never been short of room");
-}
-
-async fn removed_early(gateway: &Gateway) -> u64 {
-    let text = gateway.admin().get("/metrics").await.expect(200).text();
-    let name = "hookweir_journal_removed_early_total ";
-    text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).expect("the metric")
 }
 
 /// Not a test by itself: what a test above runs in its namespace.
